@@ -1,0 +1,37 @@
+"""The `lumir` dialect: op families declared in Python, and `lumir.irdl.mlir` for every other MLIR toolchain."""
+
+from lumir.dialects import composite, contraction, elementwise, reduction, shaping, structure
+from lumir.dialects.base import OPS, Lumir, Op, RuleError, attributes_of, build, from_attribute, to_attribute
+from lumir.dialects.base import verify_inferred as _verify_inferred
+from lumir.dialects.elementwise import ELEMENTWISE
+from lumir.mlir import ir
+
+for _cls in OPS.values():
+    _cls.verify_invariants = staticmethod(_verify_inferred)  # pyright: ignore[reportAttributeAccessIssue]
+del _cls
+
+
+def load() -> None:
+    """Load the dialect into the current context, once."""
+    if not ir.Context.current.is_dialect_loaded("lumir"):
+        Lumir.load()
+
+
+__all__ = [
+    "ELEMENTWISE",
+    "OPS",
+    "Lumir",
+    "Op",
+    "RuleError",
+    "attributes_of",
+    "build",
+    "composite",
+    "contraction",
+    "elementwise",
+    "from_attribute",
+    "load",
+    "reduction",
+    "shaping",
+    "structure",
+    "to_attribute",
+]

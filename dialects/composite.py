@@ -1,0 +1,101 @@
+"""Composite ops: kept whole because kernels want them whole."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lumir.dialects.base import (
+    Lumir,
+    Op,
+    broadcast,
+    element,
+    is_bool,
+    is_float,
+    normalize_axis,
+    register,
+    require,
+    shape,
+    tensor,
+)
+from lumir.mlir import ext, ir
+
+
+@register
+class Softmax(Op, dialect=Lumir, name="softmax", traits=[ext.Pure]):
+    """exp(x - max) / sum(exp(x - max)) along `axis`; `log` gives its logarithm."""
+
+    input: ext.Operand[Any]
+    axis: ir.IntegerAttr
+    log: Any
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, axis: int, log: bool) -> ir.Type:
+        require(is_float(element(x)), "element type must be float", type=element(x))
+        normalize_axis(axis, len(shape(x)))
+        return x
+
+
+@register
+class Normalize(Op, dialect=Lumir, name="normalize", traits=[ext.Pure]):
+    """(x - mean) / sqrt(mean((x - mean)^2) + epsilon) over the dimensions from `axis` on, computed in float32.
+
+    With `center` false the mean is not subtracted: root-mean-square normalisation. Scale and bias are element-wise ops.
+    """
+
+    input: ext.Operand[Any]
+    axis: ir.IntegerAttr
+    epsilon: ir.FloatAttr
+    center: Any
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, axis: int, epsilon: float, center: bool) -> ir.Type:
+        require(is_float(element(x)), "element type must be float", type=element(x))
+        normalize_axis(axis, len(shape(x)))
+        return x
+
+
+@register
+class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
+    """softmax(scale * Q K^T [capped] + mask) V for query [b, h, m, d], key [b, g, n, d], value [b, g, n, e].
+
+    g divides h: query head i reads key/value head i // (h / g). The optional fourth operand is a mask that broadcasts
+    to [b, h, m, n]: floats are added, bools keep (true) or drop. `causal` drops key j > query i + `offset`.
+    `softcap` > 0 replaces a score s by softcap * tanh(s / softcap), before the mask.
+    A row whose keys are all dropped gives zeros.
+    """
+
+    query: ext.Operand[Any]
+    key: ext.Operand[Any]
+    value: ext.Operand[Any]
+    mask: Sequence[ext.Operand[Any]]
+    scale: ir.FloatAttr
+    causal: Any
+    offset: ir.IntegerAttr
+    softcap: ir.FloatAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(
+        query: ir.Type,
+        key: ir.Type,
+        value: ir.Type,
+        *mask: ir.Type,
+        scale: float,
+        causal: bool,
+        offset: int,
+        softcap: float,
+    ) -> ir.Type:
+        require(
+            len(shape(query)) == len(shape(key)) == len(shape(value)) == 4, "operands must have rank 4", query=query
+        )
+        (b, h, m, d), (bk, g, n, dk), (bv, gv, nv, e) = shape(query), shape(key), shape(value)
+        require(b == bk == bv, "batch sizes must agree", query=query, key=key, value=value)
+        require(g == gv and h % g == 0, "key/value heads must agree and divide the query heads", query=query, key=key)
+        require(d == dk and n == nv, "head dimension and key length must agree", query=query, key=key, value=value)
+        for extra in mask:
+            require(is_bool(element(extra)) or is_float(element(extra)), "mask must be bool or float", mask=extra)
+            require(
+                broadcast(shape(extra), (b, h, m, n)) == (b, h, m, n), "mask must broadcast to the scores", mask=extra
+            )
+        return tensor([b, h, m, e], element(query))

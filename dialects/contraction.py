@@ -1,0 +1,96 @@
+"""Contraction and convolution: where the floating-point operations are."""
+
+from typing import Any
+
+from lumir.dialects.base import Lumir, Op, Shape, element, register, require, shape, tensor
+from lumir.mlir import ext, ir
+
+
+def parse_equation(equation: str) -> tuple[str, str, str]:
+    """The labels of lhs, rhs and result of `"bik,bkj->bij"`."""
+    inputs, arrow, result = equation.partition("->")
+    lhs, comma, rhs = inputs.partition(",")
+    require(bool(arrow and comma), 'equation must read "lhs,rhs->result"', equation=equation)
+    require(
+        all(len(set(labels)) == len(labels) for labels in (lhs, rhs, result)),
+        "a label may appear once in an operand",
+        equation=equation,
+    )
+    require(set(result) <= set(lhs) | set(rhs), "result labels must come from an operand", equation=equation)
+    require(
+        set(lhs) - set(rhs) <= set(result) and set(rhs) - set(lhs) <= set(result),
+        "a label that is summed must be in both operands",
+        equation=equation,
+    )
+    return lhs, rhs, result
+
+
+@register
+class Contract(Op, dialect=Lumir, name="contract", traits=[ext.Pure]):
+    """Multiply and sum over shared labels, as einsum over two operands: `"mk,kn->mn"` is a matrix product.
+
+    Floats accumulate in float32 (float64 for float64), integers in `accumulator`'s width; the result has element type `to`.
+    """
+
+    lhs: ext.Operand[Any]
+    rhs: ext.Operand[Any]
+    equation: ir.StringAttr
+    to: ir.TypeAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(lhs: ir.Type, rhs: ir.Type, equation: str, to: ir.Type) -> ir.Type:
+        left, right, out = parse_equation(equation)
+        require(len(left) == len(shape(lhs)), "lhs rank must equal its labels", equation=equation, lhs=lhs)
+        require(len(right) == len(shape(rhs)), "rhs rank must equal its labels", equation=equation, rhs=rhs)
+        sizes: dict[str, int] = dict(zip(left, shape(lhs), strict=True))
+        for label, size in zip(right, shape(rhs), strict=True):
+            require(sizes.setdefault(label, size) == size, f"sizes of label '{label}' must agree", lhs=lhs, rhs=rhs)
+        return tensor([sizes[label] for label in out], to)
+
+
+def window_extent(
+    spatial: Shape, window: Shape, strides: Shape, dilations: Shape, low: Shape, high: Shape
+) -> tuple[int, ...]:
+    """The number of window positions along each spatial dimension."""
+    ranks = {"window": window, "strides": strides, "dilations": dilations, "low": low, "high": high}
+    for name, values in ranks.items():
+        require(len(values) == len(spatial), f"{name} must have one entry a spatial dimension", **{name: values})
+    require(all(s >= 1 for s in (*strides, *dilations)), "strides and dilations must be positive", strides=strides)
+    extent = []
+    for size, k, stride, dilation, lo, hi in zip(spatial, window, strides, dilations, low, high, strict=True):
+        room = size + lo + hi - ((k - 1) * dilation + 1)
+        require(room >= 0, "window must fit the padded input", size=size, window=k, dilation=dilation, low=lo, high=hi)
+        extent.append(room // stride + 1)
+    return tuple(extent)
+
+
+@register
+class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
+    """Cross-correlation of [n, c, spatial...] with filters [o, c / groups, window...], zeros outside the input."""
+
+    input: ext.Operand[Any]
+    filter: ext.Operand[Any]
+    strides: Any
+    dilations: Any
+    low: Any
+    high: Any
+    groups: ir.IntegerAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(
+        x: ir.Type, w: ir.Type, strides: Shape, dilations: Shape, low: Shape, high: Shape, groups: int
+    ) -> ir.Type:
+        (n, channels, *spatial), (out, per_group, *window) = shape(x), shape(w)
+        require(len(spatial) == len(window), "input and filter ranks must agree", input=x, filter=w)
+        require(
+            channels == per_group * groups,
+            "channels must be groups * filter channels",
+            channels=channels,
+            groups=groups,
+            filter=w,
+        )
+        require(out % groups == 0, "groups must divide the filters", filters=out, groups=groups)
+        extent = window_extent(tuple(spatial), tuple(window), strides, dilations, low, high)
+        return tensor([n, out, *extent], element(x))

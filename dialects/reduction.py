@@ -1,0 +1,106 @@
+"""Reductions, scans, and ops that order elements."""
+
+from typing import Any
+
+from lumir.dialects.base import Lumir, Op, Shape, element, is_bool, normalize_axis, register, require, shape, tensor
+from lumir.dialects.contraction import window_extent
+from lumir.mlir import ext, ir
+
+REDUCTIONS = ("sum", "prod", "max", "min")
+
+
+@register
+class Reduce(Op, dialect=Lumir, name="reduce", traits=[ext.Pure]):
+    """Reduce over `axes`, which disappear. `kind`: sum, prod, max, min (on bool, max is `any` and min is `all`)."""
+
+    input: ext.Operand[Any]
+    kind: ir.StringAttr
+    axes: Any
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, kind: str, axes: Shape) -> ir.Type:
+        require(kind in REDUCTIONS, f"kind must be one of {', '.join(REDUCTIONS)}", kind=kind)
+        require(not is_bool(element(x)) or kind in ("max", "min"), "a bool reduces by max or min", kind=kind)
+        dropped = {normalize_axis(axis, len(shape(x)), "axes") for axis in axes}
+        require(len(dropped) == len(axes), "axes must be distinct", axes=axes)
+        return tensor([d for i, d in enumerate(shape(x)) if i not in dropped], element(x))
+
+
+@register
+class ArgReduce(Op, dialect=Lumir, name="arg_reduce", traits=[ext.Pure]):
+    """The int64 index of the largest (`max`) or smallest (`min`) element along `axis`, which disappears.
+
+    Of equal elements the first counts, or the last with `last`.
+    """
+
+    input: ext.Operand[Any]
+    kind: ir.StringAttr
+    axis: ir.IntegerAttr
+    last: Any
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, kind: str, axis: int, last: bool) -> ir.Type:
+        require(kind in ("max", "min"), "kind must be max or min", kind=kind)
+        axis = normalize_axis(axis, len(shape(x)))
+        require(shape(x)[axis] > 0, "the reduced dimension must not be empty", input=x)
+        return tensor([d for i, d in enumerate(shape(x)) if i != axis], ir.IntegerType.get_signless(64))
+
+
+@register
+class WindowReduce(Op, dialect=Lumir, name="window_reduce", traits=[ext.Pure]):
+    """Reduce a sliding window of [n, c, spatial...] by `kind` (sum, max); padding holds the kind's neutral element."""
+
+    input: ext.Operand[Any]
+    kind: ir.StringAttr
+    window: Any
+    strides: Any
+    dilations: Any
+    low: Any
+    high: Any
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(
+        x: ir.Type, kind: str, window: Shape, strides: Shape, dilations: Shape, low: Shape, high: Shape
+    ) -> ir.Type:
+        require(kind in ("sum", "max"), "kind must be sum or max", kind=kind)
+        n, c, *spatial = shape(x)
+        return tensor([n, c, *window_extent(tuple(spatial), window, strides, dilations, low, high)], element(x))
+
+
+@register
+class Scan(Op, dialect=Lumir, name="scan", traits=[ext.Pure]):
+    """Running `kind` (sum, prod, max) along `axis`; `exclusive` leaves the element itself out, `reverse` starts at the end."""
+
+    input: ext.Operand[Any]
+    kind: ir.StringAttr
+    axis: ir.IntegerAttr
+    exclusive: Any
+    reverse: Any
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, kind: str, axis: int, exclusive: bool, reverse: bool) -> ir.Type:
+        require(kind in ("sum", "prod", "max"), "kind must be sum, prod or max", kind=kind)
+        normalize_axis(axis, len(shape(x)))
+        return x
+
+
+@register
+class TopK(Op, dialect=Lumir, name="top_k", traits=[ext.Pure]):
+    """The `k` largest (or smallest) elements along the last axis, sorted, and their int64 indices; ties by lower index."""
+
+    input: ext.Operand[Any]
+    k: ir.IntegerAttr
+    largest: Any
+    values: ext.Result[Any]
+    indices: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, k: int, largest: bool) -> list[ir.Type]:
+        require(len(shape(x)) >= 1, "input must have at least one dimension", input=x)
+        *outer, size = shape(x)
+        require(0 <= k <= size, "k must not exceed the last dimension", k=k, size=size)
+        return [tensor([*outer, k], element(x)), tensor([*outer, k], ir.IntegerType.get_signless(64))]

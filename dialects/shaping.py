@@ -1,0 +1,286 @@
+"""Ops that move elements without computing: views, slices, pads, gathers."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from lumir.dialects.base import (
+    Lumir,
+    Op,
+    Shape,
+    broadcast,
+    element,
+    is_int,
+    normalize_axis,
+    register,
+    require,
+    shape,
+    tensor,
+)
+from lumir.mlir import ext, ir
+
+
+@register
+class Reshape(Op, dialect=Lumir, name="reshape", traits=[ext.Pure]):
+    """The same elements in row-major order under another `shape`."""
+
+    input: ext.Operand[Any]
+    shape: Any
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, shape: Shape) -> ir.Type:
+        old = ir.RankedTensorType(x).shape
+        require(math.prod(old) == math.prod(shape), "reshape must keep the number of elements", input=x, shape=shape)
+        return tensor(shape, element(x))
+
+
+@register
+class Transpose(Op, dialect=Lumir, name="transpose", traits=[ext.Pure]):
+    """Result dimension i is input dimension `permutation[i]`."""
+
+    input: ext.Operand[Any]
+    permutation: Any
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, permutation: Shape) -> ir.Type:
+        dims = shape(x)
+        require(
+            sorted(permutation) == list(range(len(dims))),
+            "permutation must name each dimension once",
+            permutation=permutation,
+            input=x,
+        )
+        return tensor([dims[i] for i in permutation], element(x))
+
+
+@register
+class Broadcast(Op, dialect=Lumir, name="broadcast", traits=[ext.Pure]):
+    """Repeat along dimensions of size 1, and along new leading ones, to `shape`."""
+
+    input: ext.Operand[Any]
+    shape: Any
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, shape: Shape) -> ir.Type:
+        old = tuple(ir.RankedTensorType(x).shape)
+        require(broadcast(old, shape) == tuple(shape), "input must broadcast to shape", input=x, shape=shape)
+        return tensor(shape, element(x))
+
+
+@register
+class Slice(Op, dialect=Lumir, name="slice", traits=[ext.Pure]):
+    """Result element i along a dimension is input element `starts + i * steps`; steps may be negative."""
+
+    input: ext.Operand[Any]
+    starts: Any
+    sizes: Any
+    steps: Any
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, starts: Shape, sizes: Shape, steps: Shape) -> ir.Type:
+        dims = shape(x)
+        require(
+            len(starts) == len(sizes) == len(steps) == len(dims),
+            "one start, size and step a dimension",
+            starts=starts,
+            sizes=sizes,
+            steps=steps,
+        )
+        for start, size, step, dim in zip(starts, sizes, steps, dims, strict=True):
+            last = start + (size - 1) * step
+            inside = size == 0 or (0 <= start < dim and 0 <= last < dim)
+            require(
+                inside and size >= 0, "slice must stay inside the input", start=start, size=size, step=step, dim=dim
+            )
+        return tensor(sizes, element(x))
+
+
+PAD_MODES = ("constant", "edge", "reflect", "wrap")
+
+
+@register
+class Pad(Op, dialect=Lumir, name="pad", traits=[ext.Pure]):
+    """Add `low`/`high` elements at the ends and `interior` ones between elements; negative low/high crop.
+
+    `mode` constant uses the scalar operand; edge, reflect and wrap read the input again and need interior 0.
+    """
+
+    input: ext.Operand[Any]
+    value: ext.Operand[Any]
+    low: Any
+    high: Any
+    interior: Any
+    mode: ir.StringAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, value: ir.Type, low: Shape, high: Shape, interior: Shape, mode: str) -> ir.Type:
+        dims = shape(x)
+        require(
+            len(low) == len(high) == len(interior) == len(dims),
+            "one low, high and interior a dimension",
+            low=low,
+            high=high,
+        )
+        require(mode in PAD_MODES, f"mode must be one of {', '.join(PAD_MODES)}", mode=mode)
+        require(mode == "constant" or not any(interior), "interior padding needs mode constant", mode=mode)
+        require(
+            shape(value) == () and element(value) == element(x),
+            "value must be a scalar of the input's type",
+            value=value,
+        )
+        sizes = [lo + d + max(d - 1, 0) * i + hi for d, lo, hi, i in zip(dims, low, high, interior, strict=True)]
+        require(all(s >= 0 for s in sizes), "padded sizes must not be negative", sizes=sizes)
+        return tensor(sizes, element(x))
+
+
+@register
+class Concat(Op, dialect=Lumir, name="concat", traits=[ext.Pure]):
+    """The operands one after another along `axis`."""
+
+    inputs: Sequence[ext.Operand[Any]]
+    axis: ir.IntegerAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(*inputs: ir.Type, axis: int) -> ir.Type:
+        require(len(inputs) > 0, "needs at least one operand")
+        dims = list(shape(inputs[0]))
+        axis = normalize_axis(axis, len(dims))
+        for other in inputs[1:]:
+            same = [d for i, d in enumerate(shape(other)) if i != axis] == [d for i, d in enumerate(dims) if i != axis]
+            require(
+                same and element(other) == element(inputs[0]),
+                "operands must agree in type outside axis",
+                axis=axis,
+                first=inputs[0],
+                other=other,
+            )
+        dims[axis] = sum(shape(t)[axis] for t in inputs)
+        return tensor(dims, element(inputs[0]))
+
+
+@register
+class Iota(Op, dialect=Lumir, name="iota", traits=[ext.Pure]):
+    """A tensor of type `type` whose elements are their index along `axis`."""
+
+    type: ir.TypeAttr
+    axis: ir.IntegerAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(type: ir.Type, axis: int) -> ir.Type:
+        normalize_axis(axis, len(shape(type)))
+        return type
+
+
+def _indices(type_: ir.Type) -> None:
+    require(is_int(element(type_)), "indices must be integers", indices=type_)
+
+
+@register
+class Gather(Op, dialect=Lumir, name="gather", traits=[ext.Pure]):
+    """Slices of the input at `indices` along `axis`, as numpy.take; negative indices count from the end."""
+
+    input: ext.Operand[Any]
+    indices: ext.Operand[Any]
+    axis: ir.IntegerAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, indices: ir.Type, axis: int) -> ir.Type:
+        _indices(indices)
+        axis = normalize_axis(axis, len(shape(x)))
+        return tensor([*shape(x)[:axis], *shape(indices), *shape(x)[axis + 1 :]], element(x))
+
+
+@register
+class GatherElements(Op, dialect=Lumir, name="gather_elements", traits=[ext.Pure]):
+    """Element by element along `axis`, as numpy.take_along_axis; negative indices count from the end."""
+
+    input: ext.Operand[Any]
+    indices: ext.Operand[Any]
+    axis: ir.IntegerAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, indices: ir.Type, axis: int) -> ir.Type:
+        _indices(indices)
+        axis = normalize_axis(axis, len(shape(x)))
+        require(len(shape(x)) == len(shape(indices)), "input and indices must have one rank", input=x, indices=indices)
+        return tensor(shape(indices), element(x))
+
+
+@register
+class GatherNd(Op, dialect=Lumir, name="gather_nd", traits=[ext.Pure]):
+    """Slices at index tuples (the last dimension of `indices`), after `batch_dims` shared leading dimensions."""
+
+    input: ext.Operand[Any]
+    indices: ext.Operand[Any]
+    batch_dims: ir.IntegerAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, indices: ir.Type, batch_dims: int) -> ir.Type:
+        _indices(indices)
+        dims, (*outer, depth) = shape(x), shape(indices)
+        require(batch_dims + depth <= len(dims), "index tuples must fit the input's rank", depth=depth, input=x)
+        require(tuple(outer[:batch_dims]) == dims[:batch_dims], "batch dimensions must agree", input=x, indices=indices)
+        return tensor([*outer, *dims[batch_dims + depth :]], element(x))
+
+
+SCATTER_KINDS = ("set", "add", "mul", "max", "min")
+
+
+@register
+class ScatterElements(Op, dialect=Lumir, name="scatter_elements", traits=[ext.Pure]):
+    """A copy of the input with `updates` written (or combined by `kind`) at `indices` along `axis`, in order."""
+
+    input: ext.Operand[Any]
+    indices: ext.Operand[Any]
+    updates: ext.Operand[Any]
+    axis: ir.IntegerAttr
+    kind: ir.StringAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, indices: ir.Type, updates: ir.Type, axis: int, kind: str) -> ir.Type:
+        _indices(indices)
+        normalize_axis(axis, len(shape(x)))
+        require(kind in SCATTER_KINDS, f"kind must be one of {', '.join(SCATTER_KINDS)}", kind=kind)
+        require(
+            shape(indices) == shape(updates),
+            "indices and updates must have one shape",
+            indices=indices,
+            updates=updates,
+        )
+        return x
+
+
+@register
+class ScatterNd(Op, dialect=Lumir, name="scatter_nd", traits=[ext.Pure]):
+    """A copy of the input with slices `updates` written (or combined by `kind`) at index tuples, in order."""
+
+    input: ext.Operand[Any]
+    indices: ext.Operand[Any]
+    updates: ext.Operand[Any]
+    kind: ir.StringAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(x: ir.Type, indices: ir.Type, updates: ir.Type, kind: str) -> ir.Type:
+        _indices(indices)
+        *outer, depth = shape(indices)
+        require(kind in SCATTER_KINDS, f"kind must be one of {', '.join(SCATTER_KINDS)}", kind=kind)
+        require(
+            shape(updates) == (*outer, *shape(x)[depth:]),
+            "updates must have the shape of the slices",
+            input=x,
+            indices=indices,
+            updates=updates,
+        )
+        return x

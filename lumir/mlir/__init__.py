@@ -1,0 +1,57 @@
+"""The one place that picks the MLIR Python bindings.
+
+Everything else writes `from lumir.mlir import ir, arith, ...` and does not know which package hosts them:
+LLVM's own `mlir` when it is installed, else the complete upstream bindings inside `torch_mlir`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+try:
+    import mlir.ir as _probe  # pyright: ignore[reportMissingImports]  # noqa: F401
+
+    _HOST = "mlir"
+except ImportError:
+    _HOST = "torch_mlir"
+
+if TYPE_CHECKING:
+    from torch_mlir import ir
+    from torch_mlir.dialects import (
+        _ods_common as ods,
+    )
+    from torch_mlir.dialects import (
+        affine,
+        arith,
+        cf,
+        ext,
+        func,
+        gpu,
+        irdl,
+        linalg,
+        llvm,
+        math,
+        memref,
+        nvgpu,
+        nvvm,
+        scf,
+        tensor,
+        vector,
+    )
+    from torch_mlir.passmanager import PassManager
+else:
+    ir = importlib.import_module(f"{_HOST}.ir")
+    PassManager = importlib.import_module(f"{_HOST}.passmanager").PassManager
+
+_DIALECTS = frozenset(["affine", "arith", "cf", "ext", "func", "gpu", "irdl", "linalg", "llvm", "math", "memref", "nvgpu", "nvvm", "scf", "tensor", "vector"])
+
+
+def __getattr__(name: str) -> Any:
+    """Import a dialect's builders on first use: a tool that needs two of them does not pay for sixteen."""
+    if name == "ods":
+        return importlib.import_module(f"{_HOST}.dialects._ods_common")
+    if name not in _DIALECTS:
+        raise AttributeError(f"lumir.mlir has no dialect {name!r}")
+    return importlib.import_module(f"{_HOST}.dialects.{name}")
+
+
+__all__ = ["PassManager", "ir", "ods", *sorted(_DIALECTS)]
