@@ -72,7 +72,7 @@ def broadcast(*shapes: Shape) -> Shape:
 
 
 def to_attribute(value: Any) -> ir.Attribute:
-    """A Python value as an attribute: int -> i64, float -> f64, a sequence of ints -> array<i64: ...>, a type, a dict."""
+    """A Python value as an attribute: an int is i64, a float f64, a sequence of ints array<i64: ...>."""
     match value:
         case ir.Attribute():
             return value
@@ -141,7 +141,7 @@ def attributes_of(op: ir.OpView | ir.Operation) -> dict[str, Any]:
 
 
 def verify_inferred(op: ir.OpView) -> bool:
-    """Infer the result types again; on a difference, emit an error that names op, rule and values at the op's location."""
+    """Infer the result types again; on a difference, emit an error with op, rule and values at the op's location."""
     cls = OPS[op.operation.name.removeprefix("lumir.")]
     if cls.infer is None:
         return True

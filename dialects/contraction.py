@@ -29,7 +29,8 @@ def parse_equation(equation: str) -> tuple[str, str, str]:
 class Contract(Op, dialect=Lumir, name="contract", traits=[ext.Pure]):
     """Multiply and sum over shared labels, as einsum over two operands: `"mk,kn->mn"` is a matrix product.
 
-    Floats accumulate in float32 (float64 for float64), integers in `accumulator`'s width; the result has element type `to`.
+    Floats accumulate in float32 (float64 for float64), integers exactly, modulo the width of `to`; the result has
+    element type `to`. The operands' element types may differ, e.g. int8 and uint8.
     """
 
     lhs: ext.Operand[Any]
@@ -50,7 +51,7 @@ class Contract(Op, dialect=Lumir, name="contract", traits=[ext.Pure]):
 
 
 def window_extent(
-    spatial: Shape, window: Shape, strides: Shape, dilations: Shape, low: Shape, high: Shape
+    spatial: Shape, window: Shape, *, strides: Shape, dilations: Shape, low: Shape, high: Shape
 ) -> tuple[int, ...]:
     """The number of window positions along each spatial dimension."""
     ranks = {"window": window, "strides": strides, "dilations": dilations, "low": low, "high": high}
@@ -80,7 +81,7 @@ class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
 
     @staticmethod
     def infer(
-        x: ir.Type, w: ir.Type, strides: Shape, dilations: Shape, low: Shape, high: Shape, groups: int
+        x: ir.Type, w: ir.Type, *, strides: Shape, dilations: Shape, low: Shape, high: Shape, groups: int
     ) -> ir.Type:
         (n, channels, *spatial), (out, per_group, *window) = shape(x), shape(w)
         require(len(spatial) == len(window), "input and filter ranks must agree", input=x, filter=w)
@@ -92,5 +93,5 @@ class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
             filter=w,
         )
         require(out % groups == 0, "groups must divide the filters", filters=out, groups=groups)
-        extent = window_extent(tuple(spatial), tuple(window), strides, dilations, low, high)
+        extent = window_extent(tuple(spatial), tuple(window), strides=strides, dilations=dilations, low=low, high=high)
         return tensor([n, out, *extent], element(x))

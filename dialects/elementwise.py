@@ -106,9 +106,7 @@ def _inference(row: Elementwise) -> Callable[..., ir.Type]:
 
 def _declare(name: str, row: Elementwise) -> type[Op]:
     operands = (
-        dict.fromkeys(("lhs", "rhs")[:row.arity], ext.Operand[Any])
-        if row.arity == 2
-        else {"input": ext.Operand[Any]}
+        dict.fromkeys(("lhs", "rhs")[: row.arity], ext.Operand[Any]) if row.arity == 2 else {"input": ext.Operand[Any]}
     )
     body = {
         "__doc__": row.doc,

@@ -63,16 +63,20 @@ class WindowReduce(Op, dialect=Lumir, name="window_reduce", traits=[ext.Pure]):
 
     @staticmethod
     def infer(
-        x: ir.Type, kind: str, window: Shape, strides: Shape, dilations: Shape, low: Shape, high: Shape
+        x: ir.Type, *, kind: str, window: Shape, strides: Shape, dilations: Shape, low: Shape, high: Shape
     ) -> ir.Type:
         require(kind in ("sum", "max"), "kind must be sum or max", kind=kind)
         n, c, *spatial = shape(x)
-        return tensor([n, c, *window_extent(tuple(spatial), window, strides, dilations, low, high)], element(x))
+        extent = window_extent(tuple(spatial), window, strides=strides, dilations=dilations, low=low, high=high)
+        return tensor([n, c, *extent], element(x))
 
 
 @register
 class Scan(Op, dialect=Lumir, name="scan", traits=[ext.Pure]):
-    """Running `kind` (sum, prod, max) along `axis`; `exclusive` leaves the element itself out, `reverse` starts at the end."""
+    """Running `kind` (sum, prod, max) along `axis`.
+
+    `exclusive` leaves the element itself out, `reverse` starts at the end.
+    """
 
     input: ext.Operand[Any]
     kind: ir.StringAttr
@@ -90,7 +94,10 @@ class Scan(Op, dialect=Lumir, name="scan", traits=[ext.Pure]):
 
 @register
 class TopK(Op, dialect=Lumir, name="top_k", traits=[ext.Pure]):
-    """The `k` largest (or smallest) elements along the last axis, sorted, and their int64 indices; ties by lower index."""
+    """The `k` largest (or smallest) elements along the last axis, sorted, and their int64 indices.
+
+    Equal elements keep the order of their indices.
+    """
 
     input: ext.Operand[Any]
     k: ir.IntegerAttr

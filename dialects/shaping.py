@@ -1,7 +1,6 @@
 """Ops that move elements without computing: views, slices, pads, gathers."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from lumir.dialects.base import (
@@ -118,7 +117,7 @@ class Pad(Op, dialect=Lumir, name="pad", traits=[ext.Pure]):
     result: ext.Result[Any]
 
     @staticmethod
-    def infer(x: ir.Type, value: ir.Type, low: Shape, high: Shape, interior: Shape, mode: str) -> ir.Type:
+    def infer(x: ir.Type, value: ir.Type, *, low: Shape, high: Shape, interior: Shape, mode: str) -> ir.Type:
         dims = shape(x)
         require(
             len(low) == len(high) == len(interior) == len(dims),
@@ -140,28 +139,28 @@ class Pad(Op, dialect=Lumir, name="pad", traits=[ext.Pure]):
 
 @register
 class Concat(Op, dialect=Lumir, name="concat", traits=[ext.Pure]):
-    """The operands one after another along `axis`."""
+    """`lhs`, then `rhs`, along `axis`. More operands are a chain: IRDL gives a variadic group one type."""
 
-    inputs: Sequence[ext.Operand[Any]]
+    lhs: ext.Operand[Any]
+    rhs: ext.Operand[Any]
     axis: ir.IntegerAttr
     result: ext.Result[Any]
 
     @staticmethod
-    def infer(*inputs: ir.Type, axis: int) -> ir.Type:
-        require(len(inputs) > 0, "needs at least one operand")
-        dims = list(shape(inputs[0]))
+    def infer(lhs: ir.Type, rhs: ir.Type, axis: int) -> ir.Type:
+        dims, other = list(shape(lhs)), list(shape(rhs))
+        require(len(dims) == len(other), "operands must have one rank", lhs=lhs, rhs=rhs)
         axis = normalize_axis(axis, len(dims))
-        for other in inputs[1:]:
-            same = [d for i, d in enumerate(shape(other)) if i != axis] == [d for i, d in enumerate(dims) if i != axis]
-            require(
-                same and element(other) == element(inputs[0]),
-                "operands must agree in type outside axis",
-                axis=axis,
-                first=inputs[0],
-                other=other,
-            )
-        dims[axis] = sum(shape(t)[axis] for t in inputs)
-        return tensor(dims, element(inputs[0]))
+        same = dims[:axis] + dims[axis + 1 :] == other[:axis] + other[axis + 1 :]
+        require(
+            same and element(lhs) == element(rhs),
+            "operands must agree in type outside axis",
+            axis=axis,
+            lhs=lhs,
+            rhs=rhs,
+        )
+        dims[axis] += other[axis]
+        return tensor(dims, element(lhs))
 
 
 @register

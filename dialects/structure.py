@@ -1,6 +1,9 @@
-"""Ops that hold the program together: weights, constants, dispatches, launches, machine code."""
+"""Ops that hold the program together: weights, constants, machine code.
 
-from collections.abc import Sequence
+A dispatch needs no op of its own: it is a private `func.func` marked `lumir.dispatch`, and `func.call` runs it, so
+equal dispatches are one function, and any MLIR tool can open one alone.
+"""
+
 from typing import Any
 
 from lumir.dialects.base import Lumir, Op, register
@@ -50,41 +53,17 @@ class Constant(Op, dialect=Lumir, name="constant", traits=[ext.Pure]):
 
 
 @register
-class Dispatch(Op, dialect=Lumir, name="dispatch", traits=[ir.IsIsolatedFromAboveTrait]):
-    """One launch: its body computes the results from the operands, which are the body's arguments.
-
-    `family` and `schedule` appear once step 5 has chosen them.
-    """
-
-    inputs: Sequence[ext.Operand[Any]]
-    results_: Sequence[ext.Result[Any]]
-    body: ext.Region
-
-
-@register
 class Yield(Op, dialect=Lumir, name="yield", traits=[ir.IsTerminatorTrait]):
-    """Ends a body and names what it returns."""
+    """Ends the body of a derived weight and names the tensor it returns."""
 
-    values: Sequence[ext.Operand[Any]]
-
-
-@register
-class Launch(Op, dialect=Lumir, name="launch"):
-    """Run `kernel` over `grid` workgroups: the operands are read, the results are written.
-
-    After step 8 operands and results carry their places in `buffers`.
-    """
-
-    inputs: Sequence[ext.Operand[Any]]
-    results_: Sequence[ext.Result[Any]]
-    kernel: ir.FlatSymbolRefAttr
-    grid: Any
+    value: ext.Operand[Any]
 
 
 @register
-class Kernel(Op, dialect=Lumir, name="kernel"):
-    """A kernel's code: before step 7 its body holds a function, after it `code` holds PTX text or object bytes."""
+class Code(Op, dialect=Lumir, name="code"):
+    """A kernel's machine code for `target`: PTX text, or the bytes of a host object, as `format` (ptx, elf) says."""
 
     sym_name: ir.StringAttr
     target: ir.StringAttr
-    body: ext.Region
+    format: ir.StringAttr
+    data: ir.StringAttr

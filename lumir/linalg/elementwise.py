@@ -1,0 +1,36 @@
+"""Element-wise ops, select and cast: one `linalg.generic` with broadcasting maps."""
+
+from lumir.dialects import ELEMENTWISE
+from lumir.linalg.generic import pointwise
+from lumir.linalg.rules import Source, rule
+from lumir.linalg.scalar import convert, emit_elementwise
+from lumir.mlir import arith, ir
+
+
+def _lower(name: str) -> None:
+    @rule(name)
+    def lower(source: Source, *operands: ir.Value) -> ir.Value:
+        def body(*scalars: ir.Value) -> ir.Value:
+            return emit_elementwise(name, list(scalars), source.element, source.unsigned)
+
+        return pointwise(operands, source.shape, source.element, body)
+
+
+for _name in ELEMENTWISE:
+    _lower(_name)
+
+
+@rule("select")
+def lower_select(source: Source, condition: ir.Value, lhs: ir.Value, rhs: ir.Value) -> ir.Value:
+    return pointwise(
+        [condition, lhs, rhs], source.shape, source.element, lambda c, x, y: arith.SelectOp(c, x, y).result
+    )
+
+
+@rule("cast")
+def lower_cast(source: Source, x: ir.Value) -> ir.Value:
+    to = source.result_types[0].element_type
+    to_unsigned = isinstance(to, ir.IntegerType) and to.is_unsigned
+    return pointwise(
+        [x], source.shape, source.element, lambda v: convert(v, source.element, source.unsigned, to_unsigned)
+    )

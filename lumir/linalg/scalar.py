@@ -1,0 +1,178 @@
+"""What each element-wise op means on scalars, in arith and math.
+
+Half and 8-bit floats compute in float32 and round once at the end.
+"""
+
+from collections.abc import Callable
+
+from lumir.linalg.generic import constant
+from lumir.mlir import arith, ir, math
+
+Value = ir.Value
+
+
+def is_float(type_: ir.Type) -> bool:
+    return isinstance(type_, ir.FloatType)
+
+
+def compute_type(type_: ir.Type) -> ir.Type:
+    """The type that arithmetic on `type_` is done in: float32 for narrower floats."""
+    return ir.F32Type.get() if is_float(type_) and ir.FloatType(type_).width < 32 else type_
+
+
+def compare(predicate: str, x: Value, y: Value, unsigned: bool = False) -> Value:
+    """x `predicate` y for eq, ne, lt, le, gt, ge; false (ne: true) if either is NaN."""
+    if is_float(x.type):
+        kind = getattr(arith.CmpFPredicate, "UNE" if predicate == "ne" else f"O{predicate.upper()}")
+        return arith.CmpFOp(kind, x, y).result
+    name = predicate if predicate in ("eq", "ne") else f"{'u' if unsigned else 's'}{predicate}"
+    return arith.CmpIOp(getattr(arith.CmpIPredicate, name), x, y).result
+
+
+def convert(x: Value, to: ir.Type, unsigned: bool = False, to_unsigned: bool = False, saturate: bool = True) -> Value:
+    """`x` as `to`: nearest even for floats, truncation for float to integer, `!= 0` for bool."""
+    source = x.type
+    if source == to:
+        return x
+    if isinstance(to, ir.IntegerType) and to.width == 1:
+        return compare("ne", x, constant(0, source))
+    if is_float(source):
+        return _from_float(x, to, to_unsigned, saturate)
+    unsigned = unsigned or (isinstance(source, ir.IntegerType) and source.width == 1)
+    if is_float(to):
+        wide = compute_type(to)
+        return convert((arith.UIToFPOp if unsigned else arith.SIToFPOp)(wide, x).result, to)
+    if ir.IntegerType(to).width < ir.IntegerType(source).width:
+        return arith.TruncIOp(to, x).result
+    return (arith.ExtUIOp if unsigned else arith.ExtSIOp)(to, x).result
+
+
+def _from_float(x: Value, to: ir.Type, to_unsigned: bool, saturate: bool) -> Value:
+    width = ir.FloatType(x.type).width
+    if not is_float(to):
+        x = convert(x, compute_type(x.type))
+        wide = ir.IntegerType.get_signless(max(32, ir.IntegerType(to).width))
+        integer = (arith.FPToUIOp if to_unsigned and wide == to else arith.FPToSIOp)(wide, x).result
+        return convert(integer, to)
+    if ir.FloatType(to).width == width:
+        return convert(arith.ExtFOp(ir.F32Type.get(), x).result, to)
+    if ir.FloatType(to).width > width:
+        return arith.ExtFOp(to, x).result
+    return arith.TruncFOp(to, x).result
+
+
+def _sign(x: Value, unsigned: bool) -> Value:
+    zero, one = constant(0, x.type), constant(1, x.type)
+    if is_float(x.type):
+        signed = math.CopySignOp(one, x).result
+        return arith.SelectOp(compare("ne", math.absf(x), zero), _keep_nan(x, signed), x).result
+    negative = constant(0 if unsigned else -1, x.type)
+    below = arith.SelectOp(compare("lt", x, zero, unsigned), negative, zero).result
+    return arith.SelectOp(compare("gt", x, zero, unsigned), one, below).result
+
+
+def _keep_nan(x: Value, otherwise: Value) -> Value:
+    return arith.SelectOp(arith.CmpFOp(arith.CmpFPredicate.UNO, x, x).result, x, otherwise).result
+
+
+def _abs(x: Value, unsigned: bool) -> Value:
+    if is_float(x.type):
+        return math.absf(x)
+    return x if unsigned else math.absi(x)
+
+
+def _neg(x: Value, unsigned: bool) -> Value:
+    return arith.NegFOp(x).result if is_float(x.type) else arith.SubIOp(constant(0, x.type), x).result
+
+
+def _sigmoid(x: Value, unsigned: bool) -> Value:
+    one = constant(1, x.type)
+    return arith.DivFOp(one, arith.AddFOp(one, math.exp(arith.NegFOp(x).result)).result).result
+
+
+def _not(x: Value, unsigned: bool) -> Value:
+    return arith.XOrIOp(x, constant(-1, x.type)).result
+
+
+def _isinf(x: Value, unsigned: bool) -> Value:
+    return compare("eq", math.absf(x), constant(float("inf"), x.type))
+
+
+UNARY: dict[str, Callable[[Value, bool], Value]] = {
+    "abs": _abs,
+    "neg": _neg,
+    "sign": _sign,
+    "sigmoid": _sigmoid,
+    "not": _not,
+    "isnan": lambda x, _: arith.CmpFOp(arith.CmpFPredicate.UNO, x, x).result,
+    "isinf": _isinf,
+    "round": lambda x, _: math.roundeven(x),
+    **{
+        name: lambda x, _, name=name: getattr(math, name)(x)
+        for name in "exp log log1p expm1 sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf floor ceil trunc".split()
+    },
+}
+
+
+def _choose(float_op: type, int_op: type, unsigned_op: type | None = None) -> Callable[[Value, Value, bool], Value]:
+    def emit(x: Value, y: Value, unsigned: bool) -> Value:
+        if is_float(x.type):
+            return float_op(x, y).result
+        return (unsigned_op if unsigned and unsigned_op else int_op)(x, y).result
+
+    return emit
+
+
+def _fmod(x: Value, y: Value, unsigned: bool) -> Value:
+    return _choose(arith.RemFOp, arith.RemSIOp, arith.RemUIOp)(x, y, unsigned)
+
+
+def _mod(x: Value, y: Value, unsigned: bool) -> Value:
+    """The remainder moved to the divisor's sign."""
+    remainder = _fmod(x, y, unsigned)
+    if unsigned:
+        return remainder
+    zero = constant(0, x.type)
+    differs = arith.XOrIOp(compare("lt", remainder, zero), compare("lt", y, zero)).result
+    wrong = arith.AndIOp(compare("ne", remainder, zero), differs).result
+    moved = arith.AddFOp(remainder, y) if is_float(x.type) else arith.AddIOp(remainder, y)
+    return arith.SelectOp(wrong, moved.result, remainder).result
+
+
+def _pow(x: Value, y: Value, unsigned: bool) -> Value:
+    return math.powf(x, y) if is_float(x.type) else math.ipowi(x, y)
+
+
+def _shift(op: type) -> Callable[[Value, Value, bool], Value]:
+    def emit(x: Value, y: Value, unsigned: bool) -> Value:
+        inside = compare("lt", y, constant(ir.IntegerType(x.type).width, x.type), unsigned=True)
+        shifted = op(x, arith.SelectOp(inside, y, constant(0, x.type)).result).result
+        return arith.SelectOp(inside, shifted, constant(0, x.type)).result
+
+    return emit
+
+
+BINARY: dict[str, Callable[[Value, Value, bool], Value]] = {
+    "add": _choose(arith.AddFOp, arith.AddIOp),
+    "sub": _choose(arith.SubFOp, arith.SubIOp),
+    "mul": _choose(arith.MulFOp, arith.MulIOp),
+    "div": _choose(arith.DivFOp, arith.DivSIOp, arith.DivUIOp),
+    "max": _choose(arith.MaximumFOp, arith.MaxSIOp, arith.MaxUIOp),
+    "min": _choose(arith.MinimumFOp, arith.MinSIOp, arith.MinUIOp),
+    "and": lambda x, y, _: arith.AndIOp(x, y).result,
+    "or": lambda x, y, _: arith.OrIOp(x, y).result,
+    "xor": lambda x, y, _: arith.XOrIOp(x, y).result,
+    "fmod": _fmod,
+    "mod": _mod,
+    "pow": _pow,
+    "shl": _shift(arith.ShLIOp),
+    "shr": _shift(arith.ShRUIOp),
+    **{p: lambda x, y, u, p=p: compare(p, x, y, u) for p in ("eq", "ne", "lt", "le", "gt", "ge")},
+}
+
+
+def emit_elementwise(name: str, operands: list[Value], result: ir.Type, unsigned: bool) -> Value:
+    """The scalar code of element-wise op `name`, computed in `compute_type` and converted to `result`."""
+    wide = [convert(x, compute_type(x.type)) for x in operands]
+    value = UNARY[name](wide[0], unsigned) if len(wide) == 1 else BINARY[name](wide[0], wide[1], unsigned)
+    return convert(value, result)
