@@ -1,0 +1,167 @@
+"""CPU family `rows`: softmax, normalisation and every other chain of reductions over one set of dimensions.
+
+A row is one position of the kept dimensions. For each reduction of the dispatch, in order, the kernel runs over the row
+once with vector accumulators and keeps the scalar result; a last pass over the row computes the results. What is
+element-wise in between is written out where it is read.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
+from lumir.kernels.dispatch import Dispatch, shape_of
+from lumir.kernels.evaluate import Evaluator, LoopNest
+from lumir.kernels.index import ZERO, Index, Place
+from lumir.kernels.reduction import combiner_of, combine_lanes
+from lumir.kernels.row_space import RowSpace
+from lumir.mlir import ir
+from lumir.schedule.family import KernelCode
+from lumir.schedule.schedule import Schedule
+from lumir.target import Target
+
+Value = ir.Value
+
+
+@dataclass(frozen=True)
+class RowsSchedule(Schedule):
+    """Args:
+    lanes: elements side by side along the last reduced dimension.
+    rows: rows of one workgroup.
+    """
+
+    lanes: int = 1
+    rows: int = 1
+
+
+class RowsFamily:
+    name: ClassVar[str] = "rows"
+    schedule: ClassVar[type[Schedule]] = RowsSchedule
+
+    def match(self, dispatch: Dispatch, target: Target) -> bool:
+        return RowSpace.of(dispatch) is not None
+
+    def space(self, dispatch: Dispatch, target: Target) -> Iterable[RowsSchedule]:
+        space = _space(dispatch)
+        rows = max(1, 8192 // max(space.row_size, 1))
+        lanes = target.lanes(4)
+        vectorizes = all(combiner_of(nest) for nest in dispatch.reductions) and space.inner >= lanes
+        for width in (lanes, 1) if vectorizes else (1,):
+            yield RowsSchedule(width, rows)
+
+    def legal(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> list[str]:
+        if schedule.lanes == 1:
+            return []
+        scratch = ir.Module.create()
+        with ir.InsertionPoint(scratch.body):
+            scattered = _emit(dispatch, schedule, "scratch")
+        return ["the last reduced dimension is not contiguous in some operand"] if scattered else []
+
+    def cost(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> float:
+        space = _space(dispatch)
+        return space.row_count * space.row_size / schedule.lanes * 1e-9
+
+    def emit(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target, name: str) -> KernelCode:
+        _emit(dispatch, schedule, name)
+        return KernelCode((-(-_space(dispatch).row_count // schedule.rows), 1, 1))
+
+
+def _space(dispatch: Dispatch) -> RowSpace:
+    space = RowSpace.of(dispatch)
+    assert space is not None
+    return space
+
+
+def _emit(dispatch: Dispatch, schedule: RowsSchedule, name: str) -> int:
+    space = _space(dispatch)
+    with cpu_kernel(dispatch, name) as kernel:
+        wide, narrow = kernel.evaluator(schedule.lanes), kernel.evaluator()
+        index = narrow.index
+        first = index.scale(Index(kernel.workgroup), schedule.rows)
+        last = index.minimum(index.offset(first, schedule.rows), space.row_count)
+        with narrow.loop(index.scalar(first.base), index.scalar(last.base), 1) as (row, _, _done), wide.scope():
+            RowWriter(kernel, space, index.delinearize(row, space.kept), wide, narrow).write()
+    return wide.memory.scattered
+
+
+class RowWriter:
+    """Writes the code of one row."""
+
+    def __init__(self, kernel: CpuKernel, space: RowSpace, row: Place, wide: Evaluator, narrow: Evaluator):
+        self.kernel, self.space, self.row, self.wide, self.narrow = kernel, space, row, wide, narrow
+
+    def write(self) -> None:
+        for nest in self.kernel.dispatch.reductions:
+            for result, value in zip(nest.op.results, self._reduce(nest), strict=True):
+                self._bind(result, value)
+        self._store_rows()
+
+    def _bind(self, tensor: Value, value: Value) -> None:
+        for evaluator in (self.wide, self.narrow):
+            evaluator.bind(tensor, lambda _place, value=value: value)
+
+    def _reduce(self, nest: LoopNest) -> list[Value]:
+        start = [self.narrow.at(output, self.row) for output in nest.outputs]
+        lanes = self.wide.index.lanes
+        if lanes > 1:
+            wide = [self.wide.index.splat(v) for v in start]
+            total = self._pass(self.wide, range_of(0, self.space.whole(lanes), lanes), wide, nest)
+            start = [combine_lanes(nest, v) for v in total]
+            if self.space.inner % lanes == 0:
+                return start
+        return self._pass(self.narrow, range_of(self.space.whole(lanes) if lanes > 1 else 0, self.space.inner, 1), start, nest)
+
+    def _pass(self, evaluator: Evaluator, inner: range, totals: list[Value], nest: LoopNest) -> list[Value]:
+        def step(columns: Place, carried: Sequence[Value]) -> list[Value]:
+            dims = self.space.dims(nest, self.row, columns)
+            return evaluator.body(nest, dims, lambda i: carried[i])
+
+        return self._columns(evaluator, inner, totals, step)
+
+    def _columns(self, evaluator: Evaluator, inner: range, carried: list[Value], step: Callable[[Place, Sequence[Value]], list[Value]]) -> list[Value]:
+        """Loops over the reduced dimensions: `step(columns, carried) -> carried`."""
+        outer = self.space.reduced[:-1]
+
+        def nested(depth: int, columns: Place, values: list[Value]) -> list[Value]:
+            size = range(outer[depth]) if depth < len(outer) else inner
+            with evaluator.loop(size.start, size.stop, size.step, values, multiple=inner.step) as (position, now, done):
+                here = position if depth < len(outer) else _lanes_at(position, inner.step)
+                place = (*columns, here)
+                done(nested(depth + 1, place, now) if depth < len(outer) else step(place, now))
+            return done.results
+
+        return nested(0, (), carried)
+
+    def _store_rows(self) -> None:
+        """Results of the row's own shape are stored once; full-shape results in a pass over the row."""
+        pairs = list(zip(self.kernel.dispatch.results, self.kernel.outputs, strict=True))
+        for result, buffer in pairs:
+            if self.space.is_row(result):
+                self.narrow.memory.store(buffer, self.row, self.narrow.at(result, self.row))
+        full = [(result, buffer) for result, buffer in pairs if not self.space.is_row(result)]
+        if not full:
+            return
+        lanes = self.wide.index.lanes
+        whole = self.space.whole(lanes) if lanes > 1 else 0
+        if whole:
+            self._columns(self.wide, range_of(0, whole, lanes), [], lambda c, _: self._store(self.wide, full, c))
+        if whole < self.space.inner:
+            self._columns(self.narrow, range_of(whole, self.space.inner, 1), [], lambda c, _: self._store(self.narrow, full, c))
+
+    def _store(self, evaluator: Evaluator, full: list, columns: Place) -> list[Value]:
+        for result, buffer in full:
+            place = self.space.place(self.row, columns)
+            evaluator.memory.store(buffer, place, evaluator.at(result, place))
+        return []
+
+
+def range_of(start: int, stop: int, step: int) -> range:
+    return range(start, stop, step)
+
+
+def _lanes_at(position: Index, step: int) -> Index:
+    return Index(position.base, 1, step) if step > 1 else position
+
+
+_ = (ZERO, math, shape_of)

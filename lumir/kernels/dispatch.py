@@ -1,0 +1,82 @@
+"""A dispatch as kernel families see it: its arguments, its operations, what it returns."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from lumir.kernels.evaluate import LoopNest
+from lumir.mlir import ir
+
+Value = ir.Value
+
+
+def shape_of(value: Value) -> tuple[int, ...]:
+    return tuple(ir.RankedTensorType(value.type).shape)
+
+
+def element_of(value: Value) -> ir.Type:
+    return ir.RankedTensorType(value.type).element_type
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """A dispatch function after step 4."""
+
+    function: ir.OpView
+
+    @cached_property
+    def name(self) -> str:
+        return self.function.attributes["sym_name"].value
+
+    @cached_property
+    def block(self) -> ir.Block:
+        return self.function.regions[0].blocks[0]
+
+    @cached_property
+    def arguments(self) -> list[Value]:
+        return list(self.block.arguments)
+
+    @cached_property
+    def operations(self) -> list[ir.OpView]:
+        return list(self.block.operations)
+
+    @cached_property
+    def results(self) -> list[Value]:
+        """The returned tensors, each behind the retyping that restores its signedness."""
+        return [_behind_casts(v) for v in self.operations[-1].operands]
+
+    @cached_property
+    def nests(self) -> list[LoopNest]:
+        return [LoopNest.of(op) for op in self.operations if op.operation.name == "linalg.generic"]
+
+    @cached_property
+    def reductions(self) -> list[LoopNest]:
+        return [nest for nest in self.nests if nest.reductions]
+
+    @cached_property
+    def flat(self) -> bool:
+        """Every tensor has the shape of the result or is a scalar, and is read where it is written: one dimension will do."""
+        shape = shape_of(self.results[0])
+        ok = {"linalg.generic", "linalg.fill", "tensor.empty", "arith.constant", "func.return", "builtin.unrealized_conversion_cast"}
+        if not all(op.operation.name in ok for op in self.operations):
+            return False
+        return all(_reads_in_place(nest, shape) for nest in self.nests) and all(shape_of(r) == shape for r in self.results)
+
+    @cached_property
+    def elements(self) -> int:
+        return math.prod(shape_of(self.results[0]))
+
+
+def _reads_in_place(nest: LoopNest, shape: tuple[int, ...]) -> bool:
+    if nest.reductions or nest.rank != len(shape):
+        return False
+    if any(op.operation.name in ("linalg.index", "tensor.extract") for op in nest.block.operations):
+        return False
+    identity = ir.AffineMap.get_identity(len(shape))
+    return all(m == identity or not m.results for m in nest.maps)
+
+
+def _behind_casts(value: Value) -> Value:
+    while not isinstance(value.owner, ir.Block) and value.owner.name == "builtin.unrealized_conversion_cast":
+        value = value.owner.operands[0]
+    return value

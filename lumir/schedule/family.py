@@ -1,0 +1,56 @@
+"""What a kernel family says, and the table of families by target."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from lumir.kernels.dispatch import Dispatch
+from lumir.mlir import ir
+from lumir.schedule.schedule import Schedule
+from lumir.target import Target
+
+
+@dataclass(frozen=True)
+class KernelCode:
+    """What `emit` returns: the launch that the kernel it wrote expects.
+
+    Args:
+        grid: workgroups along x, y, z.
+        block: threads of a workgroup; 1 on a CPU.
+        shared_bytes: dynamic shared memory of a workgroup.
+    """
+
+    grid: tuple[int, int, int]
+    block: int = 1
+    shared_bytes: int = 0
+
+
+class Family(Protocol):
+    """One kind of kernel on one kind of target."""
+
+    name: ClassVar[str]
+    schedule: ClassVar[type[Schedule]]
+
+    def match(self, dispatch: Dispatch, target: Target) -> bool:
+        """Whether this family can run the dispatch."""
+        ...
+
+    def space(self, dispatch: Dispatch, target: Target) -> Iterable[Schedule]:
+        """Schedules worth trying, the most promising first."""
+        ...
+
+    def legal(self, dispatch: Dispatch, schedule: Schedule, target: Target) -> list[str]:
+        """Why the schedule cannot run; empty if it can."""
+        ...
+
+    def cost(self, dispatch: Dispatch, schedule: Schedule, target: Target) -> float:
+        """Estimated seconds, for choosing where nothing was measured."""
+        ...
+
+    def emit(self, dispatch: Dispatch, schedule: Any, target: Target, name: str) -> KernelCode:
+        """Write the kernel function `name` at the insertion point."""
+        ...
+
+
+def loc_of(dispatch: Dispatch) -> ir.Location:
+    return dispatch.function.location
