@@ -2,13 +2,8 @@
 
 from lumir.dialects import composite, contraction, elementwise, reduction, shaping, structure
 from lumir.dialects.base import OPS, Lumir, Op, RuleError, attributes_of, build, from_attribute, to_attribute
-from lumir.dialects.base import verify_inferred as _verify_inferred
 from lumir.dialects.elementwise import ELEMENTWISE
 from lumir.mlir import ir
-
-for _cls in OPS.values():
-    _cls.verify_invariants = staticmethod(_verify_inferred)  # pyright: ignore[reportAttributeAccessIssue]
-del _cls
 
 
 def load() -> None:

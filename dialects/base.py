@@ -5,10 +5,13 @@ An op is a class with its operands and attributes as annotations, a docstring, a
 it again and compares. So a rule is written once, and its message is the same wherever it is broken.
 """
 
-import typing
+import functools
+import inspect
 from collections.abc import Sequence
-from typing import Any, get_origin
+from dataclasses import dataclass
+from typing import Any
 
+from lumir.dialects.constraints import attribute_rule, field_kind
 from lumir.mlir import ext, ir
 
 Tensor = ir.RankedTensorType
@@ -118,55 +121,106 @@ class Lumir(ext.Dialect, name="lumir"):
 
 
 class Op(ext.Operation):
-    """Base of lumir's ops; see the module's docstring."""
+    """Base of lumir's ops; see the module's docstring.
+
+    `infer` gives the result type or types; an op whose rule is not about types has `check(op)` instead. Both raise
+    `RuleError`.
+    """
 
     infer = None
-
-    @classmethod
-    def operand_count(cls) -> tuple[int, bool]:
-        """The number of named operands, and whether the last one is variadic."""
-        hints = typing.get_type_hints(cls)
-        kinds = [get_origin(h) is Sequence for h in hints.values() if _is_operand(h)]
-        return len(kinds), bool(kinds and kinds[-1])
+    check = None
 
 
-def _is_operand(hint: Any) -> bool:
-    inner = typing.get_args(hint)[0] if get_origin(hint) is Sequence else hint
-    return get_origin(inner) is ir.Value
+@dataclass(frozen=True)
+class Layout:
+    """The declared fields of an op.
+
+    Attributes:
+        operands: names, in order; the last one may stand for none or many when `variadic`.
+        attributes: for each name, the Python type of its value and that type in words.
+    """
+
+    operands: tuple[str, ...]
+    variadic: bool
+    attributes: dict[str, tuple[type | tuple[type, ...], str]]
+    results: tuple[str, ...]
+    regions: tuple[str, ...]
+
+
+@functools.cache
+def layout(cls: type[Op]) -> Layout:
+    """The fields that the class's annotations declare."""
+    hints = cls.__annotations__
+    kinds = {name: field_kind(hint) for name, hint in hints.items()}
+
+    def named(kind: str) -> tuple[str, ...]:
+        return tuple(name for name, (found, _) in kinds.items() if found == kind)
+
+    return Layout(
+        operands=named("operand"),
+        variadic=any(variadic for kind, variadic in kinds.values() if kind == "operand"),
+        attributes={name: attribute_rule(hints[name]) for name in named("attribute")},
+        results=named("result"),
+        regions=named("region"),
+    )
 
 
 def attributes_of(op: ir.OpView | ir.Operation) -> dict[str, Any]:
-    """The op's attributes as Python values, by name."""
-    return {name: from_attribute(attribute) for name, attribute in op.operation.attributes.items()}
+    """The op's declared attributes as Python values, by name; discardable ones (`dialect.name`) are left out."""
+    return {name: from_attribute(attr) for name, attr in op.operation.attributes.items() if "." not in name}
 
 
-def verify_inferred(op: ir.OpView) -> bool:
-    """Infer the result types again; on a difference, emit an error with op, rule and values at the op's location."""
+def verify(op: ir.OpView) -> bool:
+    """Check fields, then infer the result types again; a broken rule is an error at the op's location."""
     cls = OPS[op.operation.name.removeprefix("lumir.")]
-    if cls.infer is None:
-        return True
     try:
-        inferred = cls.infer(*(value.type for value in op.operands), **attributes_of(op))
-        expected = list(inferred) if isinstance(inferred, list) else [inferred]
-        found = [result.type for result in op.results]
-        require(found == expected, "result type must be the inferred one", expected=expected, result=found)
+        _check_fields(layout(cls), op)  # pyright: ignore[reportArgumentType]
+        if cls.infer is not None:
+            inferred = cls.infer(*(value.type for value in op.operands), **attributes_of(op))
+            expected = list(inferred) if isinstance(inferred, list) else [inferred]
+            found = [result.type for result in op.results]
+            require(found == expected, "result type must be the inferred one", expected=expected, result=found)
+        if cls.check is not None:
+            cls.check(op)
     except RuleError as error:
         op.location.emit_error(f"'{op.operation.name}' op {error}")
         return False
-    except TypeError as error:
-        reason = str(error).partition("infer() ")[2] or str(error)
-        op.location.emit_error(f"'{op.operation.name}' op is malformed: {reason}")
-        return False
     return True
+
+
+def _check_fields(fields: Layout, op: ir.OpView) -> None:
+    """Operands, attributes and results are there, and of the declared kind."""
+    count, least = len(op.operands), len(fields.operands) - fields.variadic
+    words = f"at least {least}" if fields.variadic else str(least)
+    require(count == least or (fields.variadic and count > least), f"needs {words} operands", operands=count)
+    require(len(op.results) == len(fields.results), f"needs {len(fields.results)} results", results=len(op.results))
+    for value in (*op.operands, *op.results):
+        static = isinstance(value.type, ir.RankedTensorType) and value.type.has_static_shape
+        require(static, "operands and results must be ranked tensors of static shape", type=value.type)
+    given = attributes_of(op)
+    for name, (type_, words) in fields.attributes.items():
+        require(name in given, f"needs the attribute '{name}' ({words})")
+        matches = isinstance(given[name], type_) and (type_ is not int or not isinstance(given[name], bool))
+        require(matches, f"attribute '{name}' must be {words}", **{name: given[name]})
+    unknown = sorted(set(given) - set(fields.attributes))
+    require(not unknown, "unknown attributes; one of your own needs a prefix with a dot", attributes=unknown)
 
 
 OPS: dict[str, type[Op]] = {}
 
 
 def register(cls: type[Op]) -> type[Op]:
-    """Enter an op's class into the table of ops by its short name."""
+    """Enter an op's class into the table of ops by its short name, and give it its verifier."""
     OPS[cls._op_name] = cls  # pyright: ignore[reportAttributeAccessIssue]
+    cls.verify_invariants = staticmethod(verify)  # pyright: ignore[reportAttributeAccessIssue]
     return cls
+
+
+@functools.cache
+def _defaults(cls: type[Op]) -> dict[str, Any]:
+    """The attributes that `infer` declares a default for."""
+    parameters = inspect.signature(cls.infer).parameters.values() if cls.infer else ()
+    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
 
 
 def build(name: str, *operands: ir.Value, results: Sequence[ir.Type] | None = None, **attributes: Any) -> Any:
@@ -176,7 +230,8 @@ def build(name: str, *operands: ir.Value, results: Sequence[ir.Type] | None = No
         name: the op's short name, e.g. `transpose`.
         operands: SSA values, in the declared order.
         results: the result types of an op that does not infer them.
-        attributes: Python values (see `to_attribute`); `None` leaves an optional attribute out.
+        attributes: Python values (see `to_attribute`); one that is `None` or left out gets the default that the op's
+            `infer` declares.
 
     Returns:
         the single result, or the list of results when there is not exactly one.
@@ -185,7 +240,8 @@ def build(name: str, *operands: ir.Value, results: Sequence[ir.Type] | None = No
         RuleError: the operands or attributes break a rule of the op.
     """
     cls = OPS[name]
-    attributes = {key: value for key, value in attributes.items() if value is not None}
+    given = {key: value for key, value in attributes.items() if value is not None}
+    attributes = _defaults(cls) | given  # pyright: ignore[reportArgumentType]
     if cls.infer is not None:
         normalized = {key: from_attribute(to_attribute(value)) for key, value in attributes.items()}
         inferred = cls.infer(*(operand.type for operand in operands), **normalized)

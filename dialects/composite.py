@@ -1,7 +1,9 @@
 """Composite ops: kept whole because kernels want them whole."""
 
+# The annotations below are constraints, read by `dialects.ext`.
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
+
 from collections.abc import Sequence
-from typing import Any
 
 from lumir.dialects.base import (
     Lumir,
@@ -16,6 +18,7 @@ from lumir.dialects.base import (
     shape,
     tensor,
 )
+from lumir.dialects.constraints import Flag, SameType, Tensor
 from lumir.mlir import ext, ir
 
 
@@ -23,10 +26,10 @@ from lumir.mlir import ext, ir
 class Softmax(Op, dialect=Lumir, name="softmax", traits=[ext.Pure]):
     """exp(x - max) / sum(exp(x - max)) along `axis`; `log` gives its logarithm."""
 
-    input: ext.Operand[Any]
+    input: ext.Operand[SameType]
     axis: ir.IntegerAttr
-    log: Any
-    result: ext.Result[Any]
+    log: Flag
+    result: ext.Result[SameType]
 
     @staticmethod
     def infer(x: ir.Type, axis: int, log: bool) -> ir.Type:
@@ -42,11 +45,11 @@ class Normalize(Op, dialect=Lumir, name="normalize", traits=[ext.Pure]):
     With `center` false the mean is not subtracted: root-mean-square normalisation. Scale and bias are element-wise ops.
     """
 
-    input: ext.Operand[Any]
+    input: ext.Operand[SameType]
     axis: ir.IntegerAttr
     epsilon: ir.FloatAttr
-    center: Any
-    result: ext.Result[Any]
+    center: Flag
+    result: ext.Result[SameType]
 
     @staticmethod
     def infer(x: ir.Type, axis: int, epsilon: float, center: bool) -> ir.Type:
@@ -65,15 +68,15 @@ class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
     A row whose keys are all dropped gives zeros.
     """
 
-    query: ext.Operand[Any]
-    key: ext.Operand[Any]
-    value: ext.Operand[Any]
-    mask: Sequence[ext.Operand[Any]]
+    query: ext.Operand[Tensor]
+    key: ext.Operand[Tensor]
+    value: ext.Operand[Tensor]
+    mask: Sequence[ext.Operand[Tensor]]
     scale: ir.FloatAttr
-    causal: Any
+    causal: Flag
     offset: ir.IntegerAttr
     softcap: ir.FloatAttr
-    result: ext.Result[Any]
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(

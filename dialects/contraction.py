@@ -1,8 +1,10 @@
 """Contraction and convolution: where the floating-point operations are."""
 
-from typing import Any
+# The annotations below are constraints, read by `dialects.ext`.
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
 
 from lumir.dialects.base import Lumir, Op, Shape, element, register, require, shape, tensor
+from lumir.dialects.constraints import IntArray, Tensor
 from lumir.mlir import ext, ir
 
 
@@ -33,11 +35,11 @@ class Contract(Op, dialect=Lumir, name="contract", traits=[ext.Pure]):
     element type `to`. The operands' element types may differ, e.g. int8 and uint8.
     """
 
-    lhs: ext.Operand[Any]
-    rhs: ext.Operand[Any]
+    lhs: ext.Operand[Tensor]
+    rhs: ext.Operand[Tensor]
     equation: ir.StringAttr
     to: ir.TypeAttr
-    result: ext.Result[Any]
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(lhs: ir.Type, rhs: ir.Type, equation: str, to: ir.Type) -> ir.Type:
@@ -70,14 +72,14 @@ def window_extent(
 class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
     """Cross-correlation of [n, c, spatial...] with filters [o, c / groups, window...], zeros outside the input."""
 
-    input: ext.Operand[Any]
-    filter: ext.Operand[Any]
-    strides: Any
-    dilations: Any
-    low: Any
-    high: Any
+    input: ext.Operand[Tensor]
+    filter: ext.Operand[Tensor]
+    strides: IntArray
+    dilations: IntArray
+    low: IntArray
+    high: IntArray
     groups: ir.IntegerAttr
-    result: ext.Result[Any]
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(

@@ -1,8 +1,10 @@
 """Element-wise ops: numpy broadcasting, one table row each."""
 
+# The annotations below are constraints, read by `dialects.ext`.
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from lumir.dialects.base import (
     Lumir,
@@ -17,6 +19,7 @@ from lumir.dialects.base import (
     shape,
     tensor,
 )
+from lumir.dialects.constraints import Flag, SameType, Tensor
 from lumir.mlir import ext, ir
 
 NUMERIC = ("float or integer", lambda t: is_float(t) or is_int(t))
@@ -105,12 +108,12 @@ def _inference(row: Elementwise) -> Callable[..., ir.Type]:
 
 
 def _declare(name: str, row: Elementwise) -> type[Op]:
-    operands = (
-        dict.fromkeys(("lhs", "rhs")[: row.arity], ext.Operand[Any]) if row.arity == 2 else {"input": ext.Operand[Any]}
-    )
+    """The op's class; a unary one that is no predicate keeps its operand's type, which IRDL can say too."""
+    same = SameType if row.arity == 1 and not row.predicate else Tensor
+    names = ("input",) if row.arity == 1 else ("lhs", "rhs")
     body = {
         "__doc__": row.doc,
-        "__annotations__": {**operands, "result": ext.Result[Any]},
+        "__annotations__": {**dict.fromkeys(names, ext.Operand[same]), "result": ext.Result[same]},
         "infer": staticmethod(_inference(row)),
     }
     return type(name.title(), (Op,), body, name=name, dialect=Lumir, traits=[ext.Pure])
@@ -124,10 +127,10 @@ for _name, _row in ELEMENTWISE.items():
 class Select(Op, dialect=Lumir, name="select", traits=[ext.Pure]):
     """`condition ? lhs : rhs`, element by element with broadcasting."""
 
-    condition: ext.Operand[Any]
-    lhs: ext.Operand[Any]
-    rhs: ext.Operand[Any]
-    result: ext.Result[Any]
+    condition: ext.Operand[Tensor]
+    lhs: ext.Operand[Tensor]
+    rhs: ext.Operand[Tensor]
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(condition: ir.Type, lhs: ir.Type, rhs: ir.Type) -> ir.Type:
@@ -145,10 +148,10 @@ class Cast(Op, dialect=Lumir, name="cast", traits=[ext.Pure]):
     `saturate` (8-bit floats): out of range becomes the largest finite value instead of NaN or infinity.
     """
 
-    input: ext.Operand[Any]
+    input: ext.Operand[Tensor]
     to: ir.TypeAttr
-    saturate: Any
-    result: ext.Result[Any]
+    saturate: Flag
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, to: ir.Type, saturate: bool = True) -> ir.Type:

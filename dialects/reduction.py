@@ -1,22 +1,27 @@
 """Reductions, scans, and ops that order elements."""
 
-from typing import Any
+# The annotations below are constraints, read by `dialects.ext`.
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
 
 from lumir.dialects.base import Lumir, Op, Shape, element, is_bool, normalize_axis, register, require, shape, tensor
+from lumir.dialects.constraints import Flag, IntArray, SameType, Tensor, one_of
 from lumir.dialects.contraction import window_extent
 from lumir.mlir import ext, ir
 
 REDUCTIONS = ("sum", "prod", "max", "min")
+SCANS = ("sum", "prod", "max")
+ReduceKind, ScanKind = one_of(*REDUCTIONS), one_of(*SCANS)
+WindowKind, ArgKind = one_of("sum", "max"), one_of("max", "min")
 
 
 @register
 class Reduce(Op, dialect=Lumir, name="reduce", traits=[ext.Pure]):
     """Reduce over `axes`, which disappear. `kind`: sum, prod, max, min (on bool, max is `any` and min is `all`)."""
 
-    input: ext.Operand[Any]
-    kind: ir.StringAttr
-    axes: Any
-    result: ext.Result[Any]
+    input: ext.Operand[Tensor]
+    kind: ReduceKind
+    axes: IntArray
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, kind: str, axes: Shape) -> ir.Type:
@@ -34,11 +39,11 @@ class ArgReduce(Op, dialect=Lumir, name="arg_reduce", traits=[ext.Pure]):
     Of equal elements the first counts, or the last with `last`.
     """
 
-    input: ext.Operand[Any]
-    kind: ir.StringAttr
+    input: ext.Operand[Tensor]
+    kind: ArgKind
     axis: ir.IntegerAttr
-    last: Any
-    result: ext.Result[Any]
+    last: Flag
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, kind: str, axis: int, last: bool) -> ir.Type:
@@ -52,14 +57,14 @@ class ArgReduce(Op, dialect=Lumir, name="arg_reduce", traits=[ext.Pure]):
 class WindowReduce(Op, dialect=Lumir, name="window_reduce", traits=[ext.Pure]):
     """Reduce a sliding window of [n, c, spatial...] by `kind` (sum, max); padding holds the kind's neutral element."""
 
-    input: ext.Operand[Any]
-    kind: ir.StringAttr
-    window: Any
-    strides: Any
-    dilations: Any
-    low: Any
-    high: Any
-    result: ext.Result[Any]
+    input: ext.Operand[Tensor]
+    kind: WindowKind
+    window: IntArray
+    strides: IntArray
+    dilations: IntArray
+    low: IntArray
+    high: IntArray
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(
@@ -78,16 +83,16 @@ class Scan(Op, dialect=Lumir, name="scan", traits=[ext.Pure]):
     `exclusive` leaves the element itself out, `reverse` starts at the end.
     """
 
-    input: ext.Operand[Any]
-    kind: ir.StringAttr
+    input: ext.Operand[SameType]
+    kind: ScanKind
     axis: ir.IntegerAttr
-    exclusive: Any
-    reverse: Any
-    result: ext.Result[Any]
+    exclusive: Flag
+    reverse: Flag
+    result: ext.Result[SameType]
 
     @staticmethod
     def infer(x: ir.Type, kind: str, axis: int, exclusive: bool, reverse: bool) -> ir.Type:
-        require(kind in ("sum", "prod", "max"), "kind must be sum, prod or max", kind=kind)
+        require(kind in SCANS, "kind must be sum, prod or max", kind=kind)
         normalize_axis(axis, len(shape(x)))
         return x
 
@@ -99,11 +104,11 @@ class TopK(Op, dialect=Lumir, name="top_k", traits=[ext.Pure]):
     Equal elements keep the order of their indices.
     """
 
-    input: ext.Operand[Any]
+    input: ext.Operand[Tensor]
     k: ir.IntegerAttr
-    largest: Any
-    values: ext.Result[Any]
-    indices: ext.Result[Any]
+    largest: Flag
+    values: ext.Result[Tensor]
+    indices: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, k: int, largest: bool) -> list[ir.Type]:

@@ -1,7 +1,9 @@
 """Ops that move elements without computing: views, slices, pads, gathers."""
 
+# The annotations below are constraints, read by `dialects.ext`.
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
+
 import math
-from typing import Any
 
 from lumir.dialects.base import (
     Lumir,
@@ -16,6 +18,7 @@ from lumir.dialects.base import (
     shape,
     tensor,
 )
+from lumir.dialects.constraints import IntArray, SameType, Tensor, one_of
 from lumir.mlir import ext, ir
 
 
@@ -23,9 +26,9 @@ from lumir.mlir import ext, ir
 class Reshape(Op, dialect=Lumir, name="reshape", traits=[ext.Pure]):
     """The same elements in row-major order under another `shape`."""
 
-    input: ext.Operand[Any]
-    shape: Any
-    result: ext.Result[Any]
+    input: ext.Operand[Tensor]
+    shape: IntArray
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, shape: Shape) -> ir.Type:
@@ -38,9 +41,9 @@ class Reshape(Op, dialect=Lumir, name="reshape", traits=[ext.Pure]):
 class Transpose(Op, dialect=Lumir, name="transpose", traits=[ext.Pure]):
     """Result dimension i is input dimension `permutation[i]`."""
 
-    input: ext.Operand[Any]
-    permutation: Any
-    result: ext.Result[Any]
+    input: ext.Operand[Tensor]
+    permutation: IntArray
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, permutation: Shape) -> ir.Type:
@@ -58,9 +61,9 @@ class Transpose(Op, dialect=Lumir, name="transpose", traits=[ext.Pure]):
 class Broadcast(Op, dialect=Lumir, name="broadcast", traits=[ext.Pure]):
     """Repeat along dimensions of size 1, and along new leading ones, to `shape`."""
 
-    input: ext.Operand[Any]
-    shape: Any
-    result: ext.Result[Any]
+    input: ext.Operand[Tensor]
+    shape: IntArray
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, shape: Shape) -> ir.Type:
@@ -73,11 +76,11 @@ class Broadcast(Op, dialect=Lumir, name="broadcast", traits=[ext.Pure]):
 class Slice(Op, dialect=Lumir, name="slice", traits=[ext.Pure]):
     """Result element i along a dimension is input element `starts + i * steps`; steps may be negative."""
 
-    input: ext.Operand[Any]
-    starts: Any
-    sizes: Any
-    steps: Any
-    result: ext.Result[Any]
+    input: ext.Operand[Tensor]
+    starts: IntArray
+    sizes: IntArray
+    steps: IntArray
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, starts: Shape, sizes: Shape, steps: Shape) -> ir.Type:
@@ -99,6 +102,7 @@ class Slice(Op, dialect=Lumir, name="slice", traits=[ext.Pure]):
 
 
 PAD_MODES = ("constant", "edge", "reflect", "wrap")
+PadMode = one_of(*PAD_MODES)
 
 
 @register
@@ -108,13 +112,13 @@ class Pad(Op, dialect=Lumir, name="pad", traits=[ext.Pure]):
     `mode` constant uses the scalar operand; edge, reflect and wrap read the input again and need interior 0.
     """
 
-    input: ext.Operand[Any]
-    value: ext.Operand[Any]
-    low: Any
-    high: Any
-    interior: Any
-    mode: ir.StringAttr
-    result: ext.Result[Any]
+    input: ext.Operand[Tensor]
+    value: ext.Operand[Tensor]
+    low: IntArray
+    high: IntArray
+    interior: IntArray
+    mode: PadMode
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, value: ir.Type, *, low: Shape, high: Shape, interior: Shape, mode: str) -> ir.Type:
@@ -141,10 +145,10 @@ class Pad(Op, dialect=Lumir, name="pad", traits=[ext.Pure]):
 class Concat(Op, dialect=Lumir, name="concat", traits=[ext.Pure]):
     """`lhs`, then `rhs`, along `axis`. More operands are a chain: IRDL gives a variadic group one type."""
 
-    lhs: ext.Operand[Any]
-    rhs: ext.Operand[Any]
+    lhs: ext.Operand[Tensor]
+    rhs: ext.Operand[Tensor]
     axis: ir.IntegerAttr
-    result: ext.Result[Any]
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(lhs: ir.Type, rhs: ir.Type, axis: int) -> ir.Type:
@@ -169,7 +173,7 @@ class Iota(Op, dialect=Lumir, name="iota", traits=[ext.Pure]):
 
     type: ir.TypeAttr
     axis: ir.IntegerAttr
-    result: ext.Result[Any]
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(type: ir.Type, axis: int) -> ir.Type:
@@ -185,10 +189,10 @@ def _indices(type_: ir.Type) -> None:
 class Gather(Op, dialect=Lumir, name="gather", traits=[ext.Pure]):
     """Slices of the input at `indices` along `axis`, as numpy.take; negative indices count from the end."""
 
-    input: ext.Operand[Any]
-    indices: ext.Operand[Any]
+    input: ext.Operand[Tensor]
+    indices: ext.Operand[Tensor]
     axis: ir.IntegerAttr
-    result: ext.Result[Any]
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, indices: ir.Type, axis: int) -> ir.Type:
@@ -201,10 +205,10 @@ class Gather(Op, dialect=Lumir, name="gather", traits=[ext.Pure]):
 class GatherElements(Op, dialect=Lumir, name="gather_elements", traits=[ext.Pure]):
     """Element by element along `axis`, as numpy.take_along_axis; negative indices count from the end."""
 
-    input: ext.Operand[Any]
-    indices: ext.Operand[Any]
+    input: ext.Operand[Tensor]
+    indices: ext.Operand[Tensor]
     axis: ir.IntegerAttr
-    result: ext.Result[Any]
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, indices: ir.Type, axis: int) -> ir.Type:
@@ -218,10 +222,10 @@ class GatherElements(Op, dialect=Lumir, name="gather_elements", traits=[ext.Pure
 class GatherNd(Op, dialect=Lumir, name="gather_nd", traits=[ext.Pure]):
     """Slices at index tuples (the last dimension of `indices`), after `batch_dims` shared leading dimensions."""
 
-    input: ext.Operand[Any]
-    indices: ext.Operand[Any]
+    input: ext.Operand[Tensor]
+    indices: ext.Operand[Tensor]
     batch_dims: ir.IntegerAttr
-    result: ext.Result[Any]
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, indices: ir.Type, batch_dims: int) -> ir.Type:
@@ -233,18 +237,19 @@ class GatherNd(Op, dialect=Lumir, name="gather_nd", traits=[ext.Pure]):
 
 
 SCATTER_KINDS = ("set", "add", "mul", "max", "min")
+ScatterKind = one_of(*SCATTER_KINDS)
 
 
 @register
 class ScatterElements(Op, dialect=Lumir, name="scatter_elements", traits=[ext.Pure]):
     """A copy of the input with `updates` written (or combined by `kind`) at `indices` along `axis`, in order."""
 
-    input: ext.Operand[Any]
-    indices: ext.Operand[Any]
-    updates: ext.Operand[Any]
+    input: ext.Operand[SameType]
+    indices: ext.Operand[Tensor]
+    updates: ext.Operand[Tensor]
     axis: ir.IntegerAttr
-    kind: ir.StringAttr
-    result: ext.Result[Any]
+    kind: ScatterKind
+    result: ext.Result[SameType]
 
     @staticmethod
     def infer(x: ir.Type, indices: ir.Type, updates: ir.Type, axis: int, kind: str) -> ir.Type:
@@ -264,11 +269,11 @@ class ScatterElements(Op, dialect=Lumir, name="scatter_elements", traits=[ext.Pu
 class ScatterNd(Op, dialect=Lumir, name="scatter_nd", traits=[ext.Pure]):
     """A copy of the input with slices `updates` written (or combined by `kind`) at index tuples, in order."""
 
-    input: ext.Operand[Any]
-    indices: ext.Operand[Any]
-    updates: ext.Operand[Any]
-    kind: ir.StringAttr
-    result: ext.Result[Any]
+    input: ext.Operand[SameType]
+    indices: ext.Operand[Tensor]
+    updates: ext.Operand[Tensor]
+    kind: ScatterKind
+    result: ext.Result[SameType]
 
     @staticmethod
     def infer(x: ir.Type, indices: ir.Type, updates: ir.Type, kind: str) -> ir.Type:

@@ -4,10 +4,22 @@ A dispatch needs no op of its own: it is a private `func.func` marked `lumir.dis
 equal dispatches are one function, and any MLIR tool can open one alone.
 """
 
+# The annotations below are constraints, read by `dialects.ext`.
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
+
 from typing import Any
 
-from lumir.dialects.base import Lumir, Op, register
+from lumir.dialects.base import Lumir, Op, register, require
+from lumir.dialects.constraints import Tensor
 from lumir.mlir import ext, ir
+
+
+def _tensor_type(op: ir.OpView) -> ir.Type:
+    type_ = op.attributes["type"].value
+    require(
+        isinstance(type_, ir.RankedTensorType) and type_.has_static_shape, "type must be a static tensor", type=type_
+    )
+    return type_
 
 
 @register
@@ -22,6 +34,12 @@ class Weight(Op, dialect=Lumir, name="weight"):
     path: ir.StringAttr
     offset: ir.IntegerAttr
 
+    @staticmethod
+    def check(op: ir.OpView) -> None:
+        _tensor_type(op)
+        offset = op.attributes["offset"].value
+        require(offset >= 0, "offset must not be negative", offset=offset)
+
 
 @register
 class DerivedWeight(Op, dialect=Lumir, name="derived_weight"):
@@ -31,13 +49,22 @@ class DerivedWeight(Op, dialect=Lumir, name="derived_weight"):
     type: ir.TypeAttr
     body: ext.Region
 
+    @staticmethod
+    def check(op: ir.OpView) -> None:
+        blocks = list(op.regions[0])
+        require(len(blocks) == 1 and not blocks[0].arguments, "body must be one block without arguments")
+        *_, last = blocks[0].operations
+        require(last.operation.name == "lumir.yield", "body must end with lumir.yield", last=last.operation.name)
+        yielded = last.operands[0].type
+        require(yielded == _tensor_type(op), "body must yield the type", type=_tensor_type(op), yielded=yielded)
+
 
 @register
 class Load(Op, dialect=Lumir, name="load", traits=[ext.Pure]):
     """The tensor of the weight named `weight`."""
 
     weight: ir.FlatSymbolRefAttr
-    result: ext.Result[Any]
+    result: ext.Result[Tensor]
 
 
 @register
@@ -45,10 +72,11 @@ class Constant(Op, dialect=Lumir, name="constant", traits=[ext.Pure]):
     """A small tensor written out in the IR."""
 
     value: Any
-    result: ext.Result[Any]
+    result: ext.Result[Tensor]
 
     @staticmethod
     def infer(value: ir.Attribute) -> ir.Type:
+        require(isinstance(value, ir.DenseElementsAttr), "value must be a dense attribute", value=value)
         return ir.DenseElementsAttr(value).type
 
 
@@ -56,12 +84,12 @@ class Constant(Op, dialect=Lumir, name="constant", traits=[ext.Pure]):
 class Yield(Op, dialect=Lumir, name="yield", traits=[ir.IsTerminatorTrait]):
     """Ends the body of a derived weight and names the tensor it returns."""
 
-    value: ext.Operand[Any]
+    value: ext.Operand[Tensor]
 
 
 @register
 class Code(Op, dialect=Lumir, name="code"):
-    """A kernel's machine code for `target`: PTX text, or the bytes of a host object, as `format` (ptx, elf) says."""
+    """A kernel's machine code for `target`: PTX text, or a host object in base64, as `format` (ptx, elf) says."""
 
     sym_name: ir.StringAttr
     target: ir.StringAttr

@@ -59,6 +59,14 @@ def collect_extensions(objects: Mapping[str, Any]) -> Extensions:
     return Extensions(tuple(objects), passes, tuple(dialects), lowerings, tuple(families))
 
 
+def find_lowering(op_name: str) -> Any:
+    """The extensions' rule for the op (`toy.square`), imported now; None when there is none."""
+    from lumir.passes.registry import load
+
+    rule = load_extensions().lowerings.get(op_name)
+    return load(rule) if isinstance(rule, str) else rule
+
+
 def load_dialects(context: "ir.Context") -> None:
     """Load the extensions' dialects into the context, those that are not there yet."""
     from lumir.mlir import ir

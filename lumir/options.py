@@ -19,21 +19,20 @@ from lumir.option_values import describe_type, format_value, parse_value
 PREFIX = "LUMIR_"
 
 
-def _variable(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
 class Options:
     """What the environment asks for."""
 
-    dump_dir: Path | None = _variable(None, "folder for the IR after each step and pass")
-    reproducer_dir: Path | None = _variable(None, "folder for reproducers of internal errors")
-    print_ir_before: tuple[str, ...] = _variable((), "print the IR before these passes")
-    print_ir_after: tuple[str, ...] = _variable((), "print the IR after these passes")
-    print_ir_after_change: bool = _variable(False, "print the IR after each pass that changes it")
-    timing: bool = _variable(False, "print the time of each step and pass at the end")
-    verify_each: bool = _variable(True, "verify the IR after each pass")
+    dump_dir: Path | None = field(default=None, metadata={"help": "folder for the IR after each step and pass"})
+    reproducer_dir: Path | None = field(default=None, metadata={"help": "folder for reproducers of internal errors"})
+    print_ir_before: tuple[str, ...] = field(default=(), metadata={"help": "print the IR before these passes"})
+    print_ir_after: tuple[str, ...] = field(default=(), metadata={"help": "print the IR after these passes"})
+    print_ir_after_change: bool = field(
+        default=False, metadata={"help": "print the IR after each pass that changes it"}
+    )
+    timing: bool = field(default=False, metadata={"help": "print the time of each step and pass at the end"})
+    num_threads: int | None = field(default=None, metadata={"help": "threads of the CPU runtime, 1 to 1024"})
+    verify_each: bool = field(default=True, metadata={"help": "verify the IR after each pass"})
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Options:

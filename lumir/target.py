@@ -26,8 +26,13 @@ class Target:
     multiprocessors: int = 1
     shared_bytes: int = 0
 
-    def __str__(self) -> str:
+    @property
+    def name(self) -> str:
+        """What `target_named` makes this target from."""
         return "cpu" if self.kind == "cpu" else self.arch
+
+    def __str__(self) -> str:
+        return self.name
 
     def lanes(self, element_bytes: int) -> int:
         return max(self.vector_bytes // element_bytes, 1)

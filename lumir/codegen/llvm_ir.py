@@ -2,7 +2,12 @@
 
 import re
 import struct
+from collections.abc import Sequence
 
+import ml_dtypes
+import numpy as np
+
+from lumir.diagnostics import InternalError
 from lumir.mlir import PassManager, ir, llvm
 
 _TO_LLVM = (
@@ -18,13 +23,25 @@ _TO_LLVM = (
     "reconcile-unrealized-casts",
 )
 
-_FLOAT = re.compile(r"\bf0x([0-9A-F]+)\b")
+_FLOAT = re.compile(r"\bf0x([0-9A-F]+)\b|(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\w.])|(?<=[ (])[+-]?q?(?:inf|nan)(?=[,)\s>\]])")
 _TYPE = re.compile(r"\b(half|bfloat|float|double)\b")
 
 
 def to_llvm_dialect(module: ir.Operation) -> None:
     """Lower a module of functions to the LLVM dialect, in place."""
-    PassManager.parse(f"builtin.module({','.join(_TO_LLVM)})").run(module)
+    run_passes(module, _TO_LLVM)
+
+
+def run_passes(module: ir.Operation, passes: Sequence[str]) -> None:
+    """Run upstream passes on a builtin.module, in place.
+
+    Raises:
+        InternalError: `bad-kernel`, with MLIR's message and the operation it stopped at.
+    """
+    try:
+        PassManager.parse(f"builtin.module({','.join(passes)})", module.context).run(module)
+    except ir.MLIRError as error:
+        raise InternalError(f"a kernel cannot be lowered to LLVM: {error}", code="bad-kernel") from error
 
 
 def to_llvm_ir(module: ir.Operation) -> str:
@@ -33,29 +50,47 @@ def to_llvm_ir(module: ir.Operation) -> str:
 
 
 def with_old_floats(text: str) -> str:
-    """LLVM 24 prints a float's bits as `f0x3F800000`; LLVM 22 reads the bits of the double that equals it."""
-    if "f0x" not in text:
-        return text
-    return "\n".join(_FLOAT.sub(_OldFloat(line), line) if "f0x" in line else line for line in text.split("\n"))
+    """Float constants as LLVM 22 reads them.
+
+    LLVM 24 prints a float's bits as `f0x3F800000`, or the shortest decimal that rounds to it; LLVM 22 wants the bits of
+    the double that equals it, and takes a decimal only where it is exact.
+    """
+    return "\n".join(_FLOAT.sub(_OldFloat(line), line) if _FLOAT.search(line) else line for line in text.split("\n"))
 
 
 class _OldFloat:
-    """Rewrites the constants of one line; 16-bit constants take the nearest type name before them."""
+    """Rewrites the constants of one line; a constant's type is the nearest type name before it."""
 
     def __init__(self, line: str):
         self.line = line
 
     def __call__(self, match: re.Match[str]) -> str:
-        digits = match[1]
-        if len(digits) == 4:
-            type_ = _TYPE.findall(self.line[: match.start()])[-1]
-            return f"0x{'R' if type_ == 'bfloat' else 'H'}{digits}"
-        if len(digits) == 16:
-            return f"0x{digits}"
-        (value,) = struct.unpack(">f", bytes.fromhex(digits))
-        if value != value:
-            return f"0x{_nan_as_double(int(digits, 16)):016X}"
-        return f"0x{struct.pack('>d', value).hex().upper()}"
+        types = _TYPE.findall(self.line[: match.start()])
+        if not types:
+            return match[0]
+        return _from_decimal(float(match[0].replace("q", "")), types[-1]) if match[1] is None else _from_bits(match[1], types[-1])
+
+
+def _from_decimal(value: float, type_: str) -> str:
+    if type_ == "double":
+        return _double_hex(value)
+    if type_ == "float":
+        return _double_hex(float(np.float32(value)))
+    narrow = np.array(value, dtype=ml_dtypes.bfloat16 if type_ == "bfloat" else np.float16)
+    return _from_bits(f"{narrow.view(np.uint16):04X}", type_)
+
+
+def _from_bits(digits: str, type_: str) -> str:
+    if len(digits) == 4:
+        return f"0x{'R' if type_ == 'bfloat' else 'H'}{digits}"
+    if len(digits) == 16:
+        return f"0x{digits}"
+    (value,) = struct.unpack(">f", bytes.fromhex(digits))
+    return f"0x{_nan_as_double(int(digits, 16)):016X}" if value != value else _double_hex(value)
+
+
+def _double_hex(value: float) -> str:
+    return f"0x{struct.pack('>d', value).hex().upper()}"
 
 
 def _nan_as_double(bits: int) -> int:

@@ -1,0 +1,6 @@
+"""Kernel families of the CPU, the most specific first."""
+
+from lumir.kernels.cpu.map import MapFamily
+from lumir.kernels.cpu.rows import RowsFamily
+
+FAMILIES = [RowsFamily(), MapFamily()]

@@ -1,0 +1,115 @@
+"""The manifest: what an artifact is for, what it holds, and the SHA-256 of each member."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lumir.artifact.fields import get_int, get_object, get_str, get_strings, require
+from lumir.artifact.tensors import TensorSpec
+
+SCHEMA_VERSION = 1
+"""Raised by one when a reader of the old schema could no longer read the file rightly."""
+
+
+@dataclass(frozen=True)
+class KernelEntry:
+    """One kernel.
+
+    Args:
+        file: the member that holds its code, `kernels/*.ptx` or `kernels/host.bin`.
+        symbol: the function's name in that file.
+        block: threads of a GPU block; 1 on a CPU.
+        shared_bytes: dynamic shared memory of a GPU block, in bytes.
+        family: the kernel family that emitted it.
+        schedule: the family's schedule, as JSON.
+    """
+
+    file: str
+    symbol: str
+    block: int = 1
+    shared_bytes: int = 0
+    family: str = ""
+    schedule: Any = None
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> "KernelEntry":
+        data = get_object(data, where)
+        return cls(
+            file=get_str(data, "file", where),
+            symbol=get_str(data, "symbol", where),
+            block=get_int(data, "block", where, default=1, low=1, high=1024),
+            shared_bytes=get_int(data, "shared_bytes", where, default=0, high=2**31 - 1),
+            family=get_str(data, "family", where, default=""),
+            schedule=data.get("schedule"),
+        )
+
+
+@dataclass(frozen=True)
+class Member:
+    """Size in bytes and SHA-256 (hexadecimal) of one file of the artifact."""
+
+    nbytes: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"nbytes": self.nbytes, "sha256": self.sha256}
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> "Member":
+        data = get_object(data, where)
+        return cls(get_int(data, "nbytes", where), get_str(data, "sha256", where))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything but code, plans and weights.
+
+    Args:
+        target: `{"kind": "cpu" | "cuda", ...}`: CPUs add `features` (the instruction sets that the code needs),
+            GPUs add `arch` (`sm_90a`).
+        plans: the plans' members, in order of preference.
+        inputs: the model's inputs; a dimension on which the plans differ is a symbol's name.
+    """
+
+    lumir: str
+    target: Mapping[str, Any]
+    kernels: Mapping[str, KernelEntry]
+    plans: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    members: Mapping[str, Member] = field(default_factory=dict)
+    schema: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": self.schema,
+            "lumir": self.lumir,
+            "target": dict(self.target),
+            "kernels": {name: entry.to_json() for name, entry in self.kernels.items()},
+            "plans": list(self.plans),
+            "inputs": [spec.to_json() for spec in self.inputs],
+            "outputs": [spec.to_json() for spec in self.outputs],
+            "members": {name: member.to_json() for name, member in self.members.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Manifest":
+        where = "the manifest"
+        data = get_object(data, where)
+        target = get_object(data.get("target"), f'"target" of {where}')
+        require(target.get("kind") in ("cpu", "cuda"), "the target is neither a CPU nor a GPU", kind=target.get("kind"))
+        kernels = get_object(data.get("kernels", {}), f'"kernels" of {where}')
+        members = get_object(data.get("members"), f'"members" of {where}')
+        return cls(
+            lumir=get_str(data, "lumir", where),
+            target=target,
+            kernels={name: KernelEntry.from_json(item, f"kernel {name!r}") for name, item in kernels.items()},
+            plans=get_strings(data, "plans", where),
+            inputs=tuple(TensorSpec.from_json(item, f"an input of {where}") for item in data.get("inputs", [])),
+            outputs=tuple(TensorSpec.from_json(item, f"an output of {where}") for item in data.get("outputs", [])),
+            members={name: Member.from_json(item, f"member {name!r}") for name, item in members.items()},
+            schema=get_int(data, "schema", where),
+        )

@@ -1,0 +1,202 @@
+"""The plan of one specialisation: tensors, buffers and the launch list, as frozen dataclasses with a JSON form.
+
+`from_json` checks everything that can be checked from the plan alone and raises `UserError` (`bad-artifact`);
+what needs the kernels and weights beside it is checked by `check_plan`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lumir.artifact.dtypes import byte_size
+from lumir.artifact.fields import (
+    INT64_MIN,
+    check_int,
+    get_int,
+    get_list,
+    get_object,
+    get_str,
+    get_strings,
+    require,
+)
+from lumir.artifact.manifest import SCHEMA_VERSION, KernelEntry, Manifest
+from lumir.artifact.tensors import BufferRef, Result, TensorSpec
+
+MAX_GRID = (2**31 - 1, 65535, 65535)
+"""The driver's limits for a grid, kept on every target."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel launch.
+
+    Args:
+        kernel: the name of an entry of the manifest's kernels.
+        grid: workgroups along x, y and z; the CPU numbers them `x + grid_x * (y + grid_y * z)`.
+        args: one buffer per pointer argument, inputs then outputs.
+        scalars: int64 arguments that follow the buffers.
+        nodes: the ONNX nodes this launch computes.
+        results: arguments that hold a named tensor after the launch.
+    """
+
+    kernel: str
+    grid: tuple[int, int, int]
+    args: tuple[BufferRef, ...]
+    scalars: tuple[int, ...] = ()
+    nodes: tuple[str, ...] = ()
+    results: tuple[Result, ...] = ()
+
+    @property
+    def workgroups(self) -> int:
+        return self.grid[0] * self.grid[1] * self.grid[2]
+
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "kernel": self.kernel,
+            "grid": list(self.grid),
+            "args": [arg.to_json() for arg in self.args],
+            "scalars": list(self.scalars),
+            "nodes": list(self.nodes),
+        }
+        return data | ({"results": [result.to_json() for result in self.results]} if self.results else {})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], where: str) -> "Launch":
+        grid = get_list(data, "grid", where)
+        require(len(grid) == 3, f"the grid of {where} does not have three sizes", grid=grid)
+        x, y, z = (check_int(n, f"the grid of {where}", high=high) for n, high in zip(grid, MAX_GRID))
+        args = tuple(BufferRef.from_json(arg, where) for arg in get_list(data, "args", where))
+        results = tuple(Result.from_json(item, where) for item in get_list(data, "results", where, default=[]))
+        for result in results:
+            require(result.arg < len(args), f"a result of {where} names argument {result.arg} of {len(args)}")
+        scalars = get_list(data, "scalars", where, default=[])
+        return cls(
+            kernel=get_str(data, "kernel", where),
+            grid=(x, y, z),
+            args=args,
+            scalars=tuple(check_int(value, f"a scalar of {where}", low=INT64_MIN) for value in scalars),
+            nodes=get_strings(data, "nodes", where),
+            results=results,
+        )
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of `nbytes` bytes from `args[0]` to `args[1]`; the two must not overlap."""
+
+    nbytes: int
+    args: tuple[BufferRef, BufferRef]
+    nodes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"copy": self.nbytes, "args": [arg.to_json() for arg in self.args], "nodes": list(self.nodes)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], where: str) -> "Copy":
+        args = [BufferRef.from_json(arg, where) for arg in get_list(data, "args", where)]
+        require(len(args) == 2, f"{where} is a copy without a source and a destination", args=len(args))
+        return cls(get_int(data, "copy", where), (args[0], args[1]), get_strings(data, "nodes", where))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All launches of one specialisation, in order; a launch may read what any earlier one wrote."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    launches: tuple[Launch | Copy, ...]
+    arena_bytes: int = 0
+    symbols: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "symbols": dict(self.symbols),
+            "inputs": [spec.to_json() for spec in self.inputs],
+            "outputs": [spec.to_json() for spec in self.outputs],
+            "arena_bytes": self.arena_bytes,
+            "launches": [launch.to_json() for launch in self.launches],
+        }
+
+    @classmethod
+    def from_json(cls, data: Any, where: str = "the plan") -> "Plan":
+        data = get_object(data, where)
+        symbols = get_object(data.get("symbols", {}), f'"symbols" of {where}')
+        inputs, outputs = get_list(data, "inputs", where), get_list(data, "outputs", where)
+        launches = enumerate(get_list(data, "launches", where))
+        plan = cls(
+            inputs=tuple(TensorSpec.from_json(item, f"an input of {where}") for item in inputs),
+            outputs=tuple(TensorSpec.from_json(item, f"an output of {where}") for item in outputs),
+            launches=tuple(_launch_from_json(item, f"launch {i} of {where}") for i, item in launches),
+            arena_bytes=get_int(data, "arena_bytes", where, default=0),
+            symbols={name: check_int(size, f"symbol {name!r} of {where}") for name, size in symbols.items()},
+        )
+        plan.check(where)
+        return plan
+
+    def check(self, where: str = "the plan") -> None:
+        """Hold every buffer reference against the plan's own tables.
+
+        Raises:
+            UserError: `bad-artifact`: an input or output out of range, an offset past its buffer, a name used twice.
+        """
+        for kind, specs in (("input", self.inputs), ("output", self.outputs)):
+            names = [spec.name for spec in specs]
+            require(len(set(names)) == len(names), f"two {kind}s of {where} share a name", names=names)
+            for spec in specs:
+                require(spec.is_static, f"{kind} {spec.name!r} of {where} has a symbolic shape", shape=list(spec.shape))
+        for i, launch in enumerate(self.launches):
+            for arg in launch.args:
+                self._check_ref(arg, launch.nbytes if isinstance(launch, Copy) else 0, f"launch {i} of {where}")
+
+    def _check_ref(self, ref: BufferRef, nbytes: int, where: str) -> None:
+        if ref.space == "weight":
+            return
+        if ref.space == "arena":
+            size = self.arena_bytes
+        else:
+            specs = self.inputs if ref.space == "input" else self.outputs
+            require(ref.index < len(specs), f"{where} names {ref.space} {ref.index} of {len(specs)}")
+            size = specs[ref.index].nbytes
+        fits = ref.offset + nbytes <= size
+        require(fits, f"{where} reaches past its {ref.space}", offset=ref.offset, copy=nbytes, size=size)
+
+
+def _launch_from_json(data: Any, where: str) -> Launch | Copy:
+    data = get_object(data, where)
+    return Copy.from_json(data, where) if "copy" in data else Launch.from_json(data, where)
+
+
+def check_plan(plan: Plan, kernels: Mapping[str, KernelEntry], weight_bytes: Mapping[str, int], where: str) -> None:
+    """Hold a plan against the kernels and weights of its artifact.
+
+    Args:
+        weight_bytes: the size in bytes of each weight.
+
+    Raises:
+        UserError: `bad-artifact`: a kernel or weight that is not there, a copy that reaches past its weight.
+    """
+    for i, launch in enumerate(plan.launches):
+        known = isinstance(launch, Copy) or launch.kernel in kernels
+        require(known, f"launch {i} of {where} names a kernel that is missing", kernel=getattr(launch, "kernel", ""))
+        nbytes = launch.nbytes if isinstance(launch, Copy) else 0
+        for ref in launch.args:
+            if ref.space != "weight":
+                continue
+            require(ref.name in weight_bytes, f"launch {i} of {where} names a weight that is missing", weight=ref.name)
+            size = weight_bytes[ref.name]
+            require(ref.offset + nbytes <= size, f"launch {i} of {where} reaches past weight {ref.name!r}", size=size)
+
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "BufferRef",
+    "Copy",
+    "KernelEntry",
+    "Launch",
+    "Manifest",
+    "Plan",
+    "Result",
+    "TensorSpec",
+    "byte_size",
+    "check_plan",
+]

@@ -1,0 +1,119 @@
+"""Tensors and buffers as plans and manifests name them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lumir.artifact.dtypes import byte_size
+from lumir.artifact.fields import check_int, get_dtype, get_int, get_list, get_object, get_str, malformed, require
+
+SPACES = ("input", "output", "weight", "arena")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A named dense tensor. In a manifest a dimension may be a symbol's name; in a plan each is a size."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    @property
+    def is_static(self) -> bool:
+        return all(isinstance(dim, int) for dim in self.shape)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape of a static tensor."""
+        return tuple(int(dim) for dim in self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return byte_size(self.dtype, self.dims)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> "TensorSpec":
+        data = get_object(data, where)
+        name = get_str(data, "name", where)
+        return cls(name, get_dtype(data, f"{where} ({name})"), _shape(data, f"{where} ({name})", symbolic=True))
+
+
+@dataclass(frozen=True)
+class BufferRef:
+    """A buffer of a launch: an input or output by `index`, a weight by `name`, or the arena; plus a byte offset."""
+
+    space: str
+    index: int = 0
+    name: str = ""
+    offset: int = 0
+
+    @classmethod
+    def input(cls, index: int) -> "BufferRef":
+        return cls("input", index=index)
+
+    @classmethod
+    def output(cls, index: int) -> "BufferRef":
+        return cls("output", index=index)
+
+    @classmethod
+    def weight(cls, name: str) -> "BufferRef":
+        return cls("weight", name=name)
+
+    @classmethod
+    def arena(cls, offset: int) -> "BufferRef":
+        return cls("arena", offset=offset)
+
+    def to_json(self) -> dict[str, Any]:
+        if self.space == "arena":
+            return {"space": "arena", "offset": self.offset}
+        key = {"name": self.name} if self.space == "weight" else {"index": self.index}
+        return {"space": self.space, **key} | ({"offset": self.offset} if self.offset else {})
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> "BufferRef":
+        where = f"an argument of {where}"
+        data = get_object(data, where)
+        space = data.get("space")
+        if space not in SPACES:
+            raise malformed(f"{where} is in an unknown space", space=space, known=", ".join(SPACES))
+        offset = get_int(data, "offset", where, default=None if space == "arena" else 0)
+        if space == "arena":
+            return cls("arena", offset=offset)
+        if space == "weight":
+            return cls("weight", name=get_str(data, "name", where), offset=offset)
+        return cls(space, index=get_int(data, "index", where), offset=offset)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Argument `arg` of a launch holds tensor `name` once the launch is done; what `--every-dispatch` compares."""
+
+    arg: int
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"arg": self.arg, "name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> "Result":
+        where = f"a result of {where}"
+        data = get_object(data, where)
+        shape = tuple(map(int, _shape(data, where, symbolic=False)))
+        return cls(get_int(data, "arg", where), get_str(data, "name", where), get_dtype(data, where), shape)
+
+
+def _shape(data: Mapping[str, Any], where: str, *, symbolic: bool) -> tuple[int | str, ...]:
+    shape = get_list(data, "shape", where)
+    require(len(shape) <= 64, f"{where} has too many dimensions", rank=len(shape))
+    sizes = [dim for dim in shape if not (symbolic and isinstance(dim, str))]
+    for size in sizes:
+        check_int(size, f"a dimension of {where}", high=2**48)
+    return tuple(shape)

@@ -1,0 +1,67 @@
+"""Step 7 for NVIDIA: a `gpu.module` of kernels -> the NVVM and LLVM dialects -> LLVM IR -> PTX.
+
+    gpu.func @k(%x: !llvm.ptr<1>) kernel attributes {known_block_size = array<i32: 128, 1, 1>}
+
+becomes an entry point with `.reqntid 128`, which the driver refuses to launch with another block.
+"""
+
+from lumir.codegen.expand_math import expand_math
+from lumir.codegen.llvm_ir import run_passes, to_llvm_ir
+from lumir.codegen.ptx import compile_ptx
+from lumir.mlir import ir
+
+_CLEAN_UP = ("canonicalize", "cse")
+_TO_NVVM = ("gpu.module(convert-gpu-to-nvvm)",)
+_TO_LLVM = (
+    "canonicalize",
+    "cse",
+    "convert-vector-to-llvm",
+    "convert-scf-to-cf",
+    "convert-cf-to-llvm",
+    "convert-math-to-llvm",
+    "convert-arith-to-llvm",
+    "convert-nvvm-to-llvm",
+    "reconcile-unrealized-casts",
+)
+
+
+def ptx_of(gpu_module: ir.Operation | ir.OpView, arch: str, *, opt_level: int = 3) -> str:
+    """The PTX of every kernel in a `gpu.module`, which is left as it is.
+
+    Args:
+        arch: an architecture that `lumir.codegen.ptx` knows, such as `sm_90a`.
+        opt_level: 0 to 3, as in `-O3`.
+
+    Raises:
+        InternalError: `bad-kernel` where a pass fails, `bad-llvm-ir` where LLVM refuses the result.
+        UserError: `bad-arch`.
+    """
+    return compile_ptx(llvm_ir_of(gpu_module), arch, opt_level=opt_level)
+
+
+def llvm_ir_of(gpu_module: ir.Operation | ir.OpView) -> str:
+    """The LLVM IR text of a `gpu.module`, as `ptx_of` compiles it."""
+    with gpu_module.context, gpu_module.location:
+        return to_llvm_ir(to_nvvm(gpu_module.operation))
+
+
+def to_nvvm(gpu_module: ir.Operation) -> ir.Operation:
+    """A new module with the kernels of `gpu_module` as functions of the LLVM dialect."""
+    outer, plain = ir.Module.create(), ir.Module.create()
+    with ir.InsertionPoint(outer.body):
+        kernels = gpu_module.clone()
+    run_passes(outer.operation, _CLEAN_UP)
+    expand_math(outer.operation, "nvidia")
+    run_passes(outer.operation, _TO_NVVM)
+    for op in list(kernels.regions[0].blocks[0].operations):
+        _require_block_size(op.operation)
+        plain.body.append(op)
+    run_passes(plain.operation, _TO_LLVM)
+    return plain.operation
+
+
+def _require_block_size(op: ir.Operation) -> None:
+    """The known block size as what a launch must have, rather than as an upper limit."""
+    if "nvvm.maxntid" in op.attributes:
+        op.attributes["nvvm.reqntid"] = op.attributes["nvvm.maxntid"]
+        del op.attributes["nvvm.maxntid"]

@@ -1,0 +1,161 @@
+"""Step 3: which ops run in one launch."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from lumir.dispatch.fusion import POINTWISE, ROOTS, absorbs_consumer, absorbs_producer, short_name
+from lumir.dispatch.outline import outline
+from lumir.mlir import ir
+
+Value = ir.Value
+LONGEST_RUN = 24
+"""Ops that are looked at to find where the users of one value meet again."""
+
+
+@dataclass(eq=False)
+class Group:
+    """The ops of one dispatch: a root with what runs before it and after it.
+
+    Args:
+        root: the op that decides the loop nest.
+        tail: the last op, whose results the dispatch returns.
+        ops: all ops, by their position in the function.
+    """
+
+    root: ir.OpView
+    tail: ir.OpView
+    ops: dict[int, ir.OpView] = field(default_factory=dict)
+
+    def ordered(self) -> list[ir.OpView]:
+        return [self.ops[i] for i in sorted(self.ops)]
+
+
+@dataclass(frozen=True)
+class FormDispatches:
+    """Group the ops of @main into dispatches: a root, element-wise consumers of its only result, and cheap producers.
+
+    Requires: @main holds lumir ops on static shapes.
+    Guarantees: @main holds only `lumir.load`, `lumir.reshape` of a buffer, and calls of functions marked
+    `lumir.dispatch`, in which every other op stands. Equal dispatches are one function.
+
+        %0 = lumir.contract(%x, %w)               %0 = func.call @dispatch_0(%x, %w, %b)
+        %1 = lumir.add(%0, %b)              ->
+        %2 = lumir.erf(%1)
+    """
+
+    name: ClassVar[str] = "lumir-form-dispatches"
+
+    def run(self, module: ir.Module) -> None:
+        main = next(op for op in module.body.operations if op.attributes["sym_name"].value == "main")
+        grouping = Grouping(main.regions[0].blocks[0])
+        outline(module, main, [group.ordered() for group in grouping.groups()])
+
+
+class Grouping:
+    """Assigns the ops of one block to groups."""
+
+    def __init__(self, block: ir.Block):
+        self.ops = [op for op in block.operations if op.operation.name.startswith("lumir.")]
+        self.position = {op.operation: i for i, op in enumerate(self.ops)}
+        self.users: list[list[ir.Operation]] = [
+            [use.owner.operation for result in op.results for use in result.uses] for op in self.ops
+        ]
+        self.taken: set[ir.Operation] = set()
+        self.members: dict[ir.Operation, list[Group]] = {}
+
+    def groups(self) -> list[Group]:
+        """Groups in the order of their tails. Roots choose first, then what is left is grouped from its last op back."""
+        found = [self._around_root(op) for op in self.ops if short_name(op) in ROOTS and self._users(op)]
+        for op in reversed(self.ops):
+            if op.operation not in self.taken and short_name(op) in POINTWISE and self._is_read(op):
+                group = Group(op, op)
+                self._take(group, op)
+                self._absorb_producers(group)
+                found.append(group)
+        return sorted(found, key=lambda group: self._at(group.tail))
+
+    def _at(self, op: ir.OpView | ir.Operation) -> int:
+        return self.position[op.operation]
+
+    def _users(self, op: ir.OpView | ir.Operation) -> list[ir.Operation]:
+        return self.users[self._at(op)]
+
+    def _is_read(self, op: ir.OpView) -> bool:
+        """Someone reads its result from memory. A reshape that nobody absorbed is a view, and needs no launch itself."""
+        return short_name(op) != "reshape" and self._has_reader(op.operation)
+
+    def _has_reader(self, op: ir.Operation) -> bool:
+        for user in self._users(op):
+            if user not in self.position:
+                return True
+            if any(self._at(op) not in group.ops for group in self.members.get(user, ())):
+                return True
+            if user not in self.taken and user.name == "lumir.reshape" and self._has_reader(user):
+                return True
+        return False
+
+    def _add(self, group: Group, op: ir.OpView) -> None:
+        group.ops[self._at(op)] = op
+        self.members.setdefault(op.operation, []).append(group)
+
+    def _take(self, group: Group, op: ir.OpView) -> None:
+        self._add(group, op)
+        self.taken.add(op.operation)
+
+    def _around_root(self, root: ir.OpView) -> Group:
+        group = Group(root, root)
+        self._take(group, root)
+        while consumers := self._next_consumers(group):
+            for op in consumers:
+                self._take(group, op)
+            group.tail = consumers[-1]
+        self._absorb_producers(group)
+        return group
+
+    def _next_consumers(self, group: Group) -> list[ir.OpView]:
+        """The shortest run of ops after the tail that takes in every user of the tail and again ends in one value."""
+        if len(group.tail.results) != 1:
+            return []
+        run: dict[ir.Operation, ir.OpView] = {}
+        waiting = sorted(set(self._users(group.tail)), key=lambda op: self.position.get(op, len(self.ops)))
+        while waiting and len(run) < LONGEST_RUN:
+            op = waiting.pop(0)
+            if op in self.taken or op not in self.position or not absorbs_consumer(group.root, group.tail.results[0], op.opview):
+                return []
+            run[op] = op.opview
+            if not waiting and self._closes(group, run):
+                return list(run.values())
+            later = {*waiting, *(user for user in self._users(op) if user not in run)}
+            waiting = sorted(later, key=lambda op: self.position.get(op, len(self.ops)))
+        return []
+
+    def _closes(self, group: Group, run: dict[ir.Operation, ir.OpView]) -> bool:
+        """Only the run's last op is used outside it."""
+        *inner, _ = run
+        return all(user in run for op in (group.tail.operation, *inner) for user in self._users(op))
+
+    def _absorb_producers(self, group: Group) -> None:
+        waiting = list(group.ops.values())
+        while waiting:
+            reader = waiting.pop()
+            for operand in reader.operands:
+                producer = self._producer(operand)
+                if producer is None or self._at(producer) in group.ops:
+                    continue
+                if self._may_absorb(group, producer, reader):
+                    self._add(group, producer)
+                    waiting.append(producer)
+
+    def _may_absorb(self, group: Group, producer: ir.OpView, reader: ir.OpView) -> bool:
+        if short_name(producer) == "constant":
+            return ir.DenseElementsAttr(producer.attributes["value"]).is_splat
+        if producer.operation in self.taken:
+            return False
+        single_use = all(group in self.members.get(user, ()) for user in self._users(producer))
+        return absorbs_producer(group.root, producer, single_use, reader)
+
+    def _producer(self, value: Value) -> ir.OpView | None:
+        owner = value.owner
+        if isinstance(owner, ir.Block) or owner.operation not in self.position:
+            return None
+        return self.ops[self.position[owner.operation]]

@@ -1,0 +1,55 @@
+"""Which ops may stand together in one launch."""
+
+from lumir.dialects import ELEMENTWISE
+from lumir.mlir import ir
+
+Value = ir.Value
+
+ELEMENTWISE_OPS = frozenset({*ELEMENTWISE, "select", "cast"})
+VIEWS = frozenset({"reshape", "transpose", "broadcast", "slice"})
+MOVES = frozenset({*VIEWS, "pad", "concat", "iota", "gather", "gather_elements", "gather_nd"})
+POINTWISE = ELEMENTWISE_OPS | MOVES
+"""Every result element depends on a few operand elements: can be computed where it is needed."""
+
+ROW_ROOTS = frozenset({"reduce", "arg_reduce", "softmax", "normalize"})
+CONTRACTION_ROOTS = frozenset({"contract", "conv", "attention"})
+OTHER_ROOTS = frozenset({"window_reduce", "scan", "top_k", "scatter_elements", "scatter_nd"})
+ROOTS = ROW_ROOTS | CONTRACTION_ROOTS | OTHER_ROOTS
+
+_CHEAP = frozenset("add sub mul neg abs max min and or xor not eq ne lt le gt ge select cast".split())
+
+
+def short_name(op: ir.OpView) -> str:
+    """`add` for `lumir.add`; the whole name for an op of another dialect."""
+    return op.operation.name.removeprefix("lumir.")
+
+
+def dims(value: Value) -> tuple[int, ...]:
+    return tuple(ir.RankedTensorType(value.type).shape)
+
+
+def absorbs_consumer(root: ir.OpView, value: Value, consumer: ir.OpView) -> bool:
+    """Whether `consumer`, the only user of `value`, may run on a root's result before it is stored."""
+    name = short_name(consumer)
+    if name in ELEMENTWISE_OPS:
+        return dims(consumer.results[0]) == dims(value)
+    return short_name(root) in CONTRACTION_ROOTS and name in ("reshape", "transpose")
+
+
+def absorbs_producer(root: ir.OpView, producer: ir.OpView, single_use: bool, reader: ir.OpView) -> bool:
+    """Whether a root's group recomputes `producer`'s elements where `reader` needs them, instead of reading them from memory."""
+    name = short_name(producer)
+    if name not in POINTWISE:
+        return False
+    if name in ("reshape", "transpose", "broadcast", "cast", "iota"):
+        return True
+    if reads_many_times(root):
+        return name == "slice" and single_use
+    if short_name(reader) in ("pad", "concat"):
+        return name in VIEWS or (name in _CHEAP and single_use)
+    return single_use or name in _CHEAP or name in VIEWS
+
+
+def reads_many_times(root: ir.OpView) -> bool:
+    """A root that reads each operand element more than a few times."""
+    return short_name(root) in CONTRACTION_ROOTS | OTHER_ROOTS

@@ -1,0 +1,134 @@
+"""What a handler sees of its node."""
+
+from collections.abc import Sequence
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+import onnx
+
+from lumir.dtypes import mlir_type
+from lumir.frontend.problems import Malformed, Refused
+from lumir.frontend.values import Operand, Tensor
+from lumir.mlir import ir
+
+
+class Services(Protocol):
+    """What the importer offers to handlers."""
+
+    def constant(self, array: np.ndarray) -> ir.Value:
+        """An array as an SSA value."""
+        ...
+
+    def inline(self, graph: onnx.GraphProto, inputs: Sequence[Tensor]) -> list[Operand]:
+        """Import a subgraph of the node in place; `inputs` are the values of the subgraph's own inputs."""
+        ...
+
+    def origins(self, value: ir.Value) -> list[str]:
+        """The graph inputs that a value is computed from."""
+        ...
+
+
+class NodeContext:
+    """One node: its attributes, inputs and outputs.
+
+    Args:
+        node: the node, with references to a function's attributes already replaced.
+        opset: the version of the node's domain.
+        inputs: one entry an input, None where an optional input is left out.
+        services: what the importer offers.
+    """
+
+    def __init__(
+        self,
+        node: onnx.NodeProto,
+        opset: int,
+        inputs: list[Tensor | None],
+        services: "Services",
+    ):
+        self.node, self.opset, self.inputs, self.services = node, opset, inputs, services
+        self.constant = services.constant
+        self._attributes = {a.name: a for a in node.attribute}
+
+    @property
+    def op(self) -> str:
+        return self.node.op_type
+
+    def has(self, index: int) -> bool:
+        """Whether input `index` is given."""
+        return index < len(self.inputs) and self.inputs[index] is not None
+
+    def wants(self, index: int) -> bool:
+        """Whether output `index` is given a name."""
+        return index < len(self.node.output) and bool(self.node.output[index])
+
+    def tensor(self, index: int) -> Tensor:
+        """Input `index`, without making an SSA value of it."""
+        tensor = self.inputs[index] if index < len(self.inputs) else None
+        if tensor is None:
+            raise Malformed(f"input {index} is missing")
+        return tensor
+
+    def value(self, index: int) -> ir.Value:
+        """Input `index` as an SSA value."""
+        return self.tensor(index).value()
+
+    def values(self) -> list[ir.Value]:
+        """All inputs as SSA values."""
+        return [self.value(i) for i in range(len(self.inputs))]
+
+    def optional(self, index: int) -> ir.Value | None:
+        """Input `index` as an SSA value, or None where it is left out."""
+        return self.value(index) if self.has(index) else None
+
+    def known(self, index: int) -> np.ndarray | None:
+        """The elements of input `index` where they are known at compile time."""
+        tensor = self.inputs[index] if index < len(self.inputs) else None
+        return tensor.array() if tensor is not None and tensor.is_known else None
+
+    def static(self, index: int, name: str) -> np.ndarray:
+        """The elements of an input that the compiler needs; refuses the node where they are computed."""
+        self.tensor(index)
+        array = self.known(index)
+        if array is None:
+            origin = " and ".join(f"'{source}'" for source in self.services.origins(self.value(index)))
+            came = f", and it is computed from graph input {origin}" if origin else ""
+            self.refuse(f"needs the value of input '{name}' at compile time{came}")
+        return array
+
+    def ints(self, index: int, name: str, default: list[int] | None = None) -> list[int]:
+        """An integer input that the compiler needs, as a list; `default` where it is left out."""
+        if default is not None and not self.has(index):
+            return default
+        return [int(v) for v in self.static(index, name).reshape(-1)]
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute as a Python value: int, float, str, list, TensorProto or GraphProto."""
+        if name not in self._attributes:
+            return default
+        value = onnx.helper.get_attribute_value(self._attributes[name])
+        return _decode(value)
+
+    def ints_attribute(self, name: str, default: list[int]) -> list[int]:
+        """An attribute that is a list of ints."""
+        return list(self.attribute(name, default))
+
+    def element(self, name: str, default: ir.Type) -> ir.Type:
+        """An attribute that names an element type by ONNX's number."""
+        number = self.attribute(name, 0)
+        return mlir_type(onnx.helper.tensor_dtype_to_np_dtype(number)) if number else default
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Report that lumir cannot compile this node, and why."""
+        raise Refused(reason)
+
+    def malformed(self, rule: str) -> NoReturn:
+        """Report that the node breaks a rule of its operator."""
+        raise Malformed(rule)
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        return [item.decode("utf-8", "replace") for item in value]
+    return value

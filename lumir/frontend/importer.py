@@ -1,0 +1,186 @@
+"""The walk over an ONNX graph: each node is evaluated, handed to its handler, expanded, or reported."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx
+
+from lumir.diagnostics import InternalError, LumirError
+from lumir.dialects import RuleError
+from lumir.frontend.context import NodeContext
+from lumir.frontend.folding import FOLD_LIMIT, fold, is_foldable
+from lumir.frontend.functions import Functions, resolve
+from lumir.frontend.model import Model
+from lumir.frontend.problems import NodeProblem, Problem
+from lumir.frontend.reasons import no_handler
+from lumir.frontend.registry import Result, find_handler
+from lumir.frontend.schema import check_node
+from lumir.frontend.topology import node_name
+from lumir.frontend.values import POISON, Operand, Poison, Tensor
+from lumir.frontend.weight_table import WeightTable
+from lumir.mlir import ir
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where nodes are imported: what names mean, which opsets hold, what node names start with, who called.
+
+    `attributes` are the values of a function's attributes; `calls` the functions being expanded, outermost first.
+    """
+
+    scope: dict[str, Operand]
+    opsets: Mapping[str, int]
+    prefix: str = ""
+    attributes: Mapping[str, onnx.AttributeProto] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A node under import, with its place and its inputs."""
+
+    node: onnx.NodeProto
+    name: str
+    domain: str
+    opset: int
+    inputs: Sequence[Operand]
+    frame: Frame
+
+    @property
+    def is_poisoned(self) -> bool:
+        return any(isinstance(x, Poison) for x in self.inputs)
+
+
+class Importer:
+    """Imports nodes at the current insertion point and collects what could not be imported.
+
+    Args:
+        model: the model, for its functions and opsets.
+        weights: makes constants and weights.
+        arguments: the names of the graph inputs that are arguments of the function.
+    """
+
+    def __init__(self, model: Model, weights: WeightTable, arguments: Sequence[str]):
+        self.weights, self.arguments = weights, arguments
+        self.functions = Functions(model.proto.functions)
+        self.problems: list[Problem] = []
+
+    def nodes(self, nodes: Sequence[onnx.NodeProto], frame: Frame) -> None:
+        """Import nodes in order; the frame's scope gains their outputs."""
+        for index, node in enumerate(nodes):
+            site = self._site(resolve(node, frame.attributes), index, frame)
+            with ir.Location.name(site.name):
+                results = self._attempt(site)
+            for output, result in zip(node.output, [*results, *[None] * len(node.output)], strict=False):
+                if output:
+                    frame.scope[output] = result
+
+    def _site(self, node: onnx.NodeProto, index: int, frame: Frame) -> Site:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        inputs = [frame.scope.get(key) if key else None for key in node.input]
+        return Site(node, frame.prefix + node_name(node, index), domain, frame.opsets.get(domain, 1), inputs, frame)
+
+    def _attempt(self, site: Site) -> Sequence[Operand]:
+        try:
+            return self._import(site)
+        except NodeProblem as problem:
+            self._report(site, str(problem), problem.invalid)
+        except RuleError as error:
+            self._report(site, str(error), True)
+        except LumirError:
+            raise
+        except Exception as error:
+            raise InternalError(
+                f"the importer failed: {type(error).__name__}: {error}",
+                op=f"onnx.{site.node.op_type}",
+                node=site.name,
+                values={f"input {i}": x for i, x in enumerate(site.inputs)},
+                hint="please report this with the model",
+            ) from error
+        return [POISON] * len(site.node.output)
+
+    def _import(self, site: Site) -> Sequence[Operand]:
+        handler = find_handler(site.domain, site.node.op_type, site.opset)
+        if handler is None or self.functions.is_local(site.node):
+            return self._expand(site)
+        if site.is_poisoned:
+            return [POISON] * len(site.node.output)
+        check_node(site.node, site.domain, site.opset)
+        folded = self._fold(site)
+        if folded is not None:
+            return [self.weights.known(array) for array in folded]
+        context = NodeContext(site.node, site.opset, _tensors(site.inputs), _SiteServices(self, site))
+        results = handler(context)
+        results = results if isinstance(results, list | tuple) else [results]
+        return [self._operand(result) for result in results]
+
+    def _operand(self, result: Result | Poison) -> Operand:
+        if isinstance(result, ir.Value):
+            return Tensor(ir.RankedTensorType(result.type), value=result)
+        return self.weights.known(result) if isinstance(result, np.ndarray) else result
+
+    def _fold(self, site: Site) -> list[np.ndarray] | None:
+        if site.domain or not is_foldable(site.node.op_type):
+            return None
+        inputs = _tensors(site.inputs)
+        if all(x is None or (x.is_known and x.size <= FOLD_LIMIT) for x in inputs):
+            return fold(site.node, [x and x.array() for x in inputs], site.opset)
+        return None
+
+    def _expand(self, site: Site) -> Sequence[Operand]:
+        function = self.functions.find(site.node, site.domain, site.frame.opsets, site.inputs)
+        if function is None:
+            if site.is_poisoned and self.functions.may_expand(site.node, site.domain, site.opset):
+                return [POISON] * len(site.node.output)
+            raise no_handler(site.node.op_type, site.domain, site.opset)
+        self.functions.check_call(function.key, site.frame.calls, site.name)
+        scope = dict(zip(function.inputs, [*site.inputs, *[None] * len(function.inputs)], strict=False))
+        inner = Frame(
+            scope, function.opsets, f"{site.name}/", function.bind(site.node), (*site.frame.calls, function.key)
+        )
+        self.nodes(function.nodes, inner)
+        return [scope.get(name) for name in function.outputs]
+
+    def _report(self, site: Site, reason: str, invalid: bool) -> None:
+        operands = ["-" if x is None else str(x) for x in site.inputs]
+        domain = site.domain or "ai.onnx"
+        self.problems.append(Problem(site.name, site.node.op_type, domain, site.opset, operands, reason, invalid))
+
+
+class _SiteServices:
+    """The importer's services for the handler of one node."""
+
+    def __init__(self, importer: Importer, site: Site):
+        self._importer, self._site = importer, site
+
+    def constant(self, array: np.ndarray) -> ir.Value:
+        return self._importer.weights.constant(array)
+
+    def inline(self, graph: onnx.GraphProto, inputs: Sequence[Tensor]) -> list[Operand]:
+        scope = {proto.name: self._importer.weights.initializer(proto) for proto in graph.initializer}
+        scope |= dict(zip((item.name for item in graph.input), inputs, strict=True))
+        inner = replace(self._site.frame, scope={**self._site.frame.scope, **scope}, prefix=f"{self._site.name}/")
+        self._importer.nodes(graph.node, inner)
+        return [inner.scope[output.name] for output in graph.output]
+
+    def origins(self, value: ir.Value) -> list[str]:
+        return origins(value, self._importer.arguments)
+
+
+def origins(value: ir.Value, arguments: Sequence[str]) -> list[str]:
+    """The names of the function's arguments that a value is computed from, in order."""
+    found, seen, stack = set(), set(), [value]
+    while stack:
+        value = stack.pop()
+        if isinstance(value.owner, ir.Block):
+            found.add(ir.BlockArgument(value).arg_number)
+        elif value.owner not in seen:
+            seen.add(value.owner)
+            stack.extend(value.owner.operands)
+    return [arguments[index] for index in sorted(found)]
+
+
+def _tensors(inputs: Sequence[Operand]) -> list[Tensor | None]:
+    assert not any(isinstance(x, Poison) for x in inputs), "poisoned nodes are not imported"
+    return list(inputs)  # pyright: ignore[reportReturnType]

@@ -1,0 +1,51 @@
+"""Why an operator cannot be compiled, in words that help the user."""
+
+import difflib
+
+import onnx
+
+from lumir.frontend.problems import Malformed, NodeProblem, Refused
+from lumir.frontend.registry import MICROSOFT, known_names, oldest_opset
+
+_DATA_DEPENDENT = "the shape of its output depends on the data"
+_RANDOM = "random numbers are not supported"
+_SEQUENCE = "sequences of tensors are not supported"
+_STRING = "strings are not supported"
+_OPTIONAL = "optional values are not supported"
+_LOOP = "loops are not supported: unroll it in the exporter"
+
+REASONS: dict[str, str] = {
+    **dict.fromkeys(("NonZero", "Unique", "Compress", "NonMaxSuppression"), _DATA_DEPENDENT),
+    **dict.fromkeys(
+        ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"), _RANDOM
+    ),
+    **dict.fromkeys(
+        (
+            *("SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength"),
+            *("SequenceMap", "SplitToSequence", "ConcatFromSequence"),
+        ),
+        _SEQUENCE,
+    ),
+    **dict.fromkeys(("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"), _STRING),
+    **dict.fromkeys(("Optional", "OptionalGetElement", "OptionalHasElement"), _OPTIONAL),
+    **dict.fromkeys(("Loop", "Scan"), _LOOP),
+    "ImageDecoder": "image files are not decoded: give the pixels",
+}
+
+
+def no_handler(op: str, domain: str, opset: int) -> NodeProblem:
+    """The problem of a node that has neither handler nor function body."""
+    if domain == "" and op in REASONS:
+        return Refused(REASONS[op])
+    if domain == "" and not onnx.defs.has(op):
+        close = difflib.get_close_matches(op, known_names(""), n=1)
+        return Malformed(f"ai.onnx has no operator of this name{f': did you mean {close[0]}?' if close else ''}")
+    if domain == "" and not onnx.defs.has(op, max_inclusive_version=opset):
+        since = min(s.since_version for s in onnx.defs.get_all_schemas_with_history() if (s.domain, s.name) == ("", op))
+        return Malformed(f"the operator exists from opset {since} on, and the model imports opset {opset}")
+    oldest = oldest_opset(domain, op)
+    if oldest is not None:
+        return Refused(f"only from opset {oldest} on: convert the model with onnx.version_converter")
+    if domain in ("", "ai.onnx.ml", MICROSOFT):
+        return Refused("this operator has no implementation")
+    return Refused(f"domain '{domain}' is not known, and the model has no function of this name")

@@ -1,0 +1,81 @@
+"""The values of an ONNX graph while it is imported."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lumir.dtypes import mlir_type, numpy_dtype
+from lumir.mlir import ir
+
+
+class Tensor:
+    """A tensor of the graph: an SSA value, or elements known at import that become one when an op needs them.
+
+    Args:
+        type: shape and element type.
+        value: the SSA value, when the tensor is computed.
+        load: reads the elements, when they are known; called once.
+        emit: builds the op that brings known elements into the program; called once.
+    """
+
+    def __init__(
+        self,
+        type: ir.RankedTensorType,
+        *,
+        value: ir.Value | None = None,
+        load: Callable[[], np.ndarray] | None = None,
+        emit: Callable[[], ir.Value] | None = None,
+    ):
+        self.type = type
+        self._value, self._load, self._emit = value, load, emit
+        self._array: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.type.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return numpy_dtype(self.type.element_type)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the elements can be read at import."""
+        return self._load is not None
+
+    def array(self) -> np.ndarray:
+        """The known elements; only for a tensor that `is_known`."""
+        if self._array is None:
+            assert self._load is not None, "the elements of a computed tensor are not known"
+            self._array = self._load()
+        return self._array
+
+    def value(self) -> ir.Value:
+        """The tensor as an SSA value, built at its first use."""
+        if self._value is None:
+            assert self._emit is not None, "a tensor has a value or a way to make one"
+            self._value = self._emit()
+        return self._value
+
+    def __str__(self) -> str:
+        return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
+
+
+class Poison:
+    """Stands for the output of a node that could not be imported, so that its users are not reported as well."""
+
+    def __str__(self) -> str:
+        return "?"
+
+
+POISON = Poison()
+Operand = Tensor | Poison | None
+
+
+def type_of(array: np.ndarray) -> ir.RankedTensorType:
+    """The tensor type of a numpy array."""
+    return ir.RankedTensorType.get(array.shape, mlir_type(array.dtype))

@@ -1,0 +1,62 @@
+"""Step 6: the kernel of every dispatch."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lumir.kernels.dispatch import Dispatch
+from lumir.kernels.families import family_named
+from lumir.mlir import gpu, ir
+from lumir.module import dispatches
+from lumir.schedule.family import KernelCode
+from lumir.target import Target, target_named
+
+
+@dataclass(frozen=True)
+class EmitKernels:
+    """Write the kernel of each dispatch with its family and schedule.
+
+    Requires: dispatch functions in linalg that carry `lumir.family` and `lumir.schedule`.
+    Guarantees: each has become a declaration with `lumir.grid`, `lumir.block` and `lumir.shared_bytes`, beside a module
+    `@<name>.kernel` (a `gpu.module` for a GPU) that holds the function `@<name>`.
+    """
+
+    target: str = "cpu"
+    name: ClassVar[str] = "lumir-emit-kernels"
+
+    def run(self, module: ir.Module) -> None:
+        target = target_named(self.target)
+        for function in dispatches(module):
+            emit_kernel(function, target)
+
+
+def emit_kernel(function: ir.OpView, target: Target) -> None:
+    dispatch = Dispatch(function)
+    family = family_named(function.attributes["lumir.family"].value, target)
+    schedule = family.schedule.from_attribute(function.attributes["lumir.schedule"])
+    with ir.InsertionPoint(function), function.location:
+        kernel = _kernel_module(f"{dispatch.name}.kernel", target)
+        with ir.InsertionPoint(kernel.regions[0].blocks[0]):
+            code = family.emit(dispatch, schedule, target, dispatch.name)
+        _declare(function, code)
+    function.operation.erase()
+
+
+def _kernel_module(name: str, target: Target) -> ir.Operation:
+    if target.kind == "nvidia":
+        module = gpu.GPUModuleOp(name).operation
+        if not module.regions[0].blocks:
+            module.regions[0].blocks.append()
+        return module
+    module = ir.Operation.create("builtin.module", attributes={"sym_name": ir.StringAttr.get(name)}, regions=1)
+    module.regions[0].blocks.append()
+    return module
+
+
+def _declare(function: ir.OpView, code: KernelCode) -> None:
+    """The dispatch function without its body, and how to launch its kernel."""
+    i64 = ir.IntegerType.get_signless(64)
+    attributes = dict(function.operation.attributes.items())
+    attributes["lumir.grid"] = ir.DenseI64ArrayAttr.get(list(code.grid))
+    attributes["lumir.block"] = ir.IntegerAttr.get(i64, code.block)
+    attributes["lumir.shared_bytes"] = ir.IntegerAttr.get(i64, code.shared_bytes)
+    ir.Operation.create("func.func", attributes=attributes, regions=1)

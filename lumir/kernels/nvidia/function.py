@@ -1,0 +1,125 @@
+"""The frame of an NVIDIA kernel: a `gpu.func` with one pointer per buffer, and its shared memory."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from lumir.dtypes import byte_size
+from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.evaluate import Evaluator
+from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.memory import Buffer, pointer_type
+from lumir.mlir import arith, gpu, ir, llvm
+
+Value = ir.Value
+GLOBAL, SHARED = 1, 3
+"""PTX address spaces."""
+STATIC_SHARED_BYTES = 48 * 1024
+"""Shared memory that a kernel may declare; what goes beyond is asked for at the launch."""
+_SHARED_ALIGNMENT = 1024  # what the 128-byte swizzle of TMA and wgmma wants
+_NARROW_ELEMENTS = 2**31 - 2**24  # leaves room for positions past the end, which are computed before they are limited
+_READ_ONLY = "{llvm.noalias, llvm.readonly, llvm.align = 256 : i64}"
+_WRITTEN = "{llvm.noalias, llvm.align = 256 : i64}"
+
+
+class NvidiaKernel:
+    """A kernel being written.
+
+    Attributes:
+        block: threads of a workgroup.
+        inputs: where the dispatch's arguments lie, by SSA value.
+        outputs: where its results go, in order.
+        index_type: i32 where every tensor has fewer than about 2**31 elements, else i64.
+        shared_bytes: dynamic shared memory to launch with; known once the frame is closed.
+    """
+
+    def __init__(self, dispatch: Dispatch, name: str, arguments: list[Value], block: int):
+        self.dispatch, self.name, self.block = dispatch, name, block
+        tensors = [*dispatch.arguments, *dispatch.results]
+        buffers = [
+            Buffer(argument, shape_of(tensor), element_of(tensor), 256)
+            for argument, tensor in zip(arguments, tensors, strict=True)
+        ]
+        self.inputs = dict(zip(dispatch.arguments, buffers))
+        self.outputs = buffers[len(dispatch.arguments) :]
+        self.index_type = ir.IntegerType.get_signless(64 if _largest(dispatch) >= _NARROW_ELEMENTS else 32)
+        self.shared_bytes = 0
+        self._shared_used = 0
+
+    def evaluator(self, lanes: int = 1) -> Evaluator:
+        """A fresh evaluator of the dispatch's tensors with this many lanes."""
+        return Evaluator(IndexMath(self.index_type, lanes), self.inputs)
+
+    def thread(self) -> Index:
+        return Index(self._id(gpu.ThreadIdOp(gpu.Dimension.x).result))
+
+    def workgroup(self, dimension: str = "x") -> Index:
+        return Index(self._id(gpu.BlockIdOp(getattr(gpu.Dimension, dimension)).result))
+
+    def _id(self, value: Value) -> Value:
+        return arith.IndexCastOp(self.index_type, value).result
+
+    def shared(self, shape: Sequence[int], element: ir.Type, alignment: int = 16) -> Buffer:
+        """A tensor in the workgroup's shared memory; each call takes memory of its own.
+
+        Args:
+            alignment: in bytes, a power of two up to 1024.
+        """
+        start = -(-self._shared_used // alignment) * alignment
+        base = llvm.AddressOfOp(pointer_type(SHARED), self._shared_symbol).result
+        i8 = ir.IntegerType.get_signless(8)
+        pointer = llvm.GEPOp(base.type, base, [], [start], i8, None).result if start else base
+        buffer = Buffer(pointer, tuple(shape), element, alignment)
+        self._shared_used = start + math.prod(shape) * byte_size(buffer.stored)
+        return buffer
+
+    def barrier(self) -> None:
+        """Wait for the whole workgroup; what it wrote to memory before is seen after."""
+        gpu.BarrierOp()
+
+    @property
+    def _shared_symbol(self) -> str:
+        return f"{self.name}_shared"
+
+    def declare_shared(self) -> None:
+        """Declare what `shared` handed out: static where it is small enough, else sized by the launch."""
+        if not self._shared_used:
+            return
+        dynamic = self._shared_used > STATIC_SHARED_BYTES
+        self.shared_bytes = self._shared_used if dynamic else 0
+        size = 0 if dynamic else self._shared_used
+        linkage = "external" if dynamic else "internal"
+        ir.Operation.parse(
+            f"llvm.mlir.global {linkage} @{self._shared_symbol}() "
+            f"{{addr_space = {SHARED} : i32, alignment = {_SHARED_ALIGNMENT} : i64}} : !llvm.array<{size} x i8>"
+        )
+
+
+def _largest(dispatch: Dispatch) -> int:
+    """Elements of the largest tensor that the dispatch speaks of, in memory or not."""
+    values = [*dispatch.arguments, *(result for op in dispatch.operations for result in op.results)]
+    return max((math.prod(shape_of(v)) for v in values if isinstance(v.type, ir.RankedTensorType)), default=0)
+
+
+@contextmanager
+def nvidia_kernel(dispatch: Dispatch, name: str, block: int) -> Iterator[NvidiaKernel]:
+    """Open `gpu.func @name(%buffer: !llvm.ptr<1>, ...) kernel` and insert into its body.
+
+    The kernel promises that its buffers do not overlap unless both are read only, so that reads may go through the
+    read-only cache and move across writes.
+
+    Args:
+        block: threads of a workgroup, which the kernel must be launched with.
+    """
+    reads, writes = len(dispatch.arguments), len(dispatch.results)
+    pointers = [pointer_type(GLOBAL)] * (reads + writes)
+    type_ = ir.FunctionType.get(pointers, [])
+    function = gpu.GPUFuncOp(ir.TypeAttr.get(type_), name, kernel=True, known_block_size=[block, 1, 1])
+    attributes = [ir.Attribute.parse(_READ_ONLY)] * reads + [ir.Attribute.parse(_WRITTEN)] * writes
+    function.operation.attributes["arg_attrs"] = ir.ArrayAttr.get(attributes)
+    entry = function.body.blocks.append(*pointers, arg_locs=[ir.Location.current] * len(pointers))
+    with ir.InsertionPoint(entry):
+        kernel = NvidiaKernel(dispatch, name, list(entry.arguments), block)
+        yield kernel
+        gpu.ReturnOp([])
+    kernel.declare_shared()

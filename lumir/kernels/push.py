@@ -1,0 +1,170 @@
+"""Where an element of the root goes: the way from a tensor's places to the places of the dispatch's results.
+
+A kernel that computes a root tile by tile holds elements by root place and stores results by result place. Between the two
+stand element-wise operations, transposes and reshapes; a `Path` is what they do to a place.
+"""
+
+import math
+from dataclasses import dataclass
+
+from lumir.kernels.dispatch import Dispatch, shape_of
+from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.index import ZERO, Index, IndexMath, Place
+from lumir.mlir import ir
+
+Value = ir.Value
+
+
+@dataclass(frozen=True)
+class Permute:
+    """`order[i]` is the source dimension that result dimension i is; None where it has size 1."""
+
+    order: tuple[int | None, ...]
+
+    def place(self, index: IndexMath, place: Place) -> Place:
+        return tuple(ZERO if source is None else place[source] for source in self.order)
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same row-major position in another shape."""
+
+    old: tuple[int, ...]
+    new: tuple[int, ...]
+
+    def place(self, index: IndexMath, place: Place) -> Place:
+        moved: list[Index] = []
+        for old, new in matching_groups(self.old, self.new):
+            if len(old) == len(new) == 1:
+                moved.append(place[old.start])
+                continue
+            linear = index.linearize([place[i] for i in old], [self.old[i] for i in old])
+            moved += index.delinearize(linear, [self.new[i] for i in new])
+        return tuple(moved)
+
+
+def matching_groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[range, range]]:
+    """Runs of dimensions of two shapes that hold the same elements, as short as possible.
+
+    (2, 20, 96) and (40, 6, 16) give [0, 1] with [0], and [2] with [1, 2].
+    """
+    if 0 in old:
+        return [(range(len(old)), range(len(new)))]
+    groups, i, j = [], 0, 0
+    while i < len(old) or j < len(new):
+        first_i, first_j, i, j = i, j, min(i + 1, len(old)), min(j + 1, len(new))
+        while (left := math.prod(old[first_i:i])) != (right := math.prod(new[first_j:j])):
+            i, j = (i + 1, j) if left < right else (i, j + 1)
+        groups.append((range(first_i, i), range(first_j, j)))
+    return groups
+
+
+Step = Permute | Reshape
+
+
+@dataclass(frozen=True)
+class Path:
+    """A one-to-one way from a tensor's places to another's, in normal form: equal paths do the same."""
+
+    steps: tuple[Step, ...] = ()
+
+    def place(self, index: IndexMath, place: Place) -> Place:
+        for step in self.steps:
+            place = step.place(index, place)
+        return place
+
+    def then(self, step: Step) -> "Path":
+        """The path with one more step, merged with the last where both are of a kind."""
+        match (self.steps[-1] if self.steps else None, step):
+            case (Permute(first), Permute(second)):
+                step = Permute(tuple(None if i is None else first[i] for i in second))
+                return Path(self.steps[:-1]).then(step)
+            case (Reshape(old, _), Reshape(_, new)):
+                return Path(self.steps[:-1]).then(Reshape(old, new))
+        unchanged = step.old == step.new if isinstance(step, Reshape) else step.order == tuple(range(len(step.order)))
+        return self if unchanged else Path((*self.steps, step))
+
+
+def result_paths(dispatch: Dispatch, root: Value) -> list[Path] | None:
+    """The path from `root` to each result of the dispatch.
+
+    None where some result is not reached, or where something on the way needs an element of the root at another place
+    than its own (a reduction, a broadcast, a slice), so that a tile of the root does not suffice.
+    """
+    paths: dict[Value, Path] = {root: Path()}
+    stray: set[Value] = set()
+    for op in dispatch.operations:
+        if op.operation.name == "func.return" or root in list(op.results):
+            continue
+        found = _paths_through(op, paths, stray)
+        if found is None:
+            stray.update(op.results)
+        elif found:
+            paths.update(dict.fromkeys(op.results, found[0]))
+    reached = [paths.get(result) for result in dispatch.results]
+    return None if None in reached else reached  # pyright: ignore[reportReturnType]
+
+
+def result_places(index: IndexMath, dispatch: Dispatch, root: Value, place: Place) -> list[Place] | None:
+    """The place of each result that the root's element at `place` ends in."""
+    paths = result_paths(dispatch, root)
+    return None if paths is None else [path.place(index, place) for path in paths]
+
+
+def _paths_through(op: ir.OpView, paths: dict[Value, Path], stray: set[Value]) -> list[Path] | None:
+    """The path to the results of one operation; [] if it does not depend on the root, None if there is no single one."""
+    operands = list(op.operands)
+    name = op.operation.name
+    inner = _captured(op)
+    if any(v in stray for v in (*operands, *inner)) or any(v in paths for v in inner):
+        return None
+    if not any(v in paths for v in operands):
+        return []
+    if name == "linalg.generic":
+        return _through_generic(LoopNest.of(op), paths)
+    if name in ("tensor.collapse_shape", "tensor.expand_shape"):
+        return [paths[operands[0]].then(Reshape(shape_of(operands[0]), shape_of(op.results[0])))]
+    return [paths[operands[0]]] if name == "builtin.unrealized_conversion_cast" else None
+
+
+def _captured(op: ir.OpView) -> list[Value]:
+    """Tensors that the body reads at places of its own choice."""
+    bodies = [block for region in op.regions for block in region.blocks]
+    return [inner.operands[0] for block in bodies for inner in block.operations if inner.operation.name == "tensor.extract"]
+
+
+def _through_generic(nest: LoopNest, paths: dict[Value, Path]) -> list[Path] | None:
+    if nest.reductions:
+        return None
+    reads = zip([*nest.inputs, *nest.outputs], [*nest.maps, *nest.output_maps], strict=True)
+    found = set()
+    for operand, read in reads:
+        if operand not in paths:
+            continue
+        order = _order(nest, read)
+        if order is None:
+            return None
+        found.add(paths[operand].then(Permute(order)))
+    return list(found) if len(found) == 1 else None
+
+
+def _order(nest: LoopNest, read: ir.AffineMap) -> tuple[int | None, ...] | None:
+    """Result dimension -> operand dimension, where operand and result run over the iteration space one to one."""
+    source = {e.position: i for i, e in enumerate(read.results) if isinstance(e, ir.AffineDimExpr)}
+    order: list[int | None] = []
+    for expression in nest.output_maps[0].results:
+        if not isinstance(expression, ir.AffineDimExpr):
+            return None
+        position = expression.position
+        if position not in source and nest.sizes[position] != 1:
+            return None
+        order.append(source.get(position))
+    covered = {i for i in order if i is not None}
+    whole = all(isinstance(e, ir.AffineDimExpr) and i in covered or _is_zero(e) for i, e in enumerate(read.results))
+    return tuple(order) if whole and len(source) == len(covered) else None
+
+
+def _is_zero(expression: ir.AffineExpr) -> bool:
+    return isinstance(expression, ir.AffineConstantExpr) and expression.value == 0
+
+

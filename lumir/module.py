@@ -1,0 +1,58 @@
+"""Finding things in a module: @main, the dispatches, the calls that run them."""
+
+from collections.abc import Iterable
+
+from lumir.mlir import ir
+
+
+def name_of(op: ir.OpView | ir.Operation) -> str:
+    """The op's symbol."""
+    return op.attributes["sym_name"].value
+
+
+def symbols(module: ir.Module) -> dict[str, ir.OpView]:
+    """The module's symbols by name."""
+    return {name_of(op): op for op in module.body.operations if "sym_name" in op.attributes}
+
+
+def main_of(module: ir.Module) -> ir.OpView:
+    """The function @main."""
+    return symbols(module)["main"]
+
+
+def body_of(function: ir.OpView) -> ir.Block:
+    return function.regions[0].blocks[0]
+
+
+def dispatches(module: ir.Module) -> list[ir.OpView]:
+    """The functions marked `lumir.dispatch`, in order."""
+    return [op for op in module.body.operations if "lumir.dispatch" in op.attributes]
+
+
+def calls(module: ir.Module) -> list[ir.OpView]:
+    """The calls in @main, in order."""
+    return [op for op in body_of(main_of(module)).operations if op.operation.name == "func.call"]
+
+
+def callers(module: ir.Module) -> dict[str, list[ir.OpView]]:
+    """The calls of each function, by its name."""
+    found: dict[str, list[ir.OpView]] = {}
+    for call in calls(module):
+        found.setdefault(call.attributes["callee"].value, []).append(call)
+    return found
+
+
+def node_names(location: ir.Location) -> list[str]:
+    """The ONNX nodes that a location names."""
+    if isinstance(location, ir.NameLoc):
+        return [location.name_str]
+    if isinstance(location, ir.FusedLoc):
+        return [name for inner in location.locations for name in node_names(inner)]
+    return []
+
+
+def fused_location(ops: Iterable[ir.OpView | ir.Operation]) -> ir.Location:
+    """One location that names the nodes of all the ops, each once."""
+    names = dict.fromkeys(name for op in ops for name in node_names(op.location))
+    located = [ir.Location.name(name) for name in names]
+    return located[0] if len(located) == 1 else ir.Location.fused(located) if located else ir.Location.unknown()

@@ -1,0 +1,24 @@
+"""Every pass and named pipeline of lumir, as text, so that naming one does not import the others.
+
+A pass is added by one line here and one file: `lumir-fuse-attention` is `lumir/graph/fuse_attention.py`.
+"""
+
+PASSES: dict[str, str] = {
+    "lumir-canonicalize": "lumir.graph.canonicalize:Canonicalize",
+    "lumir-merge-contractions": "lumir.graph.merge_contractions:MergeContractions",
+    "lumir-fuse-normalization": "lumir.graph.fuse_normalization:FuseNormalization",
+    "lumir-fold-constants": "lumir.graph.fold_constants:FoldConstants",
+    "lumir-convert-precision": "lumir.graph.convert_precision:ConvertPrecision",
+    "lumir-form-dispatches": "lumir.dispatch.form:FormDispatches",
+    "lumir-outline-constants": "lumir.dispatch.outline_constants:OutlineConstants",
+    "lumir-lower-to-linalg": "lumir.linalg.lower:LowerToLinalg",
+    "lumir-choose-schedules": "lumir.schedule.choose:ChooseSchedules",
+    "lumir-emit-kernels": "lumir.kernels.emit:EmitKernels",
+    "lumir-compile-kernels": "lumir.codegen.compile:CompileKernels",
+    "lumir-assign-buffers": "lumir.plan.buffers:AssignBuffers",
+    "lumir-check-dialects": "lumir.pipelines.boundary:CheckDialects",
+}
+
+PIPELINES: dict[str, str] = {
+    "lumir-cleanup": "lumir.pipelines.named:cleanup",
+}

@@ -1,0 +1,88 @@
+"""The launch list of a planned module, in the artifact's terms."""
+
+
+from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorSpec
+from lumir.dialects import from_attribute
+from lumir.dtypes import dtype_name
+from lumir.mlir import ir
+from lumir.module import body_of, calls, main_of, node_names, symbols
+from lumir.plan.buffers import nbytes_of
+
+
+def plan_of(module: ir.Module, dims: dict[str, int] | None = None) -> Plan:
+    """The plan that a module says after step 8.
+
+    Args:
+        dims: the values that the model's symbols were given.
+    """
+    main, functions = main_of(module), symbols(module)
+    block = body_of(main)
+    returned = list(block.operations)[-1].operands
+    launches: list[Launch | Copy] = []
+    for call in calls(module):
+        launch = _launch(call, functions[call.attributes["callee"].value])
+        if launch.workgroups:
+            launches.append(launch)
+    for source, target in from_attribute(main.attributes["lumir.copies"]):
+        ref = _buffer(target)
+        launches.append(Copy(nbytes_of(returned[ref.index].type), (_buffer(source), ref)))
+    return Plan(
+        inputs=tuple(_specs(main, "arg_attrs", [a.type for a in block.arguments])),
+        outputs=tuple(_specs(main, "res_attrs", [v.type for v in returned])),
+        launches=tuple(launches),
+        arena_bytes=main.attributes["lumir.arena_bytes"].value,
+        symbols=dict(sorted((dims or {}).items())),
+    )
+
+
+def kernel_entries(module: ir.Module) -> dict[str, KernelEntry]:
+    """The kernels of a module after step 7, by name."""
+    entries = {}
+    for name, function in symbols(module).items():
+        if "lumir.dispatch" not in function.attributes:
+            continue
+        ptx = f"kernels/{name}.ptx"
+        code = symbols(module)[f"{name}.kernel"]
+        entries[name] = KernelEntry(
+            file=ptx if code.attributes["format"].value == "ptx" else "kernels/host.bin",
+            symbol=name,
+            block=function.attributes["lumir.block"].value,
+            shared_bytes=function.attributes["lumir.shared_bytes"].value,
+            family=function.attributes["lumir.family"].value,
+            schedule=from_attribute(function.attributes["lumir.schedule"]),
+        )
+    return entries
+
+
+def _launch(call: ir.OpView, function: ir.OpView) -> Launch:
+    x, y, z = from_attribute(function.attributes["lumir.grid"])
+    nodes = tuple(dict.fromkeys(node_names(call.location)))
+    first = len(call.operands)
+    results = [
+        Result(first + i, nodes[-1] if nodes else "", *_dtype_and_shape(value.type)) for i, value in enumerate(call.results)
+    ]
+    buffers = from_attribute(call.attributes["lumir.buffers"])
+    return Launch(function.attributes["sym_name"].value, (x, y, z), tuple(map(_buffer, buffers)), (), nodes, tuple(results))
+
+
+def _buffer(text: str) -> BufferRef:
+    space, _, rest = text.partition(":")
+    if space == "weight":
+        return BufferRef.weight(rest)
+    number = int(rest)
+    return {"arena": BufferRef.arena, "input": BufferRef.input, "output": BufferRef.output}[space](number)
+
+
+def _dtype_and_shape(type_: ir.Type) -> tuple[str, tuple[int, ...]]:
+    tensor = ir.RankedTensorType(type_)
+    return dtype_name(tensor.element_type), tuple(tensor.shape)
+
+
+def _specs(main: ir.OpView, attribute: str, types: list[ir.Type]) -> list[TensorSpec]:
+    named = from_attribute(main.attributes[attribute]) if attribute in main.attributes else ({},) * len(types)
+    return [
+        TensorSpec(names.get("lumir.name", f"{attribute[:3]}{i}"), *_dtype_and_shape(type_))
+        for i, (names, type_) in enumerate(zip(named, types, strict=True))
+    ]
+
+

@@ -1,0 +1,194 @@
+"""One plan on a GPU: inputs and outputs have fixed places in GPU memory, so that one graph serves every run."""
+
+import contextlib
+import ctypes
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lumir.artifact.dtypes import PACKED_4BIT, byte_size, numpy_dtype, pack_4bit, unpack_4bit
+from lumir.artifact.schema import Copy, Launch, Plan
+from lumir.artifact.tensors import BufferRef, TensorSpec
+from lumir.diagnostics import LumirError, UserError
+from lumir.runtime.cuda_driver import call, enum
+from lumir.runtime.cuda_memory import DeviceArray, DeviceMemory, PinnedMemory, aligned, current, release_with
+from lumir.runtime.dlpack import ForeignTensor
+from lumir.runtime.inputs import Tensor
+from lumir.runtime.memory import address_of
+from lumir.runtime.session import LaunchResult
+
+if TYPE_CHECKING:
+    from lumir.runtime.cuda import CudaDevice
+
+
+class CudaSession:
+    """Buffers and graph of one plan. Made with the device's context current; not reentrant."""
+
+    def __init__(self, device: "CudaDevice", plan: Plan):
+        self._device, self._plan = device, plan
+        specs = [*plan.inputs, *plan.outputs]
+        self._offsets, nbytes = [], 0
+        for spec in specs:
+            self._offsets.append(nbytes)
+            nbytes += aligned(spec.nbytes)
+        self._staging = DeviceMemory(device.context, nbytes, "inputs and outputs")
+        self._pinned = PinnedMemory(device.context, nbytes)
+        self._host = [
+            self._pinned.view(offset, np.dtype(np.uint8), (spec.nbytes,)) for offset, spec in zip(self._offsets, specs)
+        ]
+        self._graph = self._capture()
+        release_with(self, device.context, "cuGraphExecDestroy", self._graph)
+
+    def run(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+        with current(self._device.context):
+            self._stage_inputs(inputs)
+            call("cuGraphLaunch", self._graph, self._device.stream)
+            first = len(self._plan.inputs)
+            for i, spec in enumerate(self._plan.outputs, first):
+                if spec.nbytes:
+                    source = self._staging.address + self._offsets[i]
+                    call("cuMemcpyDtoHAsync", address_of(self._host[i]), source, spec.nbytes, self._device.stream)
+            call("cuStreamSynchronize", self._device.stream)
+        return [
+            _from_bytes(self._host[first + i], spec, given)
+            for i, (spec, given) in enumerate(zip(self._plan.outputs, outputs))
+        ]
+
+    def run_device(self, inputs: Sequence[Tensor]) -> list[DeviceArray]:
+        arrays = []
+        context, stream = self._device.context, self._device.stream
+        with current(context):
+            self._stage_inputs(inputs)
+            call("cuGraphLaunch", self._graph, stream)
+            for spec, offset in zip(self._plan.outputs, self._offsets[len(self._plan.inputs) :]):
+                memory = DeviceMemory(context, spec.nbytes, f"output {spec.name!r}")
+                if spec.nbytes:
+                    call("cuMemcpyDtoDAsync", memory.address, self._staging.address + offset, spec.nbytes, stream)
+                arrays.append(DeviceArray(context, self._device.ordinal, memory, *_shareable(spec)))
+            call("cuStreamSynchronize", stream)
+        return arrays
+
+    def run_each(self, inputs: Sequence[Tensor]) -> Iterator[LaunchResult]:
+        with current(self._device.context):
+            self._stage_inputs(inputs)
+            call("cuStreamSynchronize", self._device.stream)
+        for i, launch in enumerate(self._plan.launches):
+            with current(self._device.context):
+                start = time.perf_counter()
+                self._enqueue(launch)
+                call("cuStreamSynchronize", self._device.stream, launch=i, nodes=", ".join(launch.nodes))
+                elapsed = (time.perf_counter() - start) * 1e6
+                results = self._results(launch)
+            kernel = launch.kernel if isinstance(launch, Launch) else "copy"
+            yield LaunchResult(i, kernel, launch.nodes, results, elapsed)
+
+    def _stage_inputs(self, inputs: Sequence[Tensor]) -> None:
+        for i, (spec, tensor) in enumerate(zip(self._plan.inputs, inputs)):
+            if not spec.nbytes:
+                continue
+            target = self._staging.address + self._offsets[i]
+            if isinstance(tensor, ForeignTensor):
+                source = _gpu_source(spec, tensor, self._device.ordinal)
+                call("cuMemcpyDtoDAsync", target, source, spec.nbytes, self._device.stream)
+                continue
+            if spec.dtype in PACKED_4BIT:
+                self._host[i][:] = pack_4bit(tensor)
+            else:
+                np.copyto(self._host[i].view(tensor.dtype).reshape(tensor.shape), tensor)
+            call("cuMemcpyHtoDAsync", target, address_of(self._host[i]), spec.nbytes, self._device.stream)
+
+    def _capture(self) -> Any:
+        """Record every launch of the plan into one executable graph."""
+        mode = enum("CUstreamCaptureMode", "CU_STREAM_CAPTURE_MODE_THREAD_LOCAL")
+        call("cuStreamBeginCapture", self._device.stream, mode)
+        try:
+            for launch in self._plan.launches:
+                self._enqueue(launch)
+        except LumirError:
+            with contextlib.suppress(LumirError):  # the stream must leave the capture; what broke it is the news
+                call("cuStreamEndCapture", self._device.stream)
+            raise
+        graph = call("cuStreamEndCapture", self._device.stream)
+        try:
+            return call("cuGraphInstantiate", graph, 0)
+        finally:
+            call("cuGraphDestroy", graph)
+
+    def _enqueue(self, launch: Launch | Copy) -> None:
+        addresses = [self._address(ref) for ref in launch.args]
+        if isinstance(launch, Copy):
+            if launch.nbytes:
+                call("cuMemcpyDtoDAsync", addresses[1], addresses[0], launch.nbytes, self._device.stream)
+            return
+        if not launch.workgroups:
+            return
+        entry = self._device.artifact.manifest.kernels[launch.kernel]
+        values = (*addresses, *launch.scalars)
+        types = (ctypes.c_void_p,) * len(addresses) + (ctypes.c_int64,) * len(launch.scalars)
+        call(
+            "cuLaunchKernel",
+            self._device.function(launch.kernel),
+            *launch.grid,
+            *(entry.block, 1, 1),
+            entry.shared_bytes,
+            self._device.stream,
+            (values, types) if values else 0,
+            0,
+            kernel=launch.kernel,
+            nodes=", ".join(launch.nodes),
+        )
+
+    def _address(self, ref: BufferRef) -> int:
+        if ref.space == "arena":
+            return self._device.arena.address + ref.offset
+        if ref.space == "weight":
+            return self._device.weight_address(ref.name) + ref.offset
+        index = ref.index + (len(self._plan.inputs) if ref.space == "output" else 0)
+        return self._staging.address + self._offsets[index] + ref.offset
+
+    def _results(self, launch: Launch | Copy) -> dict[str, np.ndarray]:
+        results = launch.results if isinstance(launch, Launch) else ()
+        tensors = {}
+        for result in results:
+            data = np.empty(byte_size(result.dtype, result.shape), np.uint8)
+            if data.nbytes:
+                call("cuMemcpyDtoH", address_of(data), self._address(launch.args[result.arg]), data.nbytes)
+            spec = TensorSpec(result.name, result.dtype, result.shape)
+            tensors[result.name] = _from_bytes(data, spec, None)
+        return tensors
+
+
+def _shareable(spec: TensorSpec) -> tuple[str, tuple[int, ...]]:
+    """Type and shape under which an output is shared: packed 4-bit types as their bytes."""
+    return ("uint8", (spec.nbytes,)) if spec.dtype in PACKED_4BIT else (spec.dtype, spec.dims)
+
+
+def _from_bytes(data: np.ndarray, spec: TensorSpec, given: np.ndarray | None) -> np.ndarray:
+    """Bytes as the array that the user sees, copied out of the staging buffer."""
+    if spec.dtype in PACKED_4BIT:
+        array = unpack_4bit(data, spec.dtype, spec.dims)
+    else:
+        array = data.view(numpy_dtype(spec.dtype)).reshape(spec.dims)
+    if given is None:
+        return array.copy()
+    given[...] = array
+    return given
+
+
+def _gpu_source(spec: TensorSpec, tensor: ForeignTensor, ordinal: int) -> int:
+    if tensor.device_id != ordinal:
+        raise UserError(
+            f"input {spec.name!r} is on GPU {tensor.device_id}, and the model is on GPU {ordinal}",
+            code="input-device",
+            hint=f"move it there, or load the artifact with device='cuda:{tensor.device_id}'",
+        )
+    if not tensor.is_contiguous:
+        raise UserError(
+            f"input {spec.name!r} on the GPU is not contiguous",
+            code="input-layout",
+            values={"shape": list(tensor.shape), "strides": list(tensor.strides)},
+            hint="make it so: tensor.contiguous()",
+        )
+    return tensor.address

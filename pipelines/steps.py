@@ -1,0 +1,65 @@
+"""The passes of each step that ends in IR: what `lumir-compile` runs, as a function of the target and precision."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lumir.target import Target
+
+HALF = {"fp16": "f16", "bf16": "bf16"}
+
+
+def graph(target: Target, precision: str | None = None) -> list[Any]:
+    """Step 2. Recognition runs after folding, because exporters hide a composite's constants in arithmetic."""
+    from lumir.graph.canonicalize import Canonicalize
+
+    return [Canonicalize()]
+
+
+def dispatch(target: Target) -> list[Any]:
+    """Step 3."""
+    from lumir.dispatch.form import FormDispatches
+    from lumir.dispatch.outline_constants import OutlineConstants
+
+    return [OutlineConstants(), FormDispatches()]
+
+
+def linalg(target: Target) -> list[Any]:
+    """Step 4."""
+    from lumir.linalg.lower import LowerToLinalg
+
+    return [LowerToLinalg()]
+
+
+def schedule(target: Target) -> list[Any]:
+    """Step 5."""
+    from lumir.schedule.choose import ChooseSchedules
+
+    return [ChooseSchedules(target.name)]
+
+
+def kernel(target: Target) -> list[Any]:
+    """Step 6."""
+    from lumir.kernels.emit import EmitKernels
+
+    return [EmitKernels(target.name)]
+
+
+def llvm(target: Target) -> list[Any]:
+    """Step 7."""
+    from lumir.codegen.compile import CompileKernels
+
+    return [CompileKernels(target.name)]
+
+
+def plan(target: Target) -> list[Any]:
+    """Step 8."""
+    from lumir.plan.buffers import AssignBuffers
+
+    return [AssignBuffers()]
+
+
+def passes_of(step: str, target: Target, precision: str | None = None) -> Sequence[Any]:
+    """The passes of the step of this name."""
+    if step == "graph":
+        return graph(target, precision)
+    return {"dispatch": dispatch, "linalg": linalg, "schedule": schedule, "kernel": kernel, "llvm": llvm, "plan": plan}[step](target)

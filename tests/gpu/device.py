@@ -1,0 +1,113 @@
+"""Launches one kernel through the CUDA driver, between guard zones."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lumir.schedule.family import KernelCode
+
+GUARD_BYTES = 4096
+
+
+def gpu_is_there() -> bool:
+    """Whether the driver loads and sees a GPU."""
+    try:
+        from cuda.bindings import driver
+    except ImportError:
+        return False
+    try:
+        return driver.cuInit(0)[0] == driver.CUresult.CUDA_SUCCESS and driver.cuDeviceGetCount()[1] > 0
+    except RuntimeError:
+        return False
+
+
+class Device:
+    """The first GPU of this machine."""
+
+    @staticmethod
+    @functools.cache
+    def first() -> "Device":
+        return Device()
+
+    def __init__(self):
+        from cuda.bindings import driver
+
+        self.driver: Any = driver
+        self.call("cuInit", 0)
+        self.device = self.call("cuDeviceGet", 0)
+        context = self.call("cuDevicePrimaryCtxRetain", self.device)
+        self.call("cuCtxSetCurrent", context)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """A driver function's result; its error as an exception."""
+        status, *results = getattr(self.driver, name)(*arguments)
+        if status != self.driver.CUresult.CUDA_SUCCESS:
+            raise RuntimeError(f"{name}: {status.name}")
+        return results[0] if len(results) == 1 else results
+
+    def load(self, ptx: str, name: str, shared_bytes: int) -> tuple[Any, Any]:
+        """The loaded module and its kernel `name`, allowed that much dynamic shared memory."""
+        module = self.call("cuModuleLoadData", ptx.encode() + b"\0")
+        function = self.call("cuModuleGetFunction", module, name.encode())
+        if shared_bytes:
+            limit = self.driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            self.call("cuFuncSetAttribute", function, limit, shared_bytes)
+        return module, function
+
+    def launch(
+        self, ptx: str, name: str, code: KernelCode, inputs: Sequence[np.ndarray], outputs: list[np.ndarray], poison: int
+    ) -> None:
+        """Run the kernel once on copies of `inputs`; fill `outputs`; check the guards around every buffer."""
+        module, function = self.load(ptx, name, code.shared_bytes)
+        buffers = [self._guarded(a.nbytes, poison) for a in (*inputs, *outputs)]
+        for array, pointer in zip(inputs, buffers):
+            if array.nbytes:
+                self.call("cuMemcpyHtoD", pointer + GUARD_BYTES, np.ascontiguousarray(array).ctypes.data, array.nbytes)
+        if 0 not in code.grid:
+            self._start(function, code, [pointer + GUARD_BYTES for pointer in buffers])
+        self.call("cuCtxSynchronize")
+        for array, pointer in zip(outputs, buffers[len(inputs) :], strict=True):
+            if array.nbytes:
+                self.call("cuMemcpyDtoH", array.ctypes.data, pointer + GUARD_BYTES, array.nbytes)
+        for array, pointer in zip((*inputs, *outputs), buffers, strict=True):
+            self._check_guards(pointer, array.nbytes, poison)
+            self.call("cuMemFree", pointer)
+        self.call("cuModuleUnload", module)
+
+    def _start(self, function: Any, code: KernelCode, pointers: list[int]) -> None:
+        values = np.array(pointers, np.uint64)
+        slots = np.array([values.ctypes.data + 8 * i for i in range(len(pointers))], np.uint64)
+        self.call("cuLaunchKernel", function, *code.grid, code.block, 1, 1, code.shared_bytes, 0, slots.ctypes.data, 0)
+
+    def _guarded(self, nbytes: int, poison: int) -> int:
+        pointer = int(self.call("cuMemAlloc", nbytes + 2 * GUARD_BYTES))
+        self.call("cuMemsetD8", pointer, poison, nbytes + 2 * GUARD_BYTES)
+        return pointer
+
+    def _check_guards(self, pointer: int, nbytes: int, poison: int) -> None:
+        for start in (pointer, pointer + GUARD_BYTES + nbytes):
+            guard = np.empty(GUARD_BYTES, np.uint8)
+            self.call("cuMemcpyDtoH", guard.ctypes.data, start, GUARD_BYTES)
+            if not (guard == poison).all():
+                raise AssertionError("the kernel wrote outside its buffers")
+
+    def seconds(self, ptx: str, name: str, code: KernelCode, sizes: Sequence[int], repeats: int = 20) -> float:
+        """The median time of one launch on zeroed buffers of `sizes` bytes, from events around each."""
+        module, function = self.load(ptx, name, code.shared_bytes)
+        pointers = [int(self.call("cuMemAlloc", max(size, 1))) for size in sizes]
+        for pointer, size in zip(pointers, sizes, strict=True):
+            self.call("cuMemsetD8", pointer, 0, max(size, 1))
+        events = [self.call("cuEventCreate", 0) for _ in range(repeats + 1)]
+        self._start(function, code, pointers)
+        for event in events:
+            self.call("cuEventRecord", event, 0)
+            if event is not events[-1]:
+                self._start(function, code, pointers)
+        self.call("cuCtxSynchronize")
+        times = [self.call("cuEventElapsedTime", a, b) for a, b in zip(events, events[1:])]
+        for pointer in pointers:
+            self.call("cuMemFree", pointer)
+        self.call("cuModuleUnload", module)
+        return float(np.median(times)) / 1000

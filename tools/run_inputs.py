@@ -1,0 +1,80 @@
+"""`--input NAME=VALUE` -> arrays."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lumir.artifact.dtypes import numpy_dtype
+from lumir.artifact.schema import Plan
+from lumir.artifact.tensors import TensorSpec
+from lumir.diagnostics import UserError
+
+_RULE = "NAME=@file.npy, NAME=random, NAME=random:LOW:HIGH, NAME=zeros or NAME=ones"
+
+
+def make_inputs(plan: Plan, requests: Sequence[str], seed: int) -> dict[str, np.ndarray]:
+    """The arrays to run a plan on.
+
+    Args:
+        requests: `NAME=VALUE` for some of the inputs; the others are random. Each input has its own random stream,
+            so that naming one does not change another.
+
+    Raises:
+        UserError: `bad-input`: a request that cannot be read, an unknown name, a file that is no array.
+    """
+    values = dict(_split(request) for request in requests)
+    names = [spec.name for spec in plan.inputs]
+    for name in values:
+        if name not in names:
+            raise UserError(f"the model has no input {name!r}", code="bad-input", values={"inputs": ", ".join(names)})
+    streams = np.random.default_rng(seed).spawn(len(names))
+    return {spec.name: _make(spec, values.get(spec.name, "random"), rng) for spec, rng in zip(plan.inputs, streams)}
+
+
+def plan_for(plans: Sequence[Plan], requests: Sequence[str]) -> Plan:
+    """The plan whose shapes the given files have; the first one when no file is given."""
+    files = {name: value for name, value in map(_split, requests) if value.startswith("@")}
+    shapes: Mapping[str, tuple[int, ...]] = {name: _load(name, value[1:]).shape for name, value in files.items()}
+    fitting = (plan for plan in plans if all(shapes.get(spec.name, spec.shape) == spec.shape for spec in plan.inputs))
+    return next(fitting, plans[0])
+
+
+def _split(request: str) -> tuple[str, str]:
+    name, separator, value = request.rpartition("=")
+    if not separator or not name or not value:
+        raise UserError(f"--input {request!r} cannot be read", code="bad-input", rule=_RULE)
+    return name, value
+
+
+def _make(spec: TensorSpec, value: str, rng: np.random.Generator) -> np.ndarray:
+    dtype = numpy_dtype(spec.dtype)
+    if value.startswith("@"):
+        array = _load(spec.name, value[1:])
+        return array.view(dtype) if array.dtype.kind == "V" and array.dtype.itemsize == dtype.itemsize else array
+    if value in ("zeros", "ones"):
+        return np.full(spec.dims, value == "ones").astype(dtype)
+    kind, *bounds = value.split(":")
+    if kind != "random" or len(bounds) not in (0, 2):
+        raise UserError(f"--input {spec.name}={value} cannot be read", code="bad-input", rule=_RULE)
+    try:
+        return _random(spec, [float(bound) for bound in bounds], rng)
+    except ValueError as error:
+        raise UserError(f"--input {spec.name}={value}: {error}", code="bad-input", rule=_RULE) from error
+
+
+def _random(spec: TensorSpec, bounds: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """Uniform in [LOW, HIGH); without bounds, integers are 0 or 1 (any mask or index takes them), floats normal."""
+    dtype = numpy_dtype(spec.dtype)
+    if spec.dtype == "bool" or "int" in spec.dtype:
+        low, high = (int(bound) for bound in bounds) if bounds else (0, 2)
+        return rng.integers(low, high, spec.dims).astype(dtype)
+    values = rng.uniform(bounds[0], bounds[1], spec.dims) if bounds else rng.standard_normal(spec.dims)
+    return values.astype(dtype)
+
+
+def _load(name: str, path: str) -> np.ndarray:
+    try:
+        return np.load(Path(path), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"the file for input {name!r} cannot be read: {error}", code="bad-input") from error

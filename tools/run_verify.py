@@ -1,0 +1,151 @@
+"""Hold an executable against onnxruntime: whole outputs, or what each dispatch left behind."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lumir.diagnostics import UserError
+from lumir.runtime import Executable
+
+TOLERANCES = {"float64": (1e-6, 1e-7), "float32": (1e-3, 1e-4), "float16": (2e-2, 1e-2), "bfloat16": (5e-2, 3e-2)}
+"""Relative and absolute tolerance by element type; other floats take those of bfloat16, integers are exact."""
+
+_ORT_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    **{f"tensor({name})": name for name in ("bool", "int8", "int16", "int32", "int64")},
+    **{f"tensor({name})": name for name in ("uint8", "uint16", "uint32", "uint64")},
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One tensor against its reference.
+
+    Args:
+        where: the launch and its nodes, empty for an output of the model.
+        max_abs: the largest difference; inf where one side is not finite and the other differs.
+        max_rel: the largest difference over the reference's magnitude there.
+    """
+
+    name: str
+    where: str
+    max_abs: float
+    max_rel: float
+    ok: bool
+    note: str = ""
+
+
+def compare(
+    name: str, found: np.ndarray, reference: np.ndarray, *, rtol: float | None, atol: float | None, where: str = ""
+) -> Comparison:
+    """Compare element by element: `|found - reference| <= atol + rtol * |reference|`; NaN equals NaN."""
+    if found.shape != reference.shape:
+        note = f"shape {list(found.shape)}, expected {list(reference.shape)}"
+        return Comparison(name, where, np.inf, np.inf, False, note)
+    default_rtol, default_atol = _tolerance(found.dtype.name, reference.dtype.name)
+    rtol, atol = default_rtol if rtol is None else rtol, default_atol if atol is None else atol
+    if not found.size:
+        return Comparison(name, where, 0.0, 0.0, True)
+    wide = np.complex128 if "complex" in found.dtype.name else np.float64
+    ours, theirs = found.astype(wide), reference.astype(wide)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs)) | (found == reference.astype(found.dtype))
+        exact = np.isfinite(ours) & np.isfinite(theirs)
+        difference = np.where(same, 0.0, np.where(exact, np.abs(ours - theirs), np.inf))
+        relative = np.where(same, 0.0, difference / np.abs(theirs))
+        close = same | (difference <= atol + rtol * np.abs(np.where(exact, theirs, 0)))
+    return Comparison(name, where, float(difference.max()), float(relative.max()), bool(close.all()))
+
+
+def _tolerance(found: str, reference: str) -> tuple[float, float]:
+    """The looser of the two types' tolerances."""
+    both = [TOLERANCES.get(name, TOLERANCES["bfloat16"]) for name in (found, reference) if "float" in name]
+    return max(both, default=(0.0, 0.0))
+
+
+def verify(
+    executable: Executable, model: Path, inputs: Mapping[str, np.ndarray], rtol: float | None, atol: float | None
+) -> list[Comparison]:
+    """Compare each output of the model with onnxruntime's."""
+    outputs = executable.run(inputs)
+    reference = run_onnxruntime(model, inputs, list(outputs))
+    return [compare(name, outputs[name], reference[name], rtol=rtol, atol=atol) for name in outputs]
+
+
+def verify_each(
+    executable: Executable, model: Path, inputs: Mapping[str, np.ndarray], rtol: float | None, atol: float | None
+) -> Iterator[Comparison]:
+    """Run launch by launch and compare each tensor that the plan names and the ONNX graph has.
+
+    Raises:
+        UserError: `no-results`, when the plan names none.
+    """
+    launches = list(executable.run_each(inputs))
+    tensors = {name for launch in launches for name in launch.outputs}
+    known = _value_names(model) & tensors
+    if not known:
+        raise UserError(
+            "the plan names no tensor of the ONNX model, so no dispatch can be compared",
+            code="no-results",
+            values={"tensors that the plan names": len(tensors)},
+        )
+    reference = run_onnxruntime(model, inputs, sorted(known))
+    for launch in launches:
+        where = f"{launch.index} {launch.kernel} {', '.join(launch.nodes)}".strip()
+        for name, found in launch.outputs.items():
+            if name in known:
+                yield compare(name, found, reference[name], rtol=rtol, atol=atol, where=where)
+
+
+def run_onnxruntime(model: Path, inputs: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Run an ONNX model on onnxruntime's CPU provider and return the named values, inner ones too.
+
+    Raises:
+        UserError: `no-onnxruntime`, `no-file`, or `onnxruntime`, when it rejects the model or the inputs.
+    """
+    ort = _import("onnxruntime")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(model.parent))
+    try:
+        session = ort.InferenceSession(_with_outputs(model, names), options, providers=["CPUExecutionProvider"])
+        wanted = {item.name: _ORT_TYPES.get(item.type) for item in session.get_inputs()}
+        feeds = {name: array.astype(wanted.get(name) or array.dtype, copy=False) for name, array in inputs.items()}
+        results = session.run(list(names), feeds)
+    except Exception as error:
+        raise UserError(f"onnxruntime cannot run {model}: {error}", code="onnxruntime") from error
+    return dict(zip(names, map(np.asarray, results)))
+
+
+def _with_outputs(model: Path, names: Sequence[str]) -> bytes:
+    """The model's bytes, with inner values added to its outputs; external weights are left where they are."""
+    onnx = _import("onnx")
+    proto = _read(model)
+    present = {value.name for value in proto.graph.output}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
+    return proto.SerializeToString()
+
+
+def _value_names(model: Path) -> set[str]:
+    return {name for node in _read(model).graph.node for name in node.output}
+
+
+def _read(model: Path) -> Any:
+    if not model.is_file():
+        raise UserError(f"there is no file {model}", code="no-file")
+    try:
+        return _import("onnx").load(model, load_external_data=False)
+    except Exception as error:
+        raise UserError(f"{model} is not an ONNX model: {error}", code="not-onnx") from error
+
+
+def _import(name: str) -> Any:
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise UserError(f"--verify needs {name}", code=f"no-{name}", hint=f"pip install {name}") from error
