@@ -23,7 +23,7 @@ _TO_LLVM = (
     "reconcile-unrealized-casts",
 )
 
-_FLOAT = re.compile(r"\bf0x([0-9A-F]+)\b|(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\w.])|(?<=[ (])[+-]?q?(?:inf|nan)(?=[,)\s>\]])")
+_FLOAT = re.compile(r"\bf0x([0-9A-F]+)\b|(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\w.])|(?<=[ (])[+-]?q?(?:inf|nan)(?=[,)\s>\]]|$)")
 _TYPE = re.compile(r"\b(half|bfloat|float|double)\b")
 
 

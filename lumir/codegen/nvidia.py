@@ -11,14 +11,14 @@ from lumir.codegen.ptx import compile_ptx
 from lumir.mlir import ir
 
 _CLEAN_UP = ("canonicalize", "cse")
-_TO_NVVM = ("gpu.module(convert-gpu-to-nvvm)",)
+# The math dialect first: convert-gpu-to-nvvm would turn what is left of it into calls of libdevice.
+_TO_NVVM = ("gpu.module(convert-math-to-llvm,convert-gpu-to-nvvm)",)
 _TO_LLVM = (
     "canonicalize",
     "cse",
     "convert-vector-to-llvm",
     "convert-scf-to-cf",
     "convert-cf-to-llvm",
-    "convert-math-to-llvm",
     "convert-arith-to-llvm",
     "convert-nvvm-to-llvm",
     "reconcile-unrealized-casts",

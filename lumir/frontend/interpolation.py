@@ -102,10 +102,7 @@ def _kernel(ratio: np.ndarray, scale: float, sampling: Sampling) -> tuple[np.nda
     first = math.floor(-reach / scale) + 1
     offsets = np.arange(first, 2 - first)
     distance = np.abs(offsets[None, :] - ratio[:, None]) * scale
-    if sampling.mode == "linear":
-        weights = np.clip(1 - distance, 0, 1)
-    else:
-        weights = _cubic(distance, sampling.cubic)
+    weights = np.clip(1 - distance, 0, 1) if sampling.mode == "linear" else _cubic(distance, sampling.cubic)
     return offsets, weights / weights.sum(axis=1, keepdims=True)
 
 

@@ -38,8 +38,8 @@ def no_handler(op: str, domain: str, opset: int) -> NodeProblem:
     if domain == "" and op in REASONS:
         return Refused(REASONS[op])
     if domain == "" and not onnx.defs.has(op):
-        close = difflib.get_close_matches(op, known_names(""), n=1)
-        return Malformed(f"ai.onnx has no operator of this name{f': did you mean {close[0]}?' if close else ''}")
+        close = difflib.get_close_matches(op, known_names(""), n=1, cutoff=0.75)
+        return Refused(f"ai.onnx has no operator of this name{f': did you mean {close[0]}?' if close else ''}")
     if domain == "" and not onnx.defs.has(op, max_inclusive_version=opset):
         since = min(s.since_version for s in onnx.defs.get_all_schemas_with_history() if (s.domain, s.name) == ("", op))
         return Malformed(f"the operator exists from opset {since} on, and the model imports opset {opset}")

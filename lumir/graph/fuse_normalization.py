@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lumir.dialects import build
+from lumir.dialects import attributes_of, build
 from lumir.graph.means import Mean, match_mean, match_reduction
 from lumir.graph.rewrite import PatternTable, rewrite
-from lumir.graph.values import attribute, definition, element, is_splat, shape, short_name, split_scalar
+from lumir.graph.values import definition, element, is_splat, shape, short_name, split_scalar
 from lumir.mlir import ir
 from lumir.passes.registry import register_pass
 
@@ -140,5 +140,4 @@ def compute_on_short_type(op: ir.Operation) -> ir.Value | None:
     x = up.operands[0]
     if x.type != op.results[0].type or element(x) not in (ir.F16Type.get(), ir.BF16Type.get()):
         return None
-    names = [named for named in inner.attributes]
-    return build(short_name(inner), x, **{name: attribute(inner, name) for name in names})
+    return build(short_name(inner), x, **attributes_of(inner))

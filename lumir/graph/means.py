@@ -1,4 +1,4 @@
-"""Reductions that keep their dimensions, as exporters write them: reduce, then reshape, with a division before or after."""
+"""Reductions that keep their dimensions, as exporters write them: reduce, reshape, and a division by the count."""
 
 import math
 from dataclasses import dataclass

@@ -148,9 +148,7 @@ def simplify_concat(op: ir.Operation) -> ir.Value | None:
     if lhs is None or rhs is None or lhs.operands[0] != rhs.operands[0]:
         return None
     (starts, sizes, steps), (next_starts, next_sizes, next_steps) = slice_of(lhs), slice_of(rhs)
-    follows = [
-        start + (size * step if i == axis else 0) for i, (start, size, step) in enumerate(zip(starts, sizes, steps))
-    ]
+    follows = _replaced(starts, axis, starts[axis] + sizes[axis] * steps[axis])
     if steps != next_steps or follows != list(next_starts):
         return None
     total = [size + next_sizes[axis] * (i == axis) for i, size in enumerate(sizes)]

@@ -59,7 +59,7 @@ def is_constant(value: ir.Value) -> bool:
 
 
 def split_scalar(op: ir.Operation) -> tuple[ir.Value, float] | None:
-    """`(x, c)` of a binary op with one splat operand c whose result has x's shape; a splat lhs counts if it commutes."""
+    """`(x, c)` of a binary op with one splat operand c and the shape of x; c may be on the left if the op commutes."""
     lhs, rhs = op.operands
     result = op.results[0].type
     number = splat_value(rhs)

@@ -17,7 +17,7 @@ from lumir.runtime.pool import Pool, default_threads
 from lumir.runtime.session import LaunchResult
 
 COPY_CHUNK_BYTES = 256 << 10
-CHUNKS_PER_THREAD = 4
+CHUNKS_PER_THREAD = 8
 """A thread takes its share of a launch in about this many pieces, so that others can take what it has not begun."""
 _RECORD_WORDS = 4
 

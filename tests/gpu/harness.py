@@ -20,8 +20,9 @@ from lumir.codegen.ptx import AssemblyReport, assemble
 from lumir.context import make_context
 from lumir.dtypes import numpy_dtype
 from lumir.kernels.dispatch import Dispatch
+from lumir.kernels.nvidia.function import kernel_module
 from lumir.linalg.lower import LowerToLinalg, dispatches
-from lumir.mlir import gpu, ir
+from lumir.mlir import ir
 from lumir.reference import Interpreter
 from lumir.schedule.family import Family, KernelCode
 from lumir.schedule.schedule import Schedule
@@ -102,9 +103,7 @@ def build(text: str, family: Family, arch: str = "sm_90a", schedule: Schedule | 
         schedule = next(s for s in family.space(dispatch, target) if not family.legal(dispatch, s, target))
     assert not (reasons := family.legal(dispatch, schedule, target)), reasons
     module = ir.Module.create()
-    with ir.InsertionPoint(module.body):
-        kernels = gpu.GPUModuleOp("kernels")
-    with ir.InsertionPoint(kernels.regions[0].blocks[0]):
+    with ir.InsertionPoint(module.body), kernel_module("kernels"):
         code = family.emit(dispatch, schedule, target, "kernel")
     assert module.operation.verify()
     del lowered_module

@@ -25,11 +25,11 @@ def layer_normalization(ctx: NodeContext) -> list[Result]:
     result = emit.mul(emit.cast(normalize(x, axis, epsilon), emit.element(scale)), scale)
     results: list[Result] = [result if bias is None else emit.add(result, bias)]
     if ctx.wants(1) or ctx.wants(2):
-        results += _statistics(emit.widen(x), list(range(axis, emit.rank(x))), epsilon)
+        results += statistics(emit.widen(x), list(range(axis, emit.rank(x))), epsilon)
     return results
 
 
-def _statistics(x: ir.Value, axes: list[int], epsilon: float) -> list[ir.Value]:
+def statistics(x: ir.Value, axes: list[int], epsilon: float) -> list[ir.Value]:
     """Mean and 1 / sqrt(variance + epsilon)."""
     mean, variance = moments(x, axes)
     return [mean, build("rsqrt", emit.add(variance, epsilon))]

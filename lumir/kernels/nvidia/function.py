@@ -102,6 +102,15 @@ def _largest(dispatch: Dispatch) -> int:
 
 
 @contextmanager
+def kernel_module(name: str) -> Iterator[ir.OpView]:
+    """Open `gpu.module @name` and insert into it: what `lumir.codegen.nvidia.ptx_of` turns into one PTX file."""
+    module = gpu.GPUModuleOp(name)
+    blocks = module.regions[0].blocks
+    with ir.InsertionPoint(blocks[0] if len(blocks) else blocks.append()):
+        yield module
+
+
+@contextmanager
 def nvidia_kernel(dispatch: Dispatch, name: str, block: int) -> Iterator[NvidiaKernel]:
     """Open `gpu.func @name(%buffer: !llvm.ptr<1>, ...) kernel` and insert into its body.
 
