@@ -33,8 +33,9 @@ def linalg(target: Target) -> list[Any]:
 def schedule(target: Target) -> list[Any]:
     """Step 5."""
     from lumir.schedule.choose import ChooseSchedules
+    from lumir.schedule.pack_weights import PackWeights
 
-    return [ChooseSchedules(target.name)]
+    return [PackWeights(target.name), ChooseSchedules(target.name)]
 
 
 def kernel(target: Target) -> list[Any]:

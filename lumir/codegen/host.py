@@ -22,7 +22,7 @@ LEVELS = {"x86-64": (), "x86-64-v2": _LEVEL_2, "x86-64-v3": _LEVEL_3, "x86-64-v4
 
 _ATTRIBUTES = '"no-builtins" "prefer-vector-width"="512"'
 _AFTER_ARGUMENTS = re.compile(r"\s*(?:(?:local_)?unnamed_addr)?\s*(?:addrspace\(\d+\))?")
-_DEFINE = re.compile(r"^define\b[^@\n]*@(?:\"[^\"]*\"|[\w.$-]+)\(", re.MULTILINE)
+_DEFINE = re.compile(r"^[ \t]*define\b[^@\n]*@(?:\"[^\"]*\"|[\w.$-]+)\(", re.MULTILINE)
 
 
 @lru_cache(maxsize=1)
@@ -77,21 +77,21 @@ def with_attributes(llvm_ir: str) -> str:
     """`llvm_ir` with `no-builtins` and 512-bit vectors asked for on each function it defines."""
     pieces, done = [], 0
     for match in _DEFINE.finditer(llvm_ir):
-        if match.start() < done:
-            continue
-        at = _AFTER_ARGUMENTS.match(llvm_ir, _closing_parenthesis(llvm_ir, match.end()) + 1).end()  # pyright: ignore[reportOptionalMemberAccess]
+        attributes_at = _AFTER_ARGUMENTS.match(llvm_ir, _end_of_arguments(llvm_ir, match.end()))
+        at = attributes_at.end() if attributes_at else match.end()
         pieces += [llvm_ir[done:at].rstrip(" "), f" {_ATTRIBUTES} "]
         done = at
     return "".join([*pieces, llvm_ir[done:]])
 
 
-def _closing_parenthesis(text: str, start: int) -> int:
+def _end_of_arguments(text: str, start: int) -> int:
+    """The place after the parenthesis that closes the one before `start`; the end of a text that never closes it."""
     depth = 1
     for i in range(start, len(text)):
         depth += (text[i] == "(") - (text[i] == ")")
         if depth == 0:
-            return i
-    raise InternalError("a function's arguments do not end", code="bad-llvm-ir")
+            return i + 1
+    return len(text)
 
 
 def parse_ir(llvm_ir: str, context: llvm.ContextRef) -> llvm.ModuleRef:

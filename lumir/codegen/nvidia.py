@@ -8,11 +8,22 @@ becomes an entry point with `.reqntid 128`, which the driver refuses to launch w
 from lumir.codegen.expand_math import expand_math
 from lumir.codegen.llvm_ir import run_passes, to_llvm_ir
 from lumir.codegen.ptx import compile_ptx
-from lumir.mlir import ir
+from lumir.mlir import ir, llvm
 
 _CLEAN_UP = ("canonicalize", "cse")
-# The math dialect first: convert-gpu-to-nvvm would turn what is left of it into calls of libdevice.
+# convert-gpu-to-nvvm would turn what is left of the math dialect into calls of libdevice.
 _TO_NVVM = ("gpu.module(convert-math-to-llvm,convert-gpu-to-nvvm)",)
+# It refuses the LLVM dialect's own operations for these, so they become calls of the intrinsics by name.
+_INTRINSICS = {
+    "math.absf": "llvm.fabs",
+    "math.ceil": "llvm.ceil",
+    "math.copysign": "llvm.copysign",
+    "math.exp2": "llvm.exp2",
+    "math.floor": "llvm.floor",
+    "math.round": "llvm.round",
+    "math.roundeven": "llvm.roundeven",
+    "math.sqrt": "llvm.sqrt",
+}
 _TO_LLVM = (
     "canonicalize",
     "cse",
@@ -52,12 +63,29 @@ def to_nvvm(gpu_module: ir.Operation) -> ir.Operation:
         kernels = gpu_module.clone()
     run_passes(outer.operation, _CLEAN_UP)
     expand_math(outer.operation, "nvidia")
+    _call_intrinsics(outer.operation)
     run_passes(outer.operation, _TO_NVVM)
     for op in list(kernels.regions[0].blocks[0].operations):
         _require_block_size(op.operation)
         plain.body.append(op)
     run_passes(plain.operation, _TO_LLVM)
     return plain.operation
+
+
+def _call_intrinsics(root: ir.Operation) -> None:
+    found: list[ir.Operation] = []
+
+    def collect(op: ir.Operation) -> ir.WalkResult:
+        if op.name in _INTRINSICS:
+            found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    root.walk(collect)
+    for op in found:
+        with op.location, ir.InsertionPoint(op):
+            call = llvm.CallIntrinsicOp(op.results[0].type, _INTRINSICS[op.name], list(op.operands), [], [])
+        op.results[0].replace_all_uses_with(call.operation.results[0])
+        op.erase()
 
 
 def _require_block_size(op: ir.Operation) -> None:

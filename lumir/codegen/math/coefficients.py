@@ -1,4 +1,4 @@
-"""Minimax polynomials, lowest power first. Written by `python -m lumir.codegen.math.fit`; not edited by hand."""
+"""Minimax polynomials, lowest power first. Written by `python -m lumir.codegen.math.fit`, not by hand."""
 
 EXP = {
     # Weighted error 2^-26.1 on [-0.34675, 0.34675].

@@ -2,7 +2,8 @@
 
 from lumir.codegen.math.coefficients import ERF, ERF_TAIL, ERFC, ERFC_WIDE
 from lumir.codegen.math.exponential import exp_of_sum
-from lumir.codegen.math.values import Value, absolute, at_most, copy_sign, fma, polynomial, select
+from lumir.codegen.math.operations import absolute, at_most, copy_sign, fma, polynomial, select
+from lumir.codegen.math.values import Value
 
 
 def _erfc_of_magnitude(a: Value) -> Value:

@@ -6,10 +6,7 @@ constant whose low bits then hold n (Muller, Elementary Functions, ch. 11), e^r 
 
 from lumir.codegen.math.coefficients import EXP, TANH
 from lumir.codegen.math.constants import LN2, LOG2E
-from lumir.codegen.math.values import (
-    BIAS,
-    MANTISSA,
-    Value,
+from lumir.codegen.math.operations import (
     absolute,
     approximate_quotient,
     at_least,
@@ -21,6 +18,7 @@ from lumir.codegen.math.values import (
     polynomial,
     select,
 )
+from lumir.codegen.math.values import BIAS, MANTISSA, Value
 
 # 1.5 * 2^mantissa, which leaves an integer in the low bits of the sum, plus twice the exponent's bias.
 _MAGIC = {"f32": 1.5 * 2.0**23 + 254, "f64": 1.5 * 2.0**52 + 2046}

@@ -15,7 +15,7 @@ import numpy as np
 
 TINY = mp.mpf("1e-12")  # stands for zero where the target is a quotient
 
-HEADER = '''"""Minimax polynomials, lowest power first. Written by `python -m lumir.codegen.math.fit`; not edited by hand."""
+HEADER = '''"""Minimax polynomials, lowest power first. Written by `python -m lumir.codegen.math.fit`, not by hand."""
 '''
 
 Real = Callable[[mp.mpf], mp.mpf]

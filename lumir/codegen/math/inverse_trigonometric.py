@@ -4,7 +4,8 @@ from math import inf
 
 from lumir.codegen.math.coefficients import ASIN, ATAN
 from lumir.codegen.math.constants import HALF_PI, PI
-from lumir.codegen.math.values import BITS, Value, absolute, copy_sign, fma, polynomial, select, sqrt
+from lumir.codegen.math.operations import absolute, copy_sign, fma, polynomial, select, sqrt
+from lumir.codegen.math.values import BITS, Value
 
 
 def _asin_tail(s: Value, u: Value) -> Value:

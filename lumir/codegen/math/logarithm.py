@@ -1,14 +1,15 @@
 """log, log2, log10, log1p and the inverse hyperbolic functions that rest on log1p.
 
-x = 2^e m with m in [sqrt(1/2), sqrt(2)), f = m - 1. In f32, log(1 + f) is a polynomial in f (as in Cephes); in f64 it is
-f - (f^2/2 - s (f^2/2 + R)) with s = f / (2 + f), the form of fdlibm.
+x = 2^e m with m in [sqrt(1/2), sqrt(2)), f = m - 1. In f32, log(1 + f) is a polynomial in f (as in Cephes); in f64 it
+is f - (f^2/2 - s (f^2/2 + R)) with s = f / (2 + f), the form of fdlibm.
 """
 
 from math import inf, nan
 
 from lumir.codegen.math.coefficients import ATANH, LOG
 from lumir.codegen.math.constants import LN2, LOG2E, LOG10_2, LOG10E
-from lumir.codegen.math.values import BIAS, MANTISSA, Value, absolute, copy_sign, fma, polynomial, select, sqrt
+from lumir.codegen.math.operations import absolute, copy_sign, fma, polynomial, select, sqrt
+from lumir.codegen.math.values import BIAS, MANTISSA, Value
 
 _SQRT_HALF_BITS = {"f32": 0x3F3504F3, "f64": 0x3FE6A09E667F3BCD}
 SMALLEST_NORMAL = {"f32": 2.0**-126, "f64": 2.0**-1022}

@@ -1,6 +1,7 @@
-"""Rounding to the 16-bit formats with integer arithmetic: x86 without AVX512-BF16 or AVX512-FP16 calls a library for it."""
+"""Rounding to 16-bit floats by integer arithmetic; x86 without AVX512-BF16 or AVX512-FP16 would call a library."""
 
-from lumir.codegen.math.values import Value, absolute, select
+from lumir.codegen.math.operations import absolute, select
+from lumir.codegen.math.values import Value
 
 
 def to_bf16(x: Value) -> Value:
@@ -13,7 +14,7 @@ def to_bf16(x: Value) -> Value:
 
 
 def to_f32_odd(x: Value) -> Value:
-    """f64 to f32, inexact results to the neighbour with an odd last bit: a later rounding to 16 bits is then correct."""
+    """f64 to f32, inexact results to the neighbour with an odd last bit: rounding that to 16 bits is then correct."""
     nearest = x.to("f32")
     back, magnitude = absolute(nearest.to("f64")), absolute(x)
     bits = nearest.bits()

@@ -9,24 +9,21 @@ from typing import NamedTuple
 
 from lumir.codegen.math.coefficients import POW
 from lumir.codegen.math.constants import LN2, ONE_THIRD
+from lumir.codegen.math.control import any_lane, repeat_while
 from lumir.codegen.math.exponential import exp_of_sum
 from lumir.codegen.math.logarithm import SMALLEST_NORMAL, split
-from lumir.codegen.math.values import (
-    BITS,
-    Operand,
-    Value,
+from lumir.codegen.math.operations import (
     absolute,
-    any_lane,
     copy_sign,
     fma,
-    has_exp2,
     hardware_rsqrt,
+    has_exp2,
     polynomial,
-    repeat_while,
     select,
     sqrt,
     trunc,
 )
+from lumir.codegen.math.values import BITS, Operand, Value
 
 
 class Double(NamedTuple):

@@ -4,10 +4,13 @@ Small |x|: three parts of pi/2 subtracted by fused multiply-adds (Cody and Waite
 that matters, multiplied in fixed point (Payne and Hanek 1983), on a branch that is taken only if some lane needs it.
 """
 
+from itertools import pairwise
 from math import inf
 
 from lumir.codegen.math.constants import HALF_PI, TWO_OVER_PI, TWO_OVER_PI_WORDS
-from lumir.codegen.math.values import BIAS, MANTISSA, Value, absolute, any_lane, fma, select, when, wide_product
+from lumir.codegen.math.control import any_lane, when
+from lumir.codegen.math.operations import absolute, fma, select, wide_product
+from lumir.codegen.math.values import BIAS, MANTISSA, Value
 
 _MAGIC = {"f32": 1.5 * 2.0**23, "f64": 1.5 * 2.0**52}  # added, it leaves the rounded integer in the low bits
 _LARGE = {"f32": 2.0**16, "f64": 2.0**30}
@@ -53,7 +56,7 @@ def _window(position: Value, words: int, last: int) -> list[Value]:
         here = index.eq(first)
         found = [select(here, TWO_OVER_PI_WORDS[first + k], word) for k, word in enumerate(found)]
     spill = 63 - shift
-    return [(word << shift) | ((following >> 1) >> spill) for word, following in zip(found, found[1:])]
+    return [(word << shift) | ((following >> 1) >> spill) for word, following in pairwise(found)]
 
 
 def _product_single(mantissa: Value, position: Value) -> tuple[Value, Value | None]:

@@ -2,13 +2,15 @@
 
 from math import inf, nan
 
-from lumir.codegen.math.values import Value, absolute, any_lane, copy_sign, fma, repeat_while, select, trunc
+from lumir.codegen.math.control import any_lane, repeat_while
+from lumir.codegen.math.operations import absolute, copy_sign, fma, select, trunc
+from lumir.codegen.math.values import Value
 
 _SMALLEST_NORMAL, _LIFT = 2.0**-1022, 54
 
 
 def _exponent(x: Value) -> Value:
-    """floor(log2(x)) plus a constant, of a positive f64; denormals counted as what they are. Zero gives a small number."""
+    """floor(log2(x)) plus a constant, of a positive f64, denormals included; zero gives a small number."""
     tiny = x < _SMALLEST_NORMAL
     raw = select(tiny, x * 2.0**_LIFT, x).bits() >> 52
     return select(tiny, raw - _LIFT, raw)

@@ -1,8 +1,9 @@
 """sin, cos and tan: quadrant and remainder, then minimax polynomials on [-pi/4, pi/4]."""
 
 from lumir.codegen.math.coefficients import COS, SIN, TAN
+from lumir.codegen.math.operations import fma, polynomial, select
 from lumir.codegen.math.reduction import reduce_quadrant
-from lumir.codegen.math.values import BITS, Value, fma, polynomial, select
+from lumir.codegen.math.values import BITS, Value
 
 
 def _sin_reduced(r: Value, u: Value) -> Value:

@@ -3,12 +3,11 @@
     r = fma(n, -LN2_HIGH, x)
     return select(x < 0.0, -r, r)
 
-A `Value` is one SSA value of kind f16, bf16, f32, f64, i1, i8, ... and of the shape of its `Emitter`: a scalar, or a vector of
-any rank. Python numbers next to a `Value` become constants of its kind. Nothing here carries fast-math flags: the
-formulas depend on IEEE rounding.
+A `Value` is one SSA value of kind f16, bf16, f32, f64, i1, i8, ... and of the shape of its `Emitter`: a scalar, or a
+vector of rank one. Python numbers next to a `Value` become constants of its kind. Nothing here carries fast-math flags:
+the formulas depend on IEEE rounding.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Union
 
 from lumir.mlir import ir
@@ -20,7 +19,7 @@ _CMPF = {"==": 1, ">": 2, ">=": 3, "<": 4, "<=": 5, "!=": 13, "nan": 14}  # orde
 _CMPI = {"==": 0, "!=": 1, "<": 2, "<=": 3, ">": 4, ">=": 5, "<u": 6, "<=u": 7, ">u": 8, ">=u": 9}
 
 BITS = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64}
-MANTISSA = {"f32": 23, "f64": 52}
+MANTISSA = {"f16": 10, "bf16": 7, "f32": 23, "f64": 52}
 BIAS = {"f32": 127, "f64": 1023}
 
 
@@ -28,13 +27,13 @@ class Emitter:
     """Makes values of one shape at the current insertion point.
 
     Args:
-        shape: None for scalars, else the vector's dimensions.
+        lanes: None for scalars, else the number of elements of a vector of rank one.
         target: "cpu" or "nvidia".
         block: constants go to its beginning, so that they are seen from every region nested in it.
     """
 
-    def __init__(self, shape: Sequence[int] | None, target: str, block: ir.Block):
-        self.shape, self.target, self.block = shape, target, block
+    def __init__(self, lanes: int | None, target: str, block: ir.Block):
+        self.lanes, self.target, self.block = lanes, target, block
         self._types: dict[str, ir.Type] = {}
         self._constants: dict[tuple[str, float | int, bool], Value] = {}
 
@@ -49,12 +48,12 @@ class Emitter:
         """The MLIR type of a value of that kind in this shape."""
         if kind not in self._types:
             scalar = self.scalar_type(kind)
-            self._types[kind] = scalar if self.shape is None else ir.VectorType.get(list(self.shape), scalar)
+            self._types[kind] = scalar if self.lanes is None else ir.VectorType.get([self.lanes], scalar)
         return self._types[kind]
 
     def op(self, name: str, kind: str, *operands: "Value", **attributes: ir.Attribute) -> "Value":
         """One operation with one result of the given kind."""
-        created = ir.Operation.create(name, [self.type(kind)], [v.ir for v in operands], attributes=attributes)
+        created = ir.Operation.create(name, [self.type(kind)], [v.ssa for v in operands], attributes=attributes)
         return Value(self, kind, created.result)
 
     def constant(self, kind: str, number: float | int) -> "Value":
@@ -73,7 +72,7 @@ class Emitter:
             width = 64 if kind == "index" else int(kind[1:])
             wrapped = (int(number) + (1 << width >> 1)) % (1 << width) - (1 << width >> 1)
             attribute = ir.IntegerAttr.get(scalar, wrapped)
-        if self.shape is not None:
+        if self.lanes is not None:
             attribute = ir.DenseElementsAttr.get_splat(self.type(kind), attribute)
         return self.op("arith.constant", kind, value=attribute)
 
@@ -81,10 +80,10 @@ class Emitter:
 class Value:
     """An SSA value with operators. Comparisons give i1; `>>` is logical on integers; `eq`/`ne` stand for == and !=."""
 
-    __slots__ = ("emitter", "ir", "kind")
+    __slots__ = ("emitter", "kind", "ssa")
 
     def __init__(self, emitter: Emitter, kind: str, value: ir.Value):
-        self.emitter, self.kind, self.ir = emitter, kind, value
+        self.emitter, self.kind, self.ssa = emitter, kind, value
 
     @property
     def is_float(self) -> bool:
@@ -179,7 +178,7 @@ class Value:
         return self.emitter.op("arith.bitcast", kind, self)
 
     def to(self, kind: str) -> "Value":
-        """Conversion by value: float to float, or signed integer to and from float, or between integers (sign-extending)."""
+        """Conversion by value: between floats, between signed integers, and from one to the other."""
         return self if kind == self.kind else self.emitter.op(_conversion(self.kind, kind), kind, self)
 
     def zero_extended(self, kind: str) -> "Value":
@@ -198,128 +197,3 @@ def _conversion(source: str, target: str) -> str:
     stem = "ext" if _width(target) > _width(source) else "trunc"
     suffix = "f" if source in _FLOATS else ("si" if stem == "ext" else "i")
     return f"arith.{stem}{suffix}"
-
-
-def _unary(name: str) -> Callable[[Value], Value]:
-    return lambda x: x.emitter.op(name, x.kind, x)
-
-
-sqrt, floor, ceil, trunc = (_unary(f"math.{name}") for name in ("sqrt", "floor", "ceil", "trunc"))
-round_even, absolute = _unary("math.roundeven"), _unary("math.absf")
-
-
-def fma(a: Operand, b: Operand, c: Operand) -> Value:
-    """a * b + c, rounded once."""
-    first = next(v for v in (a, b, c) if isinstance(v, Value))
-    return first.emitter.op("math.fma", first.kind, first.like(a), first.like(b), first.like(c))
-
-
-def copy_sign(magnitude: Operand, sign: Value) -> Value:
-    """|magnitude| with the sign bit of `sign`."""
-    return sign.emitter.op("math.copysign", sign.kind, sign.like(magnitude), sign)
-
-
-def select(condition: Value, if_true: Operand, if_false: Operand) -> Value:
-    """Lane by lane; one of the two alternatives may be a Python number."""
-    kind = next(v for v in (if_true, if_false) if isinstance(v, Value))
-    return kind.emitter.op("arith.select", kind.kind, condition, kind.like(if_true), kind.like(if_false))
-
-
-def at_least(x: Value, low: float) -> Value:
-    """max(x, low), NaN stays NaN: one instruction on either target."""
-    if x.emitter.target == "nvidia":
-        return x.emitter.op("arith.maximumf", x.kind, x, x.like(low))
-    return select(x < low, low, x)
-
-
-def at_most(x: Value, high: float) -> Value:
-    """min(x, high), NaN stays NaN: one instruction on either target."""
-    if x.emitter.target == "nvidia":
-        return x.emitter.op("arith.minimumf", x.kind, x, x.like(high))
-    return select(x > high, high, x)
-
-
-def polynomial(u: Value, coefficients: Sequence[float]) -> Value:
-    """Horner's scheme; `coefficients` from the constant term up."""
-    result = u.like(coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        result = fma(result, u, coefficient)
-    return result
-
-
-def any_lane(condition: Value) -> ir.Value:
-    """A scalar i1: whether the condition holds in any lane."""
-    emitter = condition.emitter
-    if emitter.shape is None:
-        return condition.ir
-    flat, i1, value = 1, ir.IntegerType.get_signless(1), condition.ir
-    for extent in emitter.shape:
-        flat *= extent
-    if len(emitter.shape) != 1:
-        value = ir.Operation.create("vector.shape_cast", [ir.VectorType.get([flat], i1)], [value]).result
-    kind = ir.Attribute.parse("#vector.kind<or>")
-    return ir.Operation.create("vector.reduction", [i1], [value], attributes={"kind": kind}).result
-
-
-def when(condition: ir.Value, then: Callable[[], tuple[Value, ...]], otherwise: tuple[Value, ...]) -> tuple[Value, ...]:
-    """`then()` where the scalar condition holds, computed inside an scf.if; else the values given."""
-    types = [value.ir.type for value in otherwise]
-    branch = ir.Operation.create("scf.if", results=types, operands=[condition], regions=2)
-    with ir.InsertionPoint(branch.regions[0].blocks.append()):
-        ir.Operation.create("scf.yield", operands=[value.ir for value in then()])
-    with ir.InsertionPoint(branch.regions[1].blocks.append()):
-        ir.Operation.create("scf.yield", operands=[value.ir for value in otherwise])
-    return tuple(Value(old.emitter, old.kind, new) for old, new in zip(otherwise, branch.results))
-
-
-def wide_product(a: Value, b: Value) -> tuple[Value, Value]:
-    """(low, high) halves of the full unsigned product."""
-    kind = a.emitter.type(a.kind)
-    low, high = ir.Operation.create("arith.mului_extended", [kind, kind], [a.ir, b.ir]).results
-    return Value(a.emitter, a.kind, low), Value(a.emitter, a.kind, high)
-
-
-def has_exp2(x: Value) -> bool:
-    """Whether 2^x is one instruction (`ex2.approx.f32`, error at most 2 ulp)."""
-    return x.emitter.target == "nvidia" and x.kind == "f32"
-
-
-def hardware_exp2(x: Value) -> Value:
-    """`ex2.approx.f32`: NVPTX selects it for llvm.exp2."""
-    return x.emitter.op("math.exp2", x.kind, x)
-
-
-def _approximate() -> ir.Attribute:
-    return ir.Attribute.parse("#arith.fastmath<afn>")
-
-
-def approximate_quotient(a: float, b: Value) -> Value:
-    """a / b by `rcp.approx.f32` or `div.approx.f32` on NVIDIA."""
-    return b.emitter.op("arith.divf", b.kind, b.like(a), b, fastmath=_approximate())
-
-
-def hardware_rsqrt(x: Value) -> Value:
-    """`rsqrt.approx.f32`: NVPTX selects it for a reciprocal of a square root that both allow approximation."""
-    root = x.emitter.op("math.sqrt", x.kind, x, fastmath=_approximate())
-    return approximate_quotient(1.0, root)
-
-
-def repeat_while(
-    condition: Callable[..., ir.Value], body: Callable[..., tuple[Value, ...]], initial: tuple[Value, ...]
-) -> tuple[Value, ...]:
-    """An scf.while: the state after `body` was applied as long as the scalar i1 `condition(*state)` held."""
-    types = [value.ir.type for value in initial]
-    loop = ir.Operation.create("scf.while", results=types, operands=[value.ir for value in initial], regions=2)
-    locations = [ir.Location.current] * len(types)
-
-    def values(of: Sequence[ir.Value]) -> tuple[Value, ...]:
-        return tuple(Value(old.emitter, old.kind, new) for old, new in zip(initial, of))
-
-    before = loop.regions[0].blocks.append(*types, arg_locs=locations)
-    with ir.InsertionPoint(before):
-        again = condition(*values(list(before.arguments)))
-        ir.Operation.create("scf.condition", operands=[again, *before.arguments])
-    after = loop.regions[1].blocks.append(*types, arg_locs=locations)
-    with ir.InsertionPoint(after):
-        ir.Operation.create("scf.yield", operands=[value.ir for value in body(*values(list(after.arguments)))])
-    return values(list(loop.results))

@@ -1,0 +1,101 @@
+"""onnxruntime's quantised operators (domain com.microsoft)."""
+
+from lumir.dialects import build
+from lumir.dialects.base import is_float
+from lumir.frontend import emit
+from lumir.frontend.context import NodeContext
+from lumir.frontend.handlers.quantization import dequantize_linear, quantize, quantize_linear
+from lumir.frontend.registry import MICROSOFT, Result, handler
+from lumir.mlir import ir
+
+handler("DequantizeLinear", domain=MICROSOFT)(dequantize_linear)
+handler("QuantizeLinear", domain=MICROSOFT)(quantize_linear)
+
+
+def unpack(x: ir.Value, bits: int) -> ir.Value:
+    """Bytes [..., n] as unsigned integers of `bits` bits [..., n * 8 / bits], lowest bits first."""
+    if bits == 8:
+        return x
+    last = emit.rank(x)
+    mask = (1 << bits) - 1
+    parts = [emit.binary("and", emit.binary("shr", x, shift) if shift else x, mask) for shift in range(0, 8, bits)]
+    stacked = emit.concat([emit.unsqueeze(part, [last]) for part in parts], last)
+    *outer, size = emit.shape(x)
+    return emit.reshape(stacked, [*outer, size * len(parts)])
+
+
+@handler("MatMulNBits", domain=MICROSOFT)
+def matmul_n_bits(ctx: NodeContext) -> Result:
+    """A [..., k] times the transpose of weights [n, k] that are packed in blocks with a scale and a zero point each."""
+    if ctx.has(4):
+        ctx.refuse("the input g_idx (reordered groups) is not supported")
+    a = ctx.value(0)
+    k, n, bits, block = (ctx.attribute(name) for name in ("K", "N", "bits", "block_size"))
+    blocks = -(-k // block)
+    weights = unpack(emit.reshape(ctx.value(1), [n, blocks, block * bits // 8]), bits)
+    scales = emit.reshape(ctx.value(2), [n, blocks, 1])
+    zero = _zero_points(ctx, n, blocks, bits, emit.element(scales))
+    real = emit.mul(emit.sub(emit.cast(weights, emit.element(scales)), zero), scales)
+    real = emit.slice_(emit.reshape(real, [n, blocks * block]), 1, 0, k)
+    labels = emit.LABELS[: emit.rank(a) - 1]
+    result = emit.contract(a, emit.cast(real, emit.element(a)), f"{labels}z,yz->{labels}y")
+    return emit.add(result, ctx.value(5)) if ctx.has(5) else result
+
+
+def _zero_points(ctx: NodeContext, n: int, blocks: int, bits: int, to: ir.Type) -> ir.Value:
+    """[n, blocks, 1], or the scalar middle of the range where there are none."""
+    if not ctx.has(3):
+        return emit.scalar(1 << (bits - 1), to)
+    zero = ctx.value(3)
+    if is_float(emit.element(zero)):
+        return emit.cast(emit.reshape(zero, [n, blocks, 1]), to)
+    row = -(-blocks * bits // 8)
+    wide = unpack(emit.reshape(zero, [n, row]), bits)
+    return emit.cast(emit.reshape(emit.slice_(wide, 1, 0, blocks), [n, blocks, 1]), to)
+
+
+@handler("QLinearAdd", "QLinearMul", domain=MICROSOFT)
+def qlinear_binary(ctx: NodeContext) -> Result:
+    """Add or multiply the real values of two quantised tensors, and quantise the result."""
+    real = [_real(ctx, i) for i in (0, 3)]
+    result = build("add" if ctx.op == "QLinearAdd" else "mul", *real)
+    zero = _scalar(ctx, 7) if ctx.has(7) else None
+    return quantize(emit.div(result, _scalar(ctx, 6)), zero, ctx.tensor(0).type.element_type)
+
+
+@handler("QLinearSigmoid", "QLinearLeakyRelu", domain=MICROSOFT)
+def qlinear_unary(ctx: NodeContext) -> Result:
+    x = _real(ctx, 0)
+    if ctx.op == "QLinearSigmoid":
+        result = build("sigmoid", x)
+    else:
+        result = emit.select(emit.binary("lt", x, 0), emit.mul(x, ctx.attribute("alpha", 0.01)), x)
+    zero = _scalar(ctx, 4) if ctx.has(4) else None
+    return quantize(emit.div(result, _scalar(ctx, 3)), zero, ctx.tensor(0).type.element_type)
+
+
+def _real(ctx: NodeContext, index: int) -> ir.Value:
+    """The real values of the quantised tensor at `index`, whose scale and zero point follow it."""
+    wide = emit.type_("float32")
+    x = emit.cast(ctx.value(index), wide)
+    if ctx.has(index + 2):
+        x = emit.sub(x, emit.cast(_scalar(ctx, index + 2), wide))
+    return emit.mul(x, _scalar(ctx, index + 1))
+
+
+def _scalar(ctx: NodeContext, index: int) -> ir.Value:
+    if ctx.tensor(index).size != 1:
+        ctx.refuse("scales and zero points by axis are not supported here")
+    return emit.reshape(ctx.value(index), [])
+
+
+@handler("MatMulIntegerToFloat", domain=MICROSOFT)
+def matmul_integer_to_float(ctx: NodeContext) -> Result:
+    """(a - a's zero point) * a's scale times (b - b's zero point) * b's scale, plus bias."""
+    wide = emit.type_("int32")
+    a, b = emit.cast(ctx.value(0), wide), emit.cast(ctx.value(1), wide)
+    a = emit.sub(a, emit.cast(ctx.value(4), wide)) if ctx.has(4) else a
+    b = emit.sub(b, emit.cast(ctx.value(5), wide)) if ctx.has(5) else b
+    product = emit.cast(emit.matmul(a, b, wide), emit.element(ctx.value(2)))
+    result = emit.mul(emit.mul(product, ctx.value(2)), ctx.value(3))
+    return emit.add(result, ctx.value(6)) if ctx.has(6) else result

@@ -1,0 +1,136 @@
+"""The mask of an attention: causality told apart, conditions and-ed, addends summed."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lumir.dialects import build
+from lumir.dialects.base import is_bool
+from lumir.graph.attention_scores import Condition, drops
+from lumir.graph.known import known_array
+from lumir.graph.simplify_arithmetic import scalar
+from lumir.graph.values import Shape, definition, element, is_splat, shape, short_name
+from lumir.dialects.constants import splat_value
+from lumir.mlir import ir
+
+
+@dataclass
+class Mask:
+    """What is known of a mask; nothing is built until `build_mask`.
+
+    Attributes:
+        rows, columns: of the scores.
+        causal: key j of query i is kept only if j <= i + causal; None if there is no such rule.
+        kept: (condition, negated, shape of the scores).
+        added: (addend, shape of the scores).
+    """
+
+    rows: int
+    columns: int
+    keep_empty_rows: bool
+    causal: int | None = None
+    kept: list[tuple[ir.Value, bool, Shape]] = field(default_factory=list)
+    added: list[tuple[ir.Value, Shape]] = field(default_factory=list)
+    filled: list[tuple[Condition, Shape]] = field(default_factory=list)
+
+    def add_condition(self, condition: Condition, dims: Shape) -> None:
+        """Take up a condition, part by part."""
+        if self.keep_empty_rows and math.isfinite(condition.fill):
+            self.filled.append((condition, dims))
+        else:
+            self._keep(condition.value, condition.negated, dims)
+
+    def _keep(self, value: ir.Value, negated: bool, dims: Shape) -> None:
+        op = definition(value, "not", "or" if negated else "and")
+        if op is not None:
+            for part in op.operands:
+                self._keep(part, negated != (short_name(op) == "not"), dims)
+            return
+        array = known_array(value)
+        if array is None or not self._keep_known(array != negated):
+            self.kept.append((value, negated, dims))
+
+    def _keep_known(self, array: np.ndarray) -> bool:
+        """Take up a condition whose elements are known, if it says nothing or is causal."""
+        if array.all():
+            return True
+        table = array.reshape(-1, *((1, 1) + array.shape)[-2:])
+        if table.shape[1:] != (self.rows, self.columns) or self.rows < 2 or (table != table[0]).any():
+            return False
+        offset = int(table[0, 0].sum()) - 1
+        if not np.array_equal(table[0], np.tri(self.rows, self.columns, offset, dtype=bool)):
+            return False
+        self.causal = offset if self.causal is None else min(self.causal, offset)
+        return True
+
+    def add_addend(self, value: ir.Value, dims: Shape) -> None:
+        """Take up an addend: as a condition, if it is 0 for some keys and drops the others."""
+        op = definition(value, "add", "select", "cast")
+        if op is not None and short_name(op) == "add":
+            for part in op.operands:
+                self.add_addend(part, dims)
+            return
+        if op is not None and short_name(op) == "cast" and definition(op.operands[0], "select") is not None:
+            op = definition(op.operands[0], "select")
+        if op is not None and short_name(op) == "select":
+            condition, lhs, rhs = op.operands
+            for zero, low, negated in ((lhs, rhs, False), (rhs, lhs, True)):
+                fill = splat_value(low)
+                if is_splat(zero, 0) and fill is not None and drops(fill, element(low)):
+                    self.add_condition(Condition(condition, negated, fill), dims)
+                    return
+        if not self._add_known(value):
+            self.added.append((value, dims))
+
+    def _add_known(self, value: ir.Value) -> bool:
+        array = known_array(value)
+        if array is None:
+            return False
+        if not array.any():
+            return True
+        low = array[array != 0].astype(np.float64)
+        dropping = all(drops(float(number), element(value)) for number in np.unique(low))
+        exact = not self.keep_empty_rows or bool(np.isneginf(low).all())
+        return dropping and exact and self._keep_known(array == 0)
+
+    def take(self, value: ir.Value, dims: Shape) -> None:
+        """Take up the mask operand of an attention."""
+        if is_bool(element(value)):
+            self._keep(value, False, dims)
+        else:
+            self.add_addend(value, dims)
+
+
+def build_mask(mask: Mask, type_: ir.Type, heads: tuple[int, int]) -> ir.Value | None:
+    """The mask as one value that broadcasts to [*heads, rows, columns]; None where nothing is left of it."""
+    kept = [
+        _seen(build("not", value) if negated else value, dims, heads) for value, negated, dims in mask.kept
+    ]
+    added = [_seen(value, dims, heads) for value, dims in mask.added]
+    for condition, dims in mask.filled:
+        zero, fill = scalar(0, type_), scalar(condition.fill, type_)
+        branches = (fill, zero) if condition.negated else (zero, fill)
+        added.append(_seen(build("select", condition.value, *branches), dims, heads))
+    condition, addend = _joined("and", kept), _joined("add", added)
+    if condition is None or addend is None:
+        return condition if addend is None else addend
+    return build("select", condition, addend, scalar(-math.inf, element(addend)))
+
+
+def _joined(name: str, values: list[ir.Value]) -> ir.Value | None:
+    total = values[0] if values else None
+    for value in values[1:]:
+        total = build(name, total, value)
+    return total
+
+
+def _seen(value: ir.Value, dims: Shape, heads: tuple[int, int]) -> ir.Value:
+    """A mask of scores of shape `dims`, for scores of shape [*heads, rows, columns] with the same elements."""
+    own = (1,) * (len(dims) - len(shape(value))) + shape(value)
+    lead, table = own[:-2], own[-2:]
+    if dims[:-2] == heads or math.prod(lead) == 1:
+        return build("reshape", value, shape=own if dims[:-2] == heads else table)
+    if lead != dims[:-2]:
+        value = build("broadcast", value, shape=(*dims[:-2], *table))
+    return build("reshape", value, shape=(*heads, *table))

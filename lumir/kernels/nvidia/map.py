@@ -1,0 +1,144 @@
+"""NVIDIA family `map`: every result element by itself, whatever the dispatch does. The one that always fits.
+
+A thread computes `unroll` groups of `lanes` neighbouring elements. Threads of a warp take neighbouring groups, so that
+its accesses fall into whole lines; the groups of one thread lie a workgroup apart, so that their loads are under way
+together. A reduction inside the dispatch is a loop in the thread.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import ClassVar
+
+from lumir.dtypes import byte_size
+from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.evaluate import Evaluator
+from lumir.kernels.index import Index
+from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
+from lumir.kernels.nvidia.guard import only_if
+from lumir.kernels.nvidia.merge import Walk
+from lumir.kernels.nvidia.roofline import (
+    LAUNCH_SECONDS,
+    access_efficiency,
+    element_operations,
+    moved_bytes,
+    occupancy,
+    speeds,
+)
+from lumir.kernels.nvidia.scratch import scratch_kernel
+from lumir.schedule.family import KernelCode
+from lumir.schedule.schedule import Schedule
+from lumir.target import Target
+
+
+@dataclass(frozen=True)
+class MapSchedule(Schedule):
+    """How the elements are dealt out.
+
+    Args:
+        lanes: neighbouring elements that a thread computes as vectors.
+        unroll: groups of lanes a thread computes, `block` groups apart.
+        block: threads of a workgroup.
+    """
+
+    lanes: int = 1
+    unroll: int = 1
+    block: int = 128
+
+
+class MapFamily:
+    name: ClassVar[str] = "map"
+    schedule: ClassVar[type[Schedule]] = MapSchedule
+
+    def match(self, dispatch: Dispatch, target: Target) -> bool:
+        """Any dispatch whose results share one shape."""
+        return all(shape_of(r) == shape_of(dispatch.results[0]) for r in dispatch.results)
+
+    def space(self, dispatch: Dispatch, target: Target) -> Iterable[MapSchedule]:
+        every = [
+            MapSchedule(*choice) for choice in product(_lane_choices(dispatch, target), (1, 2, 4), (128, 256, 512))
+        ]
+        threads = max(dispatch.elements, 1)
+        useful = [s for s in every if s.lanes * s.unroll == 1 or s.lanes * s.unroll * 32 <= threads]
+        return sorted(useful, key=lambda s: (self.cost(dispatch, s, target), s.block))
+
+    def legal(self, dispatch: Dispatch, schedule: MapSchedule, target: Target) -> list[str]:
+        reasons = []
+        if schedule.block % 32 or not 32 <= schedule.block <= 1024:
+            reasons.append(f"a workgroup has 32 to 1024 threads in whole warps, not {schedule.block}")
+        if _workgroups(dispatch, schedule) >= 2**31:
+            reasons.append("more than 2**31 workgroups")
+        if schedule.lanes > 1 and not reasons and _splits_lanes(dispatch, schedule):
+            reasons.append(f"{schedule.lanes} neighbouring elements do not stand side by side in every operand")
+        return reasons
+
+    def cost(self, dispatch: Dispatch, schedule: MapSchedule, target: Target) -> float:
+        machine, threads = speeds(target), dispatch.elements / (schedule.lanes * schedule.unroll)
+        width = schedule.lanes * min(byte_size(element_of(r)) for r in dispatch.results)
+        # Work that a thread has under way at once makes up for threads that are missing, up to a point.
+        busy = occupancy(threads * min(schedule.unroll, 2), target)
+        memory = moved_bytes(dispatch) / (machine.bytes * access_efficiency(width) * busy)
+        compute = dispatch.elements * element_operations(dispatch) / (machine.instructions * occupancy(threads, target))
+        return LAUNCH_SECONDS + max(memory, compute)
+
+    def emit(self, dispatch: Dispatch, schedule: MapSchedule, target: Target, name: str) -> KernelCode:
+        _write(dispatch, schedule, name)
+        return KernelCode((_workgroups(dispatch, schedule), 1, 1), schedule.block)
+
+
+def _lane_choices(dispatch: Dispatch, target: Target) -> list[int]:
+    """From the most that the narrowest tensor fits into one access down to 1."""
+    sizes = [byte_size(element_of(v)) for v in (*dispatch.results, *dispatch.arguments) if shape_of(v)]
+    widest = min(target.lanes(min(sizes, default=16)), 16)
+    return [lanes for lanes in (16, 8, 4, 2, 1) if lanes <= widest]
+
+
+def _workgroups(dispatch: Dispatch, schedule: MapSchedule) -> int:
+    return -(-dispatch.elements // (schedule.lanes * schedule.unroll * schedule.block))
+
+
+def _splits_lanes(dispatch: Dispatch, schedule: MapSchedule) -> bool:
+    """Write one group into a module that is thrown away, and see whether an access had to be split."""
+    with scratch_kernel():
+        return _write(dispatch, MapSchedule(schedule.lanes, 1, schedule.block), "scratch") > 0
+
+
+def _write(dispatch: Dispatch, schedule: MapSchedule, name: str) -> int:
+    """Write the kernel; returns how many accesses were split into lanes."""
+    with nvidia_kernel(dispatch, name, schedule.block) as kernel:
+        walk, wide = Walk.of(dispatch), kernel.evaluator(schedule.lanes)
+        groups, rest = divmod(dispatch.elements, schedule.lanes)
+        if groups:
+            _write_groups(kernel, walk, wide, schedule, groups)
+        if rest:
+            _write_rest(kernel, walk, groups * schedule.lanes, rest)
+    return wide.memory.scattered
+
+
+def _write_groups(kernel: NvidiaKernel, walk: Walk, wide: Evaluator, schedule: MapSchedule, groups: int) -> None:
+    """This thread's lane groups. Past the end it computes the last group again, and writes what is there already."""
+    index, block, lanes = wide.index, schedule.block, schedule.lanes
+    tile = block * schedule.unroll
+    first = index.add(index.scale(kernel.workgroup(), tile), kernel.thread())
+    values = []
+    for number in range(schedule.unroll):
+        group = index.offset(first, number * block)
+        if groups % tile:
+            group = index.minimum(group, groups - 1)
+        position = index.scale(group, lanes)
+        place = walk.place(index, Index(position.base, 1, position.multiple) if lanes > 1 else position)
+        values.append((place, [wide.at(result, place) for result in kernel.dispatch.results]))
+    for place, results in values:
+        for buffer, value in zip(kernel.outputs, results, strict=True):
+            wide.memory.store(buffer, place, value)
+
+
+def _write_rest(kernel: NvidiaKernel, walk: Walk, start: int, count: int) -> None:
+    """The elements after the last whole group, one each for the first threads."""
+    narrow = kernel.evaluator()
+    index = narrow.index
+    number = index.add(index.scale(kernel.workgroup(), kernel.block), kernel.thread())
+    with only_if(index.below(number, count), narrow):
+        place = walk.place(index, index.offset(number, start))
+        for result, buffer in zip(kernel.dispatch.results, kernel.outputs, strict=True):
+            narrow.memory.store(buffer, place, narrow.at(result, place))

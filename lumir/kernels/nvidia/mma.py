@@ -1,0 +1,90 @@
+"""The PTX instructions of tiled kernels, as NVVM operations: asynchronous copies, ldmatrix, mma.sync, shuffles."""
+
+from collections.abc import Sequence
+
+from lumir.kernels.memory import ANY_INDEX
+from lumir.mlir import arith, ir, llvm, nvvm
+
+Value = ir.Value
+WARP = 32
+CHUNK_BYTES = 16
+"""The widest access of a thread: what cp.async copies and what one row of an 8x8 matrix of 16-bit elements takes."""
+
+
+def i32() -> ir.Type:
+    return ir.IntegerType.get_signless(32)
+
+
+def constant_i32(value: int) -> Value:
+    return arith.ConstantOp(i32(), ir.IntegerAttr.get(i32(), value)).result
+
+
+def byte_offset(pointer: Value, by: Value | int) -> Value:
+    """The pointer `by` bytes further on."""
+    i8 = ir.IntegerType.get_signless(8)
+    if isinstance(by, int):
+        return llvm.GEPOp(pointer.type, pointer, [], [by], i8, None).result if by else pointer
+    return llvm.GEPOp(pointer.type, pointer, [by], [ANY_INDEX], i8, None).result
+
+
+def copy_async(shared: Value, source: Value, size: int, valid: Value | None = None) -> None:
+    """cp.async of `size` (4, 8, 16) bytes from global to shared memory; where `valid` (i1) is false, zeros are written."""
+    modifier = ir.Attribute.parse(f"#nvvm<load_cache_modifier {'cg' if size == CHUNK_BYTES else 'ca'}>")
+    taken = None if valid is None else arith.SelectOp(valid, constant_i32(size), constant_i32(0)).result
+    nvvm.cp_async_shared_global(shared, source, size, modifier, cp_size=taken)
+
+
+def commit_copies() -> None:
+    nvvm.cp_async_commit_group()
+
+
+def wait_copies(pending: int) -> None:
+    """Wait until at most `pending` of this thread's committed groups are under way."""
+    nvvm.cp_async_wait_group(pending)
+
+
+def load_matrices(shared: Value, transposed: bool) -> list[Value]:
+    """ldmatrix.x4: four 8x8 matrices of 16-bit elements, lane l giving the address of row l % 8 of matrix l // 8."""
+    layout = ir.Attribute.parse(f"#nvvm.mma_layout<{'col' if transposed else 'row'}>")
+    shape = ir.Attribute.parse("#nvvm.ld_st_matrix_shape<m = 8, n = 8>")
+    kind = ir.Attribute.parse("#nvvm.ld_st_matrix_elt_type<b16>")
+    result = ir.Type.parse("!llvm.struct<(i32, i32, i32, i32)>")
+    loaded = nvvm.ldmatrix(shared, 4, layout, shape, kind, results=[result])
+    return [llvm.ExtractValueOp(i32(), loaded, [i]).result for i in range(4)]
+
+
+def multiply_16x8x16(a: Sequence[Value], b: Sequence[Value], total: Sequence[Value], element: ir.Type) -> list[Value]:
+    """mma.sync m16n8k16 with float32 accumulators.
+
+    Args:
+        a, b: 4 and 2 registers of two 16-bit elements, as i32.
+        total: 4 float32; lane l holds rows l // 4 and l // 4 + 8, columns 2 * (l % 4) and the next.
+        element: f16 or bf16.
+    """
+    if isinstance(element, ir.F16Type):
+        pair = ir.VectorType.get([2], element)
+        a, b = ([llvm.BitcastOp(pair, v).result for v in values] for values in (a, b))
+    row, col = (ir.Attribute.parse(f"#nvvm.mma_layout<{name}>") for name in ("row", "col"))
+    kind = ir.Attribute.parse(f"#nvvm.mma_type<{element}>")
+    shape = ir.Attribute.parse("#nvvm.shape<m = 16, n = 8, k = 16>")
+    result = ir.Type.parse("!llvm.struct<(f32, f32, f32, f32)>")
+    types = {"multiplicand_a_ptx_type": kind, "multiplicand_b_ptx_type": kind}
+    product = nvvm.mma_sync(result, shape, row, col, a, b, total, **types)
+    return [llvm.ExtractValueOp(ir.F32Type.get(), product, [i]).result for i in range(4)]
+
+
+def shuffle_xor(value: Value, distance: int) -> Value:
+    """The value (32 bits) of the lane whose number differs in the bit `distance`."""
+    kind = ir.Attribute.parse("#nvvm<shfl_kind bfly>")
+    everyone, clamp = constant_i32(-1), constant_i32(WARP - 1)
+    return nvvm.shfl_sync(everyone, value, constant_i32(distance), clamp, kind, results=[value.type])
+
+
+def packed_pair(low: Value, high: Value, element: ir.Type) -> Value:
+    """Two float32 rounded to a 16-bit type, in one i32."""
+    wide = ir.VectorType.get([2], ir.F32Type.get())
+    pair = llvm.PoisonOp(wide).result
+    for i, value in enumerate((low, high)):
+        pair = llvm.InsertElementOp(pair, value, constant_i32(i)).result
+    narrow = arith.TruncFOp(ir.VectorType.get([2], element), pair).result
+    return llvm.BitcastOp(i32(), narrow).result

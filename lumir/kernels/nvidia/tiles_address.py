@@ -1,0 +1,122 @@
+"""The address of a linalg tensor's elements, where reading them is reading memory: what cp.async needs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lumir.dtypes import byte_size
+from lumir.kernels.dispatch import shape_of
+from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.index import Index, IndexMath, Place
+from lumir.kernels.memory import Buffer, advance
+from lumir.kernels.push import Reshape
+from lumir.mlir import arith, ir
+
+Value = ir.Value
+
+
+@dataclass(frozen=True)
+class Address:
+    """`lanes` consecutive elements of a buffer.
+
+    Args:
+        buffer: the memory.
+        at: row-major position of lane 0, with step 1.
+        inside: an i1 that is false where zeros are to be read instead; None where that never happens.
+    """
+
+    buffer: Buffer
+    at: Index
+    inside: Value | None = None
+
+    def pointer(self, index: IndexMath) -> Value:
+        return advance(self.buffer.pointer, self.buffer.stored, index.scalar(self.at.base))
+
+    @property
+    def alignment(self) -> int:
+        """What the address is known to be a multiple of, in bytes."""
+        return math.gcd(self.at.known * byte_size(self.buffer.stored), self.buffer.alignment)
+
+
+def address_of(index: IndexMath, buffers: dict[Value, Buffer], tensor: Value, place: Sequence[Index]) -> Address | None:
+    """Where the lanes at `place` lie in memory, through views, transposes, slices and zero padding.
+
+    None where an element is computed rather than read, or where the lanes are not consecutive.
+    """
+    inside: Value | None = None
+    while tensor not in buffers:
+        if isinstance(tensor.owner, ir.Block):
+            return None
+        op = tensor.owner.opview
+        if op.operation.name == "tensor.pad":
+            step = _padded(index, op, place)
+            if step is None:
+                return None
+            place, hit = step
+            inside = hit if inside is None or hit is None else arith.AndIOp(inside, hit).result
+            tensor = op.operands[0]
+            continue
+        found = _moved(index, op, tensor, tuple(place))
+        if found is None:
+            return None
+        tensor, place = found
+    at = index.linearize(place, buffers[tensor].shape)
+    return Address(buffers[tensor], at, inside) if at.step == 1 else None
+
+
+def _moved(index: IndexMath, op: ir.OpView, tensor: Value, place: Place) -> tuple[Value, Place] | None:
+    """The tensor and place that an operation copies from."""
+    name = op.operation.name
+    if name in ("tensor.collapse_shape", "tensor.expand_shape"):
+        source = _before_reshapes(op)
+        return source, Reshape(shape_of(tensor), shape_of(source)).place(index, place)
+    if name == "builtin.unrealized_conversion_cast":
+        return op.operands[0], place
+    if name == "tensor.extract_slice":
+        starts, steps = tuple(op.attributes["static_offsets"]), tuple(op.attributes["static_strides"])
+        return op.operands[0], tuple(index.offset(index.scale(i, k), s) for i, s, k in zip(place, starts, steps, strict=True))
+    return _copied(index, LoopNest.of(op), place) if name == "linalg.generic" else None
+
+
+def _before_reshapes(op: ir.OpView) -> Value:
+    """The source of a run of reshapes."""
+    source = op.operands[0]
+    while not isinstance(source.owner, ir.Block) and source.owner.name in ("tensor.collapse_shape", "tensor.expand_shape"):
+        source = source.owner.operands[0]
+    return source
+
+
+def _copied(index: IndexMath, nest: LoopNest, place: Place) -> tuple[Value, Place] | None:
+    """A generic that yields one of its inputs is a copy."""
+    operations = list(nest.block.operations)
+    if nest.reductions or len(operations) != 1 or len(operations[0].operands) != 1:
+        return None
+    number = nest.argument_number(operations[0].operands[0])
+    if number is None or number >= len(nest.inputs):
+        return None
+    dims = nest.dims_at(place)
+    return nest.inputs[number], tuple(index.evaluate(e, dims) for e in nest.maps[number].results)
+
+
+def _padded(index: IndexMath, op: ir.OpView, place: Sequence[Index]) -> tuple[Place, Value | None] | None:
+    """The place in the source, kept inside it, and whether it was; None where lanes could fall on both sides."""
+    if not _pads_with_zero(op):
+        return None
+    moved, inside = [], None
+    low, result = tuple(op.attributes["static_low"]), op.results[0]
+    for at, lo, size, padded in zip(place, low, shape_of(op.operands[0]), shape_of(result), strict=True):
+        if size == padded:
+            moved.append(at)
+            continue
+        if not at.uniform:
+            return None
+        shifted = index.offset(at, -lo)
+        hit = index.below(shifted, size)
+        inside = hit if inside is None else arith.AndIOp(inside, hit).result
+        moved.append(index.minimum(index.maximum(shifted, 0), size - 1))
+    return tuple(moved), inside
+
+
+def _pads_with_zero(op: ir.OpView) -> bool:
+    value = list(op.regions[0].blocks[0].operations)[-1].operands[0].owner
+    return not isinstance(value, ir.Block) and value.name == "arith.constant" and value.attributes["value"].value == 0

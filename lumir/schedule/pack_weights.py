@@ -1,0 +1,156 @@
+"""Weights in the layout that CPU contractions read: tiles of columns, each tile contiguous along the sum."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lumir.dialects import build
+from lumir.kernels.contraction_space import ContractionSpace, contraction_of
+from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.linalg.generic import empty
+from lumir.mlir import ir
+from lumir.module import callers, dispatches, main_of, symbols
+from lumir.target import target_named
+
+Value = ir.Value
+
+
+@dataclass(frozen=True)
+class PackWeights:
+    """Pack the right operand of every contraction whose callers all pass a weight.
+
+    Requires: dispatch functions in linalg.
+    Guarantees: a weight w[k, n] (or [n, k]) becomes a derived weight [n / T, k, T], padded with zeros to whole tiles of
+    T columns, and the function begins by saying so:
+
+        func @dispatch_0(%w: tensor<384x384xf32>)     func @dispatch_0(%p: tensor<12x384x32xf32>)
+                                                 ->     %w = linalg.unpack %p inner_tiles = [32] ...
+    """
+
+    target: str = "cpu"
+    name: ClassVar[str] = "lumir-pack-weights"
+
+    def run(self, module: ir.Module) -> None:
+        target = target_named(self.target)
+        if target.kind != "cpu":
+            return
+        called = callers(module)
+        for function in dispatches(module):
+            dispatch = Dispatch(function)
+            calls = called.get(dispatch.name, [])
+            operand = packable(dispatch)
+            if operand is None or not calls:
+                continue
+            number = dispatch.arguments.index(operand.argument)
+            loads = [_load_behind(call.operands[number]) for call in calls]
+            if all(loads):
+                _pack(module, dispatch, operand, target.lanes(4) * 2, list(zip(calls, loads)))
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A function argument that is the right operand, and which of its two dimensions are the columns."""
+
+    argument: Value
+    columns: int
+
+
+def packable(dispatch: Dispatch) -> Operand | None:
+    space = contraction_of(dispatch)
+    if space is None or space.batch or not space.m or len(space.n) != 1 or len(space.k) != 1:
+        return None
+    value = space.operand(space.rhs)
+    plain = [e.position for e in _plain(space)]
+    if value not in dispatch.arguments or sorted(plain) != sorted((space.n[0], space.k[0])):
+        return None
+    uses = [use for use in value.uses]
+    return Operand(value, plain.index(space.n[0])) if len(uses) == 1 else None
+
+
+def _plain(space: ContractionSpace) -> list[ir.AffineDimExpr]:
+    results = list(space.nest.maps[space.rhs].results)
+    return results if all(isinstance(e, ir.AffineDimExpr) for e in results) else []
+
+
+def _load_behind(value: Value) -> ir.OpView | None:
+    owner = value.owner
+    if isinstance(owner, ir.Block) or owner.name != "lumir.load":
+        return None
+    return owner.opview
+
+
+def _pack(module: ir.Module, dispatch: Dispatch, operand: Operand, tile: int, calls: list) -> None:
+    columns = operand.columns
+    size, depth = shape_of(operand.argument)[columns], shape_of(operand.argument)[1 - columns]
+    element = ir.RankedTensorType(operand.argument.type).element_type
+    packed = ir.RankedTensorType.get([-(-size // tile), depth, tile], element)
+    number = dispatch.arguments.index(operand.argument)
+    _unpack_inside(dispatch, operand, packed, tile)
+    for call, load in calls:
+        with ir.InsertionPoint(call), call.location:
+            name = _derive(module, load, columns, tile, packed)
+            new = ir.Operation.create("lumir.load", results=[packed], attributes={"weight": ir.FlatSymbolRefAttr.get(name)})
+        call.operation.operands[number] = new.results[0]
+        if not any(True for _ in load.results[0].uses):
+            load.operation.erase()
+
+
+def _unpack_inside(dispatch: Dispatch, operand: Operand, packed: ir.Type, tile: int) -> None:
+    argument = operand.argument
+    plain, function = argument.type, dispatch.function
+    (use,) = argument.uses
+    reader, position = use.owner, use.operand_number
+    argument.set_type(packed)
+    with ir.InsertionPoint.at_block_begin(dispatch.block), function.location:
+        target = empty(shape_of_type(plain), ir.RankedTensorType(plain).element_type)
+        unpacked = ir.Operation.create(
+            "linalg.unpack",
+            results=[plain],
+            operands=[argument, target],
+            attributes={
+                "inner_dims_pos": ir.DenseI64ArrayAttr.get([operand.columns]),
+                "static_inner_tiles": ir.DenseI64ArrayAttr.get([tile]),
+                "outer_dims_perm": ir.DenseI64ArrayAttr.get([1, 0] if operand.columns == 1 else [0, 1]),
+            },
+        )
+    reader.operation.operands[position] = unpacked.results[0]
+    inputs = [a.type for a in dispatch.block.arguments]
+    old = ir.FunctionType(function.attributes["function_type"].value)
+    function.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, old.results))
+
+
+def shape_of_type(type_: ir.Type) -> list[int]:
+    return list(ir.RankedTensorType(type_).shape)
+
+
+def _derive(module: ir.Module, load: ir.OpView, columns: int, tile: int, packed: ir.Type) -> str:
+    """The symbol of the packed weight, made once."""
+    source = load.attributes["weight"].value
+    name = f"{source}.packed{tile}{'t' if columns == 0 else ''}"
+    if name in symbols(module):
+        return name
+    with ir.InsertionPoint(main_of(module)):
+        weight = ir.Operation.create(
+            "lumir.derived_weight",
+            attributes={"sym_name": ir.StringAttr.get(name), "type": ir.TypeAttr.get(packed)},
+            regions=1,
+        )
+    with ir.InsertionPoint(weight.regions[0].blocks.append()):
+        value = load.operation.clone().results[0]
+        if columns == 0:
+            value = build("transpose", value, permutation=[1, 0])
+        depth, size = shape_of(value)
+        extra = -size % tile
+        if extra:
+            zero = ir.DenseElementsAttr.get_splat(ir.RankedTensorType.get([], element_of(value)), _zero(element_of(value)))
+            scalar = build("constant", value=zero)
+            value = build("pad", value, scalar, low=[0, 0], high=[0, extra], interior=[0, 0], mode="constant")
+        value = build("reshape", value, shape=[depth, (size + extra) // tile, tile])
+        value = build("transpose", value, permutation=[1, 0, 2])
+        ir.Operation.create("lumir.yield", operands=[value])
+    return name
+
+
+def _zero(element: ir.Type) -> ir.Attribute:
+    return ir.FloatAttr.get(element, 0.0) if isinstance(element, ir.FloatType) else ir.IntegerAttr.get(element, 0)
+
+
