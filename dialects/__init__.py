@@ -3,7 +3,9 @@
 from lumir.dialects import composite, contraction, elementwise, reduction, shaping, structure
 from lumir.dialects.base import OPS, Lumir, Op, RuleError, attributes_of, build, from_attribute, to_attribute
 from lumir.dialects.elementwise import ELEMENTWISE
-from lumir.mlir import ir
+from lumir.mlir import ext, ir
+
+ext._cext.globals.append_dialect_search_prefix("lumir.dialects")
 
 
 def load() -> None:

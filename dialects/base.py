@@ -42,7 +42,7 @@ def element(type_: ir.Type) -> ir.Type:
 
 
 def tensor(dims: Sequence[int], element_type: ir.Type) -> ir.RankedTensorType:
-    return ir.RankedTensorType.get(list(dims), element_type)
+    return ir.RankedTensorType.get(list(dims), element_type, loc=ir.Location.unknown(element_type.context))
 
 
 def is_float(type_: ir.Type) -> bool:

@@ -1,9 +1,9 @@
 """`lumir.compile`: a model in, something that runs out."""
 
-import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def compile(
     model: "str | Path | onnx.ModelProto",
-    target: str = "cpu",
+    target: str | None = None,
     dims: Mapping[str, int] | None = None,
     precision: str | None = None,
     *,
@@ -28,7 +28,7 @@ def compile(
 
     Args:
         model: an ONNX file, a Hugging Face directory, a step's `.mlir` file, or a `ModelProto`.
-        target: `cpu`, `cuda` (this machine's GPU), or an architecture such as `sm_90a`.
+        target: `cpu` (the default), `cuda` (this machine's GPU), or an architecture such as `sm_90a`.
         dims: the values of the model's symbolic dimensions, e.g. `{"batch": 1, "seq": 128}`.
         precision: `fp32`, `fp16` or `bf16`: what float32 tensors are computed in; by default as the model says.
         profiles: several `dims`, one specialisation each, in one artifact.
@@ -39,8 +39,10 @@ def compile(
         UnsupportedError: the model needs what lumir cannot do; every such node is listed.
     """
     request = Request(model, target, profiles or [dims or {}], precision)
-    folder = Path(tempfile.mkdtemp(prefix="lumir-"))
-    write(compile_to(request), folder / "model.lumir")
-    executable = load(folder / "model.lumir", device, threads=threads)
-    weakref.finalize(executable, shutil.rmtree, folder, ignore_errors=True)
+    compiled = compile_to(request)
+    with ExitStack() as files:
+        folder = Path(files.enter_context(tempfile.TemporaryDirectory(prefix="lumir-")))
+        write(compiled, folder / "model.lumir")
+        executable = load(folder / "model.lumir", device, threads=threads)
+        weakref.finalize(executable, files.pop_all().close)
     return executable

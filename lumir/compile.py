@@ -1,25 +1,27 @@
 """The line as code: a model through steps 1 to 9."""
 
-import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from lumir.artifact.build import build_artifact
+from lumir.artifact.build import Specialisation, build_artifact
 from lumir.artifact.schema import Plan
 from lumir.context import make_context
-from lumir.diagnostics import UserError
+from lumir.diagnostics import InternalError, UserError
 from lumir.instrument.session import current_session
 from lumir.mlir import ir
-from lumir.passes import run_pipeline
+from lumir.module import prefix_dispatches
+from lumir.passes import as_pipeline, run_pipeline, to_text
 from lumir.pipelines.boundary import check_boundary
-from lumir.pipelines.stages import STAGES
+from lumir.pipelines.stages import stage
 from lumir.pipelines.steps import passes_of
+from lumir.step_files import IR_STEPS, Start, check_start, overridden, read_start, record_dims, record_target
 from lumir.target import Target, target_named
 from lumir.weights import WeightStore
 
-IR_STEPS = tuple(stage.name for stage in STAGES if stage.name not in ("artifact", "run"))
 PRECISIONS = ("fp32", "fp16", "bf16")
 
 
@@ -29,27 +31,30 @@ class Request:
 
     Args:
         model: an ONNX file, a Hugging Face directory, a step's `.mlir` file, or a `ModelProto`.
-        target: `cpu`, `cuda` or an architecture such as `sm_90a`.
+        target: `cpu`, `cuda` or an architecture such as `sm_90a`; by default what a step's file was made for, or `cpu`.
         profiles: the values of the model's symbols, one mapping for each specialisation.
         precision: `fp32` (as the model says), `fp16` or `bf16`: what float32 tensors are computed in.
         override: a folder whose `<step>.mlir` files replace the IR after that step.
+        weights: what the relative weight paths of a step's file start at; the file's own folder by default.
         progress: called with each step's name before it starts.
+        observe: called after each step with its name, the profile's number, the module and its weights.
     """
 
     model: Any
-    target: str = "cpu"
+    target: str | None = None
     profiles: Sequence[Mapping[str, int]] = ({},)
     precision: str | None = None
     override: Path | None = None
+    weights: Path | None = None
     progress: Callable[[str], None] = field(default=lambda step: None)
+    observe: Callable[[str, int, ir.Module, WeightStore], None] = field(default=lambda step, number, module, store: None)
 
 
 @dataclass
 class Compiled:
-    """A model after its last IR step: one module for each profile, and the bytes of its weights."""
+    """A model after its last IR step, once for each profile."""
 
-    modules: list[tuple[ir.Module, dict[str, int]]]
-    store: WeightStore
+    specialisations: list[Specialisation]
     target: Target
     context: ir.Context
 
@@ -62,80 +67,97 @@ def compile_to(request: Request, last: str = "plan") -> Compiled:
         UnsupportedError: the model needs what lumir cannot do; every such node is listed.
     """
     if request.precision not in (None, *PRECISIONS):
-        raise UserError(f"unknown precision '{request.precision}'", code="unknown-precision", hint=f"use one of {', '.join(PRECISIONS)}")
-    target, context = target_named(request.target), make_context()
-    modules, store = [], WeightStore()
+        known = ", ".join(PRECISIONS)
+        raise UserError(f"unknown precision '{request.precision}'", code="unknown-precision", hint=f"use one of {known}")
+    target = asked = target_named(request.target) if request.target else None
+    context, specialisations = make_context(), []
     with context, ir.Location.unknown():
-        for dims in request.profiles:
-            request.progress("import")
-            with current_session().step("import"):
-                module, first, store = import_model(request.model, dims, store)
-            for step in IR_STEPS[IR_STEPS.index(first) + 1 : IR_STEPS.index(last) + 1]:
-                request.progress(step)
-                module = _overridden(run_step(module, step, target, request.precision), step, request.override)
-            modules.append((module, dict(dims)))
-    return Compiled(modules, store, target, context)
+        for number, dims in enumerate(request.profiles):
+            start = _import(request, dims, number)
+            check_start(start, asked, dims, request.precision, last)
+            target = target or target_named(start.target or "cpu")
+            module = _lower(start, number, request, target, last)
+            specialisations.append(Specialisation(module, start.dims, start.store))
+    assert target is not None
+    return Compiled(specialisations, target, context)
+
+
+def _import(request: Request, dims: Mapping[str, int], number: int) -> Start:
+    request.progress("import")
+    with current_session().step("import"):
+        start = import_model(request.model, dims, request.weights)
+        start.module = overridden(start.module, start.store, start.step, _folder(request, number))
+        record_dims(start.module, start.dims)
+    request.observe(start.step, number, start.module, start.store)
+    return start
+
+
+def _lower(start: Start, number: int, request: Request, target: Target, last: str) -> ir.Module:
+    """The steps after the one that the start stands after."""
+    module = start.module
+    record_target(module, target)
+    for step in IR_STEPS[IR_STEPS.index(start.step) + 1 : IR_STEPS.index(last) + 1]:
+        request.progress(step)
+        module = run_step(module, step, target, request.precision)
+        if step == "dispatch" and len(request.profiles) > 1:
+            prefix_dispatches(module, f"p{number}_")
+        module = overridden(module, start.store, step, _folder(request, number))
+        request.observe(step, number, module, start.store)
+    return module
+
+
+def _folder(request: Request, number: int) -> Path | None:
+    """Where the overrides of a profile are; each profile has its own folder when there are several."""
+    if request.override is None or len(request.profiles) == 1:
+        return request.override
+    return request.override / f"profile-{number}"
 
 
 def run_step(module: ir.Module, step: str, target: Target, precision: str | None = None) -> ir.Module:
     """One step on a module, in place, and the check of what it may leave behind."""
-    with current_session().step(step, module):
-        run_pipeline(passes_of(step, target, precision), module)
-        check_boundary(next(stage for stage in STAGES if stage.name == step), module)
+    session, passes = current_session(), passes_of(step, target, precision)
+    with session.step(step, module):
+        before = session.snapshot(module)
+        run_pipeline(passes, module)
+        try:
+            check_boundary(stage(step), module)
+        except InternalError as error:
+            allowed = ",".join(sorted(stage(step).dialects or ()))
+            pipeline = to_text(as_pipeline([*passes, f"lumir-check-dialects{{allowed={allowed}}}"]))
+            error.add_note(f"reproducer: {session.reproduce(error, before, pipeline)}")
+            raise
     return module
 
 
 def write(compiled: Compiled, path: Path) -> list[Plan]:
     """Step 9: the artifact."""
     with compiled.context, ir.Location.unknown(), current_session().step("artifact"):
-        return build_artifact(path, compiled.modules, compiled.store, compiled.target)
+        return build_artifact(path, compiled.specialisations, compiled.target)
 
 
-def import_model(model: Any, dims: Mapping[str, int], store: WeightStore) -> tuple[ir.Module, str, WeightStore]:
-    """Step 1, for whatever kind of model it is: the module, the step it stands after, and its weights."""
+def import_model(model: Any, dims: Mapping[str, int], weights: Path | None = None) -> Start:
+    """Step 1, for whatever kind of model it is."""
     from lumir.frontend import import_onnx
     from lumir.frontend.huggingface import load_huggingface
 
     if not isinstance(model, str | Path):
-        return _after_import(import_onnx(model, dims=dims))
+        return Start(*import_onnx(model, dims=dims), dims)
     path = Path(model)
     if path.suffix == ".mlir":
-        return _parse(path), step_of(path), WeightStore(path.parent)
+        return read_start(path, weights)
     if path.is_dir():
         proto, folder = load_huggingface(path)
-        return _after_import(import_onnx(proto, folder=folder, dims=dims))
-    return _after_import(import_onnx(path, dims=dims))
+        return Start(*import_onnx(proto, folder=folder, dims=dims), dims)
+    return Start(*import_onnx(path, dims=dims), dims)
 
 
-def _after_import(imported: tuple[ir.Module, WeightStore]) -> tuple[ir.Module, str, WeightStore]:
-    return imported[0], "import", imported[1]
+class _Callable(ModuleType):
+    """`lumir.compile(model)` is `lumir.api.compile`, although importing this module makes the name mean the module."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        from lumir.api import compile
+
+        return compile(*args, **options)
 
 
-def step_of(path: Path) -> str:
-    """The step that a dumped file stands after: `03-dispatch.mlir` or `model.dispatch.mlir`.
-
-    Raises:
-        UserError: `unknown-step`, when the name says none.
-    """
-    match = re.search(rf"(?:^|[.-])({'|'.join(IR_STEPS)})\.mlir$", path.name)
-    if match is None:
-        raise UserError(
-            f"cannot tell which step '{path.name}' stands after",
-            code="unknown-step",
-            hint=f"name it like model.linalg.mlir; the steps are {', '.join(IR_STEPS)}",
-        )
-    return match[1]
-
-
-def _parse(path: Path) -> ir.Module:
-    try:
-        return ir.Module.parse(path.read_text())
-    except ir.MLIRError as error:
-        raise UserError(f"{path} is not valid IR", code="bad-ir", values={"message": str(error)}) from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}", code="unreadable") from None
-
-
-def _overridden(module: ir.Module, step: str, folder: Path | None) -> ir.Module:
-    file = folder / f"{step}.mlir" if folder else None
-    return _parse(file) if file is not None and file.exists() else module
+sys.modules[__name__].__class__ = _Callable

@@ -78,3 +78,7 @@ class InternalError(LumirError):
     """A defect of lumir: the message names the reproducer that shows it again."""
 
     kind, default_code = "internal error", "internal"
+
+
+class LumirWarning(UserWarning):
+    """Something that is probably wrong and does not stop lumir; raised through `warnings.warn`."""

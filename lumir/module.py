@@ -42,6 +42,16 @@ def callers(module: ir.Module) -> dict[str, list[ir.OpView]]:
     return found
 
 
+def prefix_dispatches(module: ir.Module, prefix: str) -> None:
+    """Put `prefix` before the name of every dispatch, so that the kernels of several modules can stand side by side."""
+    renamed = {name_of(function) for function in dispatches(module)}
+    for function in dispatches(module):
+        function.attributes["sym_name"] = ir.StringAttr.get(prefix + name_of(function))
+    for call in calls(module):
+        if call.attributes["callee"].value in renamed:
+            call.attributes["callee"] = ir.FlatSymbolRefAttr.get(prefix + call.attributes["callee"].value)
+
+
 def node_names(location: ir.Location) -> list[str]:
     """The ONNX nodes that a location names."""
     if isinstance(location, ir.NameLoc):

@@ -75,6 +75,9 @@ def _random(spec: TensorSpec, bounds: Sequence[float], rng: np.random.Generator)
 
 def _load(name: str, path: str) -> np.ndarray:
     try:
-        return np.load(Path(path), allow_pickle=False)
+        array = np.load(Path(path), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"the file for input {name!r} cannot be read: {error}", code="bad-input") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"the file for input {name!r} cannot be read: it is no .npy file", code="bad-input")
+    return array

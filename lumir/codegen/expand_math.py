@@ -7,7 +7,7 @@ fixed-size vectors of f16, bf16, f32, f64; integers where the operation takes th
 tan, remf and ipowi create scf.if and scf.while. Guarantees the accuracies of docs/math.md, provided that nothing adds
 fast-math flags later and that the CPU has FMA and F16C (x86-64-v3).
 
-On the CPU math.fma, sqrt, absf, copysign, floor, ceil, trunc, round, roundeven, the predicates and the bit counts stay.
+On the CPU math.fma, sqrt, absf, copysign, floor, ceil, trunc, round, roundeven and the bit counts stay.
 On NVIDIA no math operation stays: `convert-gpu-to-nvvm` would turn even math.fma into a call of libdevice.
 """
 
@@ -23,9 +23,8 @@ from lumir.mlir import ir
 
 Expand = Callable[[ir.Operation], None]
 
-# What else the pipeline for NVIDIA would make a call of libdevice, computed in the format of the operands.
-ON_NVIDIA: dict[str, Rule] = {
-    **{name: partial(instruction, name) for name in INTRINSICS},
+# Computed on the bits of the operands in their own format.
+BITWISE: dict[str, Rule] = {
     "math.absi": classify.absolute_integer,
     "math.isnan": classify.is_nan,
     "math.isinf": classify.is_infinite,
@@ -33,10 +32,13 @@ ON_NVIDIA: dict[str, Rule] = {
     "math.isnormal": classify.is_normal,
 }
 
+# What the pipeline for NVIDIA would make a call of libdevice although there is an instruction.
+ON_NVIDIA: dict[str, Rule] = {name: partial(instruction, name) for name in INTRINSICS}
+
 # Where x86 may call a library for an operation on 16-bit floats (no AVX512-FP16 or -BF16), it is computed in f32.
 _BOTH, _BF16 = frozenset({"f16", "bf16"}), frozenset({"bf16"})
 NARROW_ON_CPU: dict[str, frozenset[str]] = {
-    **dict.fromkeys(("math.fma", "arith.maxnumf", "arith.minnumf"), _BOTH),
+    "math.fma": _BOTH,
     **dict.fromkeys((f"math.{name}" for name in ("sqrt", "floor", "ceil", "trunc", "round", "roundeven")), _BF16),
     **dict.fromkeys((f"arith.{name}f" for name in ("add", "sub", "mul", "div", "maximum", "minimum")), _BF16),
 }
@@ -76,8 +78,10 @@ def _expansion_of(op: ir.Operation, target: str) -> Expand | None:
     name = op.name
     if not name.startswith(("math.", "arith.")):
         return None
-    if target == "nvidia" and name in ON_NVIDIA and not (name in RULES and _kind(op.results[0]) != "f32"):
+    if target == "nvidia" and name in ON_NVIDIA and (name != "math.exp2" or _kind(op.results[0]) == "f32"):
         return partial(_expand, rule=ON_NVIDIA[name], widen=False, target=target)
+    if name in BITWISE:
+        return partial(_expand, rule=BITWISE[name], widen=False, target=target)
     if name in RULES:
         return partial(_expand, rule=RULES[name], widen=True, target=target)
     if target == "cpu" and name in NARROW_ON_CPU and _kind(op.results[0]) in NARROW_ON_CPU[name]:

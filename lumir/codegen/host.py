@@ -8,6 +8,7 @@ import os
 import platform
 import re
 from functools import lru_cache
+from typing import Any
 
 import llvmlite.binding as llvm
 
@@ -31,7 +32,7 @@ def _initialize() -> None:
     llvm.initialize_all_asmprinters()
 
 
-def host_target(cpu: str = "host") -> dict[str, object]:
+def host_target(cpu: str = "host") -> dict[str, Any]:
     """The `target` of an artifact for `cpu`.
 
     Args:

@@ -47,11 +47,11 @@ def ptx_of(gpu_module: ir.Operation | ir.OpView, arch: str, *, opt_level: int = 
         InternalError: `bad-kernel` where a pass fails, `bad-llvm-ir` where LLVM refuses the result.
         UserError: `bad-arch`.
     """
-    return compile_ptx(llvm_ir_of(gpu_module), arch, opt_level=opt_level)
+    return compile_ptx(llvm_ir_of(gpu_module, arch), arch, opt_level=opt_level)
 
 
-def llvm_ir_of(gpu_module: ir.Operation | ir.OpView) -> str:
-    """The LLVM IR text of a `gpu.module`, as `ptx_of` compiles it."""
+def llvm_ir_of(gpu_module: ir.Operation | ir.OpView, arch: str) -> str:
+    """The LLVM IR text of a `gpu.module`, as `ptx_of` compiles it for `arch`."""
     with gpu_module.context, gpu_module.location:
         return to_llvm_ir(to_nvvm(gpu_module.operation))
 

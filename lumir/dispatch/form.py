@@ -27,7 +27,17 @@ class Group:
     ops: dict[int, ir.OpView] = field(default_factory=dict)
 
     def ordered(self) -> list[ir.OpView]:
-        return [self.ops[i] for i in sorted(self.ops)]
+        """The ops in program order, with each constant before its first reader: equal groups get equal texts."""
+        result: list[ir.OpView] = []
+        constants = {op.operation: op for op in self.ops.values() if short_name(op) == "constant"}
+        for op in (self.ops[i] for i in sorted(self.ops)):
+            if op.operation in constants or short_name(op) == "constant":
+                continue
+            for operand in op.operands:
+                if constant := constants.pop(operand.owner, None):
+                    result.append(constant)
+            result.append(op)
+        return result
 
 
 @dataclass(frozen=True)
@@ -64,8 +74,14 @@ class Grouping:
         self.members: dict[ir.Operation, list[Group]] = {}
 
     def groups(self) -> list[Group]:
-        """Groups in the order of their tails. Roots choose first, then what is left is grouped from its last op back."""
+        """Groups in the order of their tails.
+
+        Every root takes its consumers before any takes producers: an op between two roots belongs to the first, which
+        can then return it. What is left is grouped from its last op back.
+        """
         found = [self._around_root(op) for op in self.ops if short_name(op) in ROOTS and self._users(op)]
+        for group in found:
+            self._absorb_producers(group)
         for op in reversed(self.ops):
             if op.operation not in self.taken and short_name(op) in POINTWISE and self._is_read(op):
                 group = Group(op, op)
@@ -109,7 +125,6 @@ class Grouping:
             for op in consumers:
                 self._take(group, op)
             group.tail = consumers[-1]
-        self._absorb_producers(group)
         return group
 
     def _next_consumers(self, group: Group) -> list[ir.OpView]:

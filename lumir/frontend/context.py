@@ -19,7 +19,11 @@ class Services(Protocol):
         """An array as an SSA value."""
         ...
 
-    def inline(self, graph: onnx.GraphProto, inputs: Sequence[Tensor]) -> list[Operand]:
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """An array as a tensor with known elements."""
+        ...
+
+    def inline(self, graph: onnx.GraphProto, inputs: Sequence[Operand], label: str = "") -> list[Operand]:
         """Import a subgraph of the node in place; `inputs` are the values of the subgraph's own inputs."""
         ...
 

@@ -15,6 +15,7 @@ _BROADCASTING = (
 )
 _NEVER_GROWING = (
     *("Abs", "Neg", "Sign", "Floor", "Ceil", "Round", "Sqrt", "Exp", "Log", "Reciprocal", "Cos", "Sin", "Not", "IsNaN"),
+    *("Relu", "CastLike"),
     *("Cast", "Identity", "Clip", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "Slice", "Split", "Trilu"),
     *("ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceMean", "ArgMax", "ArgMin", "CumSum"),
     *("GatherElements", "ScatterElements", "ScatterND", "Compress"),

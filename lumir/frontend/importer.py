@@ -115,7 +115,7 @@ class Importer:
         results = results if isinstance(results, list | tuple) else [results]
         return [self._operand(result) for result in results]
 
-    def _operand(self, result: Result | Poison) -> Operand:
+    def _operand(self, result: Result) -> Operand:
         if isinstance(result, ir.Value):
             return Tensor(ir.RankedTensorType(result.type), value=result)
         return self.weights.known(result) if isinstance(result, np.ndarray) else result
@@ -157,10 +157,17 @@ class _SiteServices:
     def constant(self, array: np.ndarray) -> ir.Value:
         return self._importer.weights.constant(array)
 
-    def inline(self, graph: onnx.GraphProto, inputs: Sequence[Tensor]) -> list[Operand]:
-        scope = {proto.name: self._importer.weights.initializer(proto) for proto in graph.initializer}
-        scope |= dict(zip((item.name for item in graph.input), inputs, strict=True))
-        inner = replace(self._site.frame, scope={**self._site.frame.scope, **scope}, prefix=f"{self._site.name}/")
+    def tensor(self, array: np.ndarray) -> Tensor:
+        return self._importer.weights.known(array)
+
+    def inline(self, graph: onnx.GraphProto, inputs: Sequence[Operand], label: str = "") -> list[Operand]:
+        scope: dict[str, Operand] = {
+            proto.name: self._importer.weights.initializer(proto) for proto in graph.initializer
+        }
+        own = [item.name for item in graph.input if item.name not in scope]
+        scope |= dict(zip(own, inputs, strict=True))
+        prefix = f"{self._site.name}/{label}/" if label else f"{self._site.name}/"
+        inner = replace(self._site.frame, scope={**self._site.frame.scope, **scope}, prefix=prefix)
         self._importer.nodes(graph.node, inner)
         return [inner.scope[output.name] for output in graph.output]
 

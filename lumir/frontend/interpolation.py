@@ -44,7 +44,7 @@ def taps(size: int, out: int, scale: float, sampling: Sampling, region: tuple[fl
 
     `region` is the part of the axis that `tf_crop_and_resize` reads, as fractions of its length.
     """
-    x = _positions(size, out, scale, sampling.coordinates, region)
+    x = _positions(size, out, scale, sampling.coordinates, region).astype(np.float64)
     crop = sampling.coordinates == "tf_crop_and_resize"
     outside = ((x < 0) | (x > size - 1)) & crop
     if sampling.mode == "nearest":
@@ -59,8 +59,9 @@ def taps(size: int, out: int, scale: float, sampling: Sampling, region: tuple[fl
     return Taps(np.clip(indices, 0, size - 1), weights, outside)
 
 
-def _positions(size: int, out: int, scale: float, mode: str, region: tuple[float, float]) -> np.ndarray:
-    x = np.arange(out, dtype=np.float64)
+def _positions(size: int, out: int, factor: float, mode: str, region: tuple[float, float]) -> np.ndarray:
+    """In float32, as the scales are given: `floor` and `ceil` of a position depend on its last bit."""
+    x, scale = np.arange(out, dtype=np.float32), np.float32(factor)
     match mode:
         case "half_pixel":
             return (x + 0.5) / scale - 0.5

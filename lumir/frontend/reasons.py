@@ -12,7 +12,6 @@ _RANDOM = "random numbers are not supported"
 _SEQUENCE = "sequences of tensors are not supported"
 _STRING = "strings are not supported"
 _OPTIONAL = "optional values are not supported"
-_LOOP = "loops are not supported: unroll it in the exporter"
 
 REASONS: dict[str, str] = {
     **dict.fromkeys(("NonZero", "Unique", "Compress", "NonMaxSuppression"), _DATA_DEPENDENT),
@@ -28,7 +27,6 @@ REASONS: dict[str, str] = {
     ),
     **dict.fromkeys(("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"), _STRING),
     **dict.fromkeys(("Optional", "OptionalGetElement", "OptionalHasElement"), _OPTIONAL),
-    **dict.fromkeys(("Loop", "Scan"), _LOOP),
     "ImageDecoder": "image files are not decoded: give the pixels",
 }
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lumir.frontend.values import Tensor
+from lumir.frontend.values import Operand
 from lumir.mlir import ir
 
 if TYPE_CHECKING:
     from lumir.frontend.context import NodeContext
 
-Result = ir.Value | np.ndarray | Tensor | None
+Result = ir.Value | np.ndarray | Operand
 Handler = Callable[["NodeContext"], Result | Sequence[Result]]
 
 MICROSOFT = "com.microsoft"

@@ -7,11 +7,11 @@ import numpy as np
 
 from lumir.dialects import build
 from lumir.dialects.base import is_bool
+from lumir.dialects.constants import splat_value
 from lumir.graph.attention_scores import Condition, drops
 from lumir.graph.known import known_array
 from lumir.graph.simplify_arithmetic import scalar
 from lumir.graph.values import Shape, definition, element, is_splat, shape, short_name
-from lumir.dialects.constants import splat_value
 from lumir.mlir import ir
 
 
@@ -21,9 +21,12 @@ class Mask:
 
     Attributes:
         rows, columns: of the scores.
+        keep_empty_rows: whether addends that are finite stay addends.
         causal: key j of query i is kept only if j <= i + causal; None if there is no such rule.
         kept: (condition, negated, shape of the scores).
         added: (addend, shape of the scores).
+        filled: conditions that stay addends of 0 and their fill.
+        is_simpler: some part was dropped, became causal, or became a condition.
     """
 
     rows: int
@@ -33,6 +36,7 @@ class Mask:
     kept: list[tuple[ir.Value, bool, Shape]] = field(default_factory=list)
     added: list[tuple[ir.Value, Shape]] = field(default_factory=list)
     filled: list[tuple[Condition, Shape]] = field(default_factory=list)
+    is_simpler: bool = False
 
     def add_condition(self, condition: Condition, dims: Shape) -> None:
         """Take up a condition, part by part."""
@@ -54,14 +58,16 @@ class Mask:
     def _keep_known(self, array: np.ndarray) -> bool:
         """Take up a condition whose elements are known, if it says nothing or is causal."""
         if array.all():
+            self.is_simpler = True
             return True
-        table = array.reshape(-1, *((1, 1) + array.shape)[-2:])
+        table = array.reshape(-1, *(1, 1, *array.shape)[-2:])
         if table.shape[1:] != (self.rows, self.columns) or self.rows < 2 or (table != table[0]).any():
             return False
         offset = int(table[0, 0].sum()) - 1
         if not np.array_equal(table[0], np.tri(self.rows, self.columns, offset, dtype=bool)):
             return False
         self.causal = offset if self.causal is None else min(self.causal, offset)
+        self.is_simpler = True
         return True
 
     def add_addend(self, value: ir.Value, dims: Shape) -> None:
@@ -79,6 +85,7 @@ class Mask:
                 fill = splat_value(low)
                 if is_splat(zero, 0) and fill is not None and drops(fill, element(low)):
                     self.add_condition(Condition(condition, negated, fill), dims)
+                    self.is_simpler |= not (self.keep_empty_rows and math.isfinite(fill))
                     return
         if not self._add_known(value):
             self.added.append((value, dims))
@@ -88,6 +95,7 @@ class Mask:
         if array is None:
             return False
         if not array.any():
+            self.is_simpler = True
             return True
         low = array[array != 0].astype(np.float64)
         dropping = all(drops(float(number), element(value)) for number in np.unique(low))
@@ -104,9 +112,7 @@ class Mask:
 
 def build_mask(mask: Mask, type_: ir.Type, heads: tuple[int, int]) -> ir.Value | None:
     """The mask as one value that broadcasts to [*heads, rows, columns]; None where nothing is left of it."""
-    kept = [
-        _seen(build("not", value) if negated else value, dims, heads) for value, negated, dims in mask.kept
-    ]
+    kept = [_seen(build("not", value) if negated else value, dims, heads) for value, negated, dims in mask.kept]
     added = [_seen(value, dims, heads) for value, dims in mask.added]
     for condition, dims in mask.filled:
         zero, fill = scalar(0, type_), scalar(condition.fill, type_)

@@ -11,7 +11,7 @@ from lumir.graph.simplify_shaping import SHAPING
 from lumir.mlir import PassManager, ir
 from lumir.passes.registry import register_pass
 
-PATTERNS = merged(FOLDS, SHAPING, ARITHMETIC, CONTRACTION)
+CANONICAL = merged(FOLDS, SHAPING, ARITHMETIC, CONTRACTION)
 
 
 @register_pass
@@ -33,7 +33,7 @@ class Canonicalize:
 
     def run(self, module: ir.Module) -> None:
         deduplicate(module)
-        while rewrite(module, PATTERNS):
+        while rewrite(module, CANONICAL):
             deduplicate(module)
 
 

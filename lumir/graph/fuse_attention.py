@@ -1,16 +1,24 @@
 """Attention that an exporter scattered over a dozen ops, as one op again."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.dialects import build
 from lumir.dialects.contraction import parse_equation
+from lumir.graph.attention_geometry import (
+    Operand,
+    batch_and_heads,
+    common_heads,
+    read_scores_equation,
+    read_values_equation,
+)
 from lumir.graph.attention_mask import Mask, build_mask
-from lumir.graph.attention_operands import Side, look_through
+from lumir.graph.attention_operands import look_through
 from lumir.graph.attention_scores import Scores, match_probabilities, match_scores, only_used_by
-from lumir.graph.rewrite import rewrite
-from lumir.graph.values import Shape, attribute, element, shape
+from lumir.graph.canonicalize import CANONICAL
+from lumir.graph.rewrite import merged, rewrite
+from lumir.graph.simplify_arithmetic import scalar
+from lumir.graph.values import attribute, element, shape
 from lumir.mlir import ir
 from lumir.passes.registry import register_pass
 
@@ -23,7 +31,7 @@ class FuseAttention:
     Requires: canonical form (`lumir-canonicalize`), softmaxes as one op (`lumir-fuse-normalization`).
     Guarantees: such a chain is one `lumir.attention` if nothing else reads its scores. Scales before and after the
     contraction are its `scale`, tanh capping its `softcap`; repeated key/value heads are read once; conditions that
-    drop keys (also as addends of 0 and a huge negative number) are a bool mask, and `causal` where they are known to be.
+    drop keys (also as addends of 0 and a huge negative number) are a bool mask, and `causal` where that is known.
 
     A row without any key gives zeros, as the op says. Exporters that drop keys with a huge finite number give the mean
     of all values there instead; `keep_empty_rows` keeps that, at the price of a float mask and of causality.
@@ -39,35 +47,11 @@ class FuseAttention:
     keep_empty_rows: bool = False
 
     def run(self, module: ir.Module) -> None:
-        rewrite(
-            module,
-            {
-                "contract": [lambda op: fuse(op, self.keep_empty_rows)],
-                "attention": [lambda op: refine(op, self.keep_empty_rows)],
-            },
-        )
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How labels make up [batch, heads, rows or columns, depth].
-
-    Attributes:
-        lead: labels of batch and heads, in order.
-        heads: (batch, heads) sizes, whose product is that of the leading labels.
-        query, key, value: the operands; labels of the query are `lead + rows + depth`, in some order.
-        rows, columns, depth, width: m, n, d and e labels.
-    """
-
-    lead: str
-    heads: tuple[int, int]
-    query: Side
-    key: Side
-    value: Side
-    rows: str
-    columns: str
-    depth: str
-    width: str
+        own = {
+            "contract": [lambda op: fuse(op, self.keep_empty_rows)],
+            "attention": [lambda op: refine(op, self.keep_empty_rows)],
+        }
+        rewrite(module, merged(CANONICAL, own))
 
 
 def fuse(op: ir.Operation, keep_empty_rows: bool) -> ir.Value | None:
@@ -78,25 +62,82 @@ def fuse(op: ir.Operation, keep_empty_rows: bool) -> ir.Value | None:
         scores = match_scores(found.softmax.operands[0]) if found else None
         if found is None or scores is None or not only_used_by([*scores.chain, *found.chain], op):
             continue
-        weights, value = labels[index], (op.operands[1 - index], labels[1 - index])
-        geometry = _geometry(scores, shape(op.operands[index]), weights, value, out)
-        if geometry is not None:
-            return _build(op, scores, geometry, out, keep_empty_rows)
+        weights = shape(op.operands[index])
+        heads = batch_and_heads([*scores.shapes, weights])
+        type_ = element(op.operands[1 - index])
+        pair = read_scores_equation(scores.contraction, type_, heads)
+        weighed = (labels[index], weights)
+        values = read_values_equation(op.operands[1 - index], labels[1 - index], weighed, out, heads)
+        if pair is None or values is None or any(element(s.side.source) != type_ for s in (*pair, values)):
+            continue
+        if (once := common_heads(pair[1], values)) is not None:
+            mask = Mask(*weights[-2:], keep_empty_rows)
+            attended = _attention(Parts(*pair, values, once), scores, mask)
+            return _like_contraction(attended, op, labels[index], values, out)
     return None
 
 
-def _geometry(
-    scores: Scores, dims: Shape, weights: str, value: tuple[ir.Value, str], out: str
-) -> Geometry | None:
-    """Read the labels of both contractions; None where they are not those of an attention."""
-    type_ = element(value[0])
-    (left, right, product), (lhs, rhs) = parse_equation(attribute(scores.contraction, "equation")), scores.contraction.operands
-    rows, columns, lead = product[-2], product[-1], product[:-2]
-    (q, q_labels), (k, k_labels) = ((lhs, left), (rhs, right)) if rows in left else ((rhs, right), (lhs, left))
-    depth = "".join(label for label in q_labels if label in k_labels and label not in product)
-    shares_lead = dims[:-2] == scores.shapes[0][:-2]
-    query, key = look_through(q, q_labels, type_), look_through(k, k_labels, type_)
-    if set(q_labels) != {*lead, rows, *depth} or not depth or rows in k_labels or columns not in k_labels:
+@dataclass(frozen=True)
+class Parts:
+    """Query, key and value; `once` says for key and value whether their repetition is left out."""
+
+    query: Operand
+    key: Operand
+    value: Operand
+    once: tuple[bool, bool]
+
+
+def _attention(parts: Parts, scores: Scores, mask: Mask) -> ir.Value:
+    for condition, dims in scores.conditions:
+        mask.add_condition(condition, dims)
+    for addend, dims in scores.masks:
+        mask.add_addend(addend, dims)
+    scale = scores.scale * parts.query.side.factor * parts.key.side.factor
+    return _build(parts, mask, scale, scores.softcap)
+
+
+def _build(parts: Parts, mask: Mask, scale: float, softcap: float) -> ir.Value:
+    query, key, value = parts.query.built(False), parts.key.built(parts.once[0]), parts.value.built(parts.once[1])
+    factor = parts.value.side.factor
+    operand = build_mask(mask, ir.F32Type.get(), shape(query)[:2])
+    result = build(
+        "attention",
+        query,
+        key,
+        value,
+        *([] if operand is None else [operand]),
+        scale=float(scale),
+        causal=mask.causal is not None,
+        offset=mask.causal or 0,
+        softcap=float(softcap),
+    )
+    return result if factor == 1 else build("mul", result, scalar(factor, element(result)))
+
+
+def _like_contraction(attended: ir.Value, op: ir.Operation, weights: str, values: Operand, out: str) -> ir.Value:
+    """[b, h, m, e] with the shape, the order of dimensions and the element type of the contraction's result."""
+    sizes = dict(zip(out, shape(op.results[0]), strict=True))
+    found = weights[:-1] + values.last
+    split = build("reshape", attended, shape=[sizes[label] for label in found])
+    turned = build("transpose", split, permutation=[found.index(label) for label in out])
+    return turned if element(turned) == attribute(op, "to") else build("cast", turned, to=attribute(op, "to"))
+
+
+def refine(op: ir.Operation, keep_empty_rows: bool) -> ir.Value | None:
+    """Take into an attention what its own operands hide: scales, repeated heads, causality."""
+    q, k, v, *masks = op.operands
+    heads, type_ = shape(q)[:2], element(v)
+    query, key, value = (
+        Operand(look_through(operand, labels, type_), "bh", labels[2], labels[3], heads)
+        for operand, labels in ((q, "bhmd"), (k, "bhnd"), (v, "bhne"))
+    )
+    causal = attribute(op, "offset") if attribute(op, "causal") else None
+    mask = Mask(shape(q)[2], shape(k)[2], keep_empty_rows, causal)
+    for operand in masks:
+        mask.take(operand, (*heads, shape(q)[2], shape(k)[2]))
+    once = common_heads(key, value)
+    scaled = query.side.factor * key.side.factor * value.side.factor != 1
+    if once is None or not (mask.is_simpler or scaled or any(once)):
         return None
-    values, width = _value(value, weights, out, lead, shares_lead)
-    return None
+    scale = attribute(op, "scale") * query.side.factor * key.side.factor
+    return _build(Parts(query, key, value, once), mask, scale, attribute(op, "softcap"))

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.dialects import attributes_of, build
+from lumir.graph.canonicalize import CANONICAL
 from lumir.graph.means import Mean, match_mean, match_reduction
-from lumir.graph.rewrite import PatternTable, rewrite
+from lumir.graph.rewrite import PatternTable, merged, rewrite
 from lumir.graph.values import definition, element, is_splat, shape, short_name, split_scalar
 from lumir.mlir import ir
 from lumir.passes.registry import register_pass
@@ -35,7 +36,7 @@ class FuseNormalization:
     name: ClassVar[str] = "lumir-fuse-normalization"
 
     def run(self, module: ir.Module) -> None:
-        rewrite(module, PATTERNS)
+        rewrite(module, merged(CANONICAL, PATTERNS))
 
 
 @PATTERNS.on("mul", "div")

@@ -1,4 +1,4 @@
-"""Values that are known at compile time, whatever the size: evaluated by the reference interpreter where it is cheap."""
+"""Values that are known at compile time, also large ones, as the reference interpreter computes them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

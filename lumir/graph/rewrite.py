@@ -101,3 +101,11 @@ def erase_with_producers(op: ir.Operation) -> None:
         producers = {value.owner for value in dead.operands if not isinstance(value.owner, ir.Block)}
         dead.erase()
         pending += [p.operation for p in producers if is_dead(p.operation)]
+
+
+def drop_dead(module: ir.Module) -> None:
+    """Erase the ops of functions whose results nothing uses."""
+    for block in functions(module):
+        for view in reversed(list(block.operations)):
+            if is_dead(view.operation):
+                view.operation.erase()

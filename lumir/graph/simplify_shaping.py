@@ -26,26 +26,28 @@ def merge_reshapes(op: ir.Operation) -> ir.Value | None:
 
 
 @SHAPING.on("reshape")
-def lift_transpose(op: ir.Operation) -> ir.Value | None:
-    """reshape(transpose(reshape(x))) that merges dimensions, permutes, and splits them again: one transpose of x."""
-    outer = definition(op.operands[0], "transpose")
-    inner = definition(outer.operands[0], "reshape") if outer else None
-    if outer is None or inner is None:
+def split_before_transpose(op: ir.Operation) -> ir.Value | None:
+    """A reshape that only splits dimensions of a transpose: split first, then transpose.
+
+    So reshape(transpose(reshape(x))) that merges dimensions, permutes, and splits them again is one transpose of x.
+    """
+    inner = definition(op.operands[0], "transpose")
+    if inner is None or 0 in shape(op.results[0]):
         return None
-    x = inner.operands[0]
-    groups = merged_groups(shape(x), shape(inner.results[0]))
-    if groups is None:
+    dims, permutation = shape(op.results[0]), attribute(inner, "permutation")
+    groups = merged_groups(dims, shape(inner.results[0]))
+    if groups is None or all(sum(dims[place] != 1 for place in group) <= 1 for group in groups):
         return None
-    permutation = [axis for i in attribute(outer, "permutation") for axis in groups[i]]
-    if [shape(x)[axis] for axis in permutation] != list(shape(op.results[0])):
-        return None
-    return build("transpose", x, permutation=permutation)
+    places = [groups[permutation.index(axis)] for axis in range(len(permutation))]
+    order = [place for group in places for place in group]
+    split = build("reshape", inner.operands[0], shape=[dims[place] for place in order])
+    return build("transpose", split, permutation=[order.index(place) for place in range(len(dims))])
 
 
 def merged_groups(fine: Shape, coarse: Shape) -> list[list[int]] | None:
     """For each dimension of `coarse`, the consecutive dimensions of `fine` whose product it is; None if it is not so.
 
-    A dimension of size 1 in `fine` joins the group before it, so that each of them is in one group.
+    A dimension of size 1 in `fine` joins the group of a neighbour, so that each of them is in one group.
     """
     groups: list[list[int]] = []
     axis = 0

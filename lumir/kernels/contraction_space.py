@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lumir.kernels.dispatch import Dispatch, element_of
+from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath, Place
-from lumir.mlir import arith, ir, math as math_ops
+from lumir.kernels.push import Reshape
+from lumir.mlir import arith, ir
+from lumir.mlir import math as math_ops
 
 Value = ir.Value
 Dims = tuple[int, ...]
@@ -57,9 +59,11 @@ class ContractionSpace:
         """The same product transposed: rows become columns."""
         return replace(self, lhs=self.rhs, rhs=self.lhs, m=self.n, n=self.m)
 
-    def summed_as(self, number: int) -> "ContractionSpace":
-        """The same product with k counted in the order of input `number`."""
-        return replace(self, k=_order_in(self.nest.maps[number], self.nest.reductions))
+    def summation_orders(self) -> "list[ContractionSpace]":
+        """The same product with k counted in each order that may suit memory: an operand's, or its first dimension last."""
+        orders = [_order_in(map_, self.nest.reductions) for map_ in self.nest.maps]
+        orders += [(*order[1:], order[0]) for order in orders]
+        return [replace(self, k=order) for order in dict.fromkeys(orders)]
 
     def sizes(self, dims: Dims) -> Dims:
         return tuple(self.nest.sizes[d] for d in dims)
@@ -87,25 +91,40 @@ class ContractionSpace:
         """The dimensions of an input beside batch and k."""
         return self.m if number == self.lhs else self.n
 
-    def place(self, index: IndexMath, dims: Sequence[Index], map_: ir.AffineMap) -> Place:
-        return tuple(index.evaluate(e, dims) for e in map_.results)
-
-    def dims(self, index: IndexMath, groups: Sequence[tuple[Dims, Index]]) -> list[Index]:
-        """Iteration dimensions from the row-major position in each group."""
-        dims = [Index(0)] * self.nest.rank
-        for group, position in groups:
-            for dim, at in zip(group, index.delinearize(position, self.sizes(group)), strict=True):
-                dims[dim] = at
-        return dims
-
-    def operand_place(self, index: IndexMath, number: int, batch: Index, row: Index, k: Index) -> Place:
+    def operand_view(self, index: IndexMath, number: int, batch: Index, row: Index, k: Index) -> "View":
         """Where input `number` is read for one row (m of the left, n of the right) and one k."""
-        dims = self.dims(index, [(self.batch, batch), (self.rows_of(number), row), (self.k, k)])
-        return self.place(index, dims, self.nest.maps[number])
+        groups = [(self.batch, batch), (self.rows_of(number), row), (self.k, k)]
+        return self._view(index, self.nest.maps[number], shape_of(self.operand(number)), groups)
 
-    def result_place(self, index: IndexMath, batch: Index, m: Index, n: Index) -> Place:
-        dims = self.dims(index, [(self.batch, batch), (self.m, m), (self.n, n)])
-        return self.place(index, dims, self.nest.output_maps[0])
+    def result_view(self, index: IndexMath, batch: Index, m: Index, n: Index) -> "View":
+        """Where the product of one row and one column goes."""
+        groups = [(self.batch, batch), (self.m, m), (self.n, n)]
+        return self._view(index, self.nest.output_maps[0], shape_of(self.result), groups)
+
+    def _view(self, index: IndexMath, map_: ir.AffineMap, shape: Dims, groups: Sequence[tuple[Dims, Index]]) -> "View":
+        """Dimensions of a group that lie side by side in the tensor stay one."""
+        at, runs = [Index(0)] * self.nest.rank, {}
+        expressions = self._expressions(map_)
+        plain = [e.position if isinstance(e, ir.AffineDimExpr) else None for e in expressions]
+        for dims, position in groups:
+            parts = _runs(plain, [d for d in dims if self.nest.sizes[d] > 1])
+            for run, place in zip(parts, index.delinearize(position, [self.extent(run) for run in parts]), strict=True):
+                at[run[0]] = place
+                runs[run[0]] = len(run)
+        sizes, places, i = [], [], 0
+        while i < len(plain):
+            length = runs.get(plain[i], 1)
+            sizes.append(math.prod(shape[i : i + length]))
+            places.append(index.evaluate(expressions[i], at))
+            i += length
+        return View(tuple(sizes), tuple(places))
+
+    def _expressions(self, map_: ir.AffineMap) -> list[ir.AffineExpr]:
+        """The map's results, without the terms of dimensions of size 1."""
+        zero = ir.AffineExpr.get_constant(0)
+        dims = [zero if size == 1 else ir.AffineExpr.get_dim(i) for i, size in enumerate(self.nest.sizes)]
+        substitution = ir.AffineMap.get(self.nest.rank, 0, dims)
+        return list(ir.AffineMap.get(self.nest.rank, 0, [e.compose(substitution) for e in map_.results]).results)
 
     def widen(self, number: int, value: Value) -> Value:
         """An element (or vector) of input `number` as the body widens it before it multiplies."""
@@ -123,6 +142,30 @@ class ContractionSpace:
         return arith.AddIOp(total, arith.MulIOp(x, y).result).result
 
 
+@dataclass(frozen=True)
+class View:
+    """A place in a tensor that is looked at in another shape of the same row-major order."""
+
+    shape: Dims
+    place: Place
+
+    def place_in(self, index: IndexMath, shape: Dims) -> Place:
+        return Reshape(self.shape, shape).place(index, self.place)
+
+
+def _runs(plain: list[int | None], dims: Sequence[int]) -> list[Dims]:
+    """The dimensions split where the tensor does not have the next one right after."""
+    runs: list[Dims] = []
+    for dim in dims:
+        before = runs[-1][-1] if runs else None
+        adjacent = before in plain and plain.index(before) + 1 < len(plain) and plain[plain.index(before) + 1] == dim
+        if runs and adjacent and plain.count(dim) == 1:
+            runs[-1] = (*runs[-1], dim)
+        else:
+            runs.append((dim,))
+    return runs
+
+
 def contraction_of(dispatch: Dispatch) -> ContractionSpace | None:
     """The space of the dispatch's only reduction, if it is a contraction."""
     reductions = dispatch.reductions
@@ -130,20 +173,21 @@ def contraction_of(dispatch: Dispatch) -> ContractionSpace | None:
 
 
 def _dims_in(map_: ir.AffineMap) -> set[int]:
-    return {d for e in map_.results for d in _positions(e)}
+    return {d for e in map_.results for d in dims_of(e)}
 
 
-def _positions(expression: ir.AffineExpr) -> list[int]:
+def dims_of(expression: ir.AffineExpr) -> list[int]:
+    """The iteration dimensions in an affine expression."""
     if isinstance(expression, ir.AffineDimExpr):
         return [expression.position]
     if isinstance(expression, ir.AffineConstantExpr):
         return []
-    return [*_positions(expression.lhs), *_positions(expression.rhs)]
+    return [*dims_of(expression.lhs), *dims_of(expression.rhs)]
 
 
 def _order_in(map_: ir.AffineMap, wanted: Sequence[int]) -> Dims:
     """The wanted dimensions in the order in which the operand lays them out."""
-    seen = [d for e in map_.results for d in _positions(e) if d in wanted]
+    seen = [d for e in map_.results for d in dims_of(e) if d in wanted]
     return tuple(dict.fromkeys(seen))
 
 

@@ -5,6 +5,7 @@ A pass is added by one line here and one file: `lumir-fuse-attention` is `lumir/
 
 PASSES: dict[str, str] = {
     "lumir-canonicalize": "lumir.graph.canonicalize:Canonicalize",
+    "lumir-fuse-attention": "lumir.graph.fuse_attention:FuseAttention",
     "lumir-merge-contractions": "lumir.graph.merge_contractions:MergeContractions",
     "lumir-fuse-normalization": "lumir.graph.fuse_normalization:FuseNormalization",
     "lumir-fold-constants": "lumir.graph.fold_constants:FoldConstants",

@@ -95,6 +95,7 @@ class CudaDevice:
         self._weights_start = address_of(member)
         memory = DeviceMemory(self.context, member.nbytes, "weights")
         call("cuMemcpyHtoD", memory.address, self._weights_start, member.nbytes)
+        call("cuCtxSynchronize")  # the copy may still be on its way, and the stream of the runs does not wait for it
         return memory
 
 

@@ -57,7 +57,13 @@ class Device:
         return module, function
 
     def launch(
-        self, ptx: str, name: str, code: KernelCode, inputs: Sequence[np.ndarray], outputs: list[np.ndarray], poison: int
+        self,
+        ptx: str,
+        name: str,
+        code: KernelCode,
+        inputs: Sequence[np.ndarray],
+        outputs: list[np.ndarray],
+        poison: int,
     ) -> None:
         """Run the kernel once on copies of `inputs`; fill `outputs`; check the guards around every buffer."""
         module, function = self.load(ptx, name, code.shared_bytes)

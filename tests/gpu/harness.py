@@ -1,11 +1,11 @@
 """Holds NVIDIA kernel families against the numpy reference: from the text of one dispatch to numbers.
 
-    text = '''func.func private @d(%x: tensor<8x64xf32>) -> tensor<8x64xf32> attributes {lumir.dispatch} {
-      %0 = "lumir.exp"(%x) : (tensor<8x64xf32>) -> tensor<8x64xf32>
-      return %0 : tensor<8x64xf32> }'''
-    with kernel_context():
-        built = build(text, MapFamily(), "sm_90a")    # PTX of the first legal schedule, no GPU needed
-        check(built, seed=0)                          # runs it and compares
+text = '''func.func private @d(%x: tensor<8x64xf32>) -> tensor<8x64xf32> attributes {lumir.dispatch} {
+  %0 = "lumir.exp"(%x) : (tensor<8x64xf32>) -> tensor<8x64xf32>
+  return %0 : tensor<8x64xf32> }'''
+with kernel_context():
+    built = build(text, MapFamily(), "sm_90a")    # PTX of the first legal schedule, no GPU needed
+    check(built, seed=0)                          # runs it and compares
 """
 
 from collections.abc import Iterator, Sequence
@@ -159,7 +159,9 @@ def launch(ptx: str, name: str, code: KernelCode, inputs: Sequence[np.ndarray], 
     Device.first().launch(ptx, name, code, inputs, outputs, POISON)
 
 
-def check(built: Built, seed: int = 0, inputs: Sequence[np.ndarray] | None = None, tolerance: float | None = None) -> None:
+def check(
+    built: Built, seed: int = 0, inputs: Sequence[np.ndarray] | None = None, tolerance: float | None = None
+) -> None:
     """Run on random inputs and compare with the reference.
 
     Args:

@@ -1,4 +1,7 @@
-"""isnan, isinf, isfinite and isnormal by the bit pattern, for NVIDIA, where the pipeline would call libdevice."""
+"""isnan, isinf, isfinite and isnormal by the bit pattern, and |x| of integers.
+
+Of these the conversion to LLVM knows only some, and the one to NVVM makes calls of libdevice of them.
+"""
 
 from lumir.codegen.math.values import BITS, MANTISSA, Value
 

@@ -10,6 +10,8 @@ from lumir.codegen.math.values import Operand, Value
 from lumir.mlir import ir
 
 INTRINSICS = {
+    "arith.maxnumf": "llvm.maxnum",
+    "arith.minnumf": "llvm.minnum",
     "math.absf": "llvm.fabs",
     "math.ceil": "llvm.ceil",
     "math.copysign": "llvm.copysign",
@@ -22,7 +24,7 @@ INTRINSICS = {
     "math.sqrt": "llvm.sqrt",
     "math.trunc": "llvm.trunc",
 }
-"""Operations of the math dialect that NVPTX has instructions for."""
+"""What NVPTX has instructions for, and the conversion to NVVM calls of libdevice."""
 
 
 def instruction(name: str, *operands: Value, approximate: bool = False) -> Value:
@@ -88,6 +90,16 @@ def at_most(x: Value, high: Operand) -> Value:
     if x.emitter.target == "nvidia":
         return x.emitter.op("arith.minimumf", x.kind, x, x.like(high))
     return select(x > high, high, x)
+
+
+def max_num(x: Value, y: Value) -> Value:
+    """The larger; the other one if one is NaN."""
+    return select(y.is_nan(), x, select(x > y, x, y))
+
+
+def min_num(x: Value, y: Value) -> Value:
+    """The smaller; the other one if one is NaN."""
+    return select(y.is_nan(), x, select(x < y, x, y))
 
 
 def polynomial(u: Value, coefficients: Sequence[float]) -> Value:

@@ -98,7 +98,8 @@ def powf(x: Value, y: Value) -> Value:
 
 def fpowi(x: Value, n: Value) -> Value:
     """x^n for an integer n: the power function with n in two parts, so that no bit of n is lost."""
-    wide, limit = n.to("i64"), 1 << 62  # beyond, every x other than 1 overflows or vanishes
+    # A float below 2^63. Powers beyond it overflow or vanish, except of one.
+    wide, limit = n.to("i64"), {"f32": 1 << 62, "f64": (1 << 63) - 1024}[x.kind]
     bounded = select(wide > limit, limit, select(wide < -limit, -limit, wide))
     y = bounded.to(x.kind)
     result = _power_of_magnitude(absolute(x), Double(y, (bounded - y.to("i64")).to(x.kind)))

@@ -42,4 +42,4 @@ def remf(x: Value, y: Value) -> Value:
 
     (rest,) = repeat_while(lambda r: any_lane(r >= divisor), subtract, (select(regular, a, 0.0),))
     special = select((a < inf) & b.eq(inf), a, nan)
-    return copy_sign(select(regular, rest, special), wide_x).to(x.kind)
+    return copy_sign(select(regular, rest, special).to(x.kind), x)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from lumir.codegen.math import error_function, exponential, inverse_trigonometric, logarithm, power, remainder
 from lumir.codegen.math import trigonometric as trig
-from lumir.codegen.math.operations import at_least, at_most
+from lumir.codegen.math.operations import at_least, at_most, max_num, min_num
 from lumir.codegen.math.values import Value
 
 Rule = Callable[..., Value | tuple[Value, ...]]
@@ -49,4 +49,6 @@ RULES: dict[str, Rule] = {
     "math.rsqrt": power.rsqrt,
     "math.clampf": _clamp,
     "arith.remf": remainder.remf,
+    "arith.maxnumf": max_num,
+    "arith.minnumf": min_num,
 }

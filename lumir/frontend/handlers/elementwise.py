@@ -153,11 +153,9 @@ def identity(ctx: NodeContext) -> Result:
 @handler("Dropout", since=7)
 def dropout(ctx: NodeContext) -> list[Result]:
     """The identity at inference; the mask is all true."""
-    training = ctx.known(2)
-    if ctx.has(2) and (training is None or training.any()):
-        ratio = ctx.known(1)
-        if ratio is None or float(ratio) != 0:
-            ctx.refuse("dropout in training mode is not supported")
+    training = ctx.has(2) and bool(ctx.static(2, "training_mode").any())
+    if training and (not ctx.has(1) or ctx.static(1, "ratio").any()):
+        ctx.refuse("dropout in training mode is not supported: it draws random numbers")
     mask = np.ones(ctx.tensor(0).shape, np.bool_)
     return [ctx.tensor(0), mask if ctx.opset >= 10 else mask.astype(ctx.tensor(0).dtype)][: len(ctx.node.output)]
 

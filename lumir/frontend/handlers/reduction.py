@@ -60,8 +60,6 @@ REDUCTIONS = {
 def reduce(ctx: NodeContext) -> Result:
     x, row = ctx.value(0), REDUCTIONS[ctx.op]
     axes = _axes(ctx, row.axes_input)
-    if axes is None:
-        return ctx.tensor(0)
     wide = row.before(emit.widen(x) if row.kind in ("sum", "prod") else x)
     count = int(np.prod([emit.shape(x)[a] for a in axes], dtype=np.int64))
     result = row.after(emit.reduce(wide, row.kind, axes, bool(ctx.attribute("keepdims", 1))), count)
@@ -72,7 +70,7 @@ def reduce(ctx: NodeContext) -> Result:
 def reduce_log_sum_exp(ctx: NodeContext) -> Result:
     """log(sum(exp(x))), with the largest element taken out so that exp cannot overflow."""
     axes = _axes(ctx, 18)
-    if axes is None:
+    if not axes:
         return ctx.tensor(0)
     x = ctx.value(0)
     wide = emit.widen(x) if is_float(emit.element(x)) else emit.cast(x, emit.type_("float64"))
@@ -87,13 +85,11 @@ def reduce_log_sum_exp(ctx: NodeContext) -> Result:
     return emit.cast(result, emit.element(x))
 
 
-def _axes(ctx: NodeContext, since: int) -> list[int] | None:
-    """The axes to reduce; None where the node is the identity (`noop_with_empty_axes`)."""
+def _axes(ctx: NodeContext, since: int) -> list[int]:
+    """The axes to reduce: all where none are given, unless `noop_with_empty_axes` says none."""
     rank = len(ctx.tensor(0).shape)
     axes = axes_of(ctx, rank, since)
-    if axes:
-        return axes
-    return None if ctx.attribute("noop_with_empty_axes", 0) else list(range(rank))
+    return axes or ([] if ctx.attribute("noop_with_empty_axes", 0) else list(range(rank)))
 
 
 @handler("ArgMax", "ArgMin")

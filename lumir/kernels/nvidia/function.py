@@ -89,10 +89,11 @@ class NvidiaKernel:
         self.shared_bytes = self._shared_used if dynamic else 0
         size = 0 if dynamic else self._shared_used
         linkage = "external" if dynamic else "internal"
-        ir.Operation.parse(
+        declaration = ir.Operation.parse(
             f"llvm.mlir.global {linkage} @{self._shared_symbol}() "
             f"{{addr_space = {SHARED} : i32, alignment = {_SHARED_ALIGNMENT} : i64}} : !llvm.array<{size} x i8>"
         )
+        ir.InsertionPoint.current.insert(declaration)
 
 
 def _largest(dispatch: Dispatch) -> int:

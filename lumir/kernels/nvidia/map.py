@@ -23,6 +23,7 @@ from lumir.kernels.nvidia.roofline import (
     element_operations,
     moved_bytes,
     occupancy,
+    remembered,
     speeds,
 )
 from lumir.kernels.nvidia.scratch import scratch_kernel
@@ -74,11 +75,13 @@ class MapFamily:
 
     def cost(self, dispatch: Dispatch, schedule: MapSchedule, target: Target) -> float:
         machine, threads = speeds(target), dispatch.elements / (schedule.lanes * schedule.unroll)
+        moved = remembered(dispatch, "moved_bytes", moved_bytes)
+        operations = remembered(dispatch, "element_operations", element_operations)
         width = schedule.lanes * min(byte_size(element_of(r)) for r in dispatch.results)
         # Work that a thread has under way at once makes up for threads that are missing, up to a point.
         busy = occupancy(threads * min(schedule.unroll, 2), target)
-        memory = moved_bytes(dispatch) / (machine.bytes * access_efficiency(width) * busy)
-        compute = dispatch.elements * element_operations(dispatch) / (machine.instructions * occupancy(threads, target))
+        memory = moved / (machine.bytes * access_efficiency(width) * busy)
+        compute = dispatch.elements * operations / (machine.instructions * occupancy(threads, target))
         return LAUNCH_SECONDS + max(memory, compute)
 
     def emit(self, dispatch: Dispatch, schedule: MapSchedule, target: Target, name: str) -> KernelCode:

@@ -1,6 +1,7 @@
 """The PTX instructions of tiled kernels, as NVVM operations: asynchronous copies, ldmatrix, mma.sync, shuffles."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 from lumir.kernels.memory import ANY_INDEX
 from lumir.mlir import arith, ir, llvm, nvvm
@@ -25,6 +26,12 @@ def byte_offset(pointer: Value, by: Value | int) -> Value:
     if isinstance(by, int):
         return llvm.GEPOp(pointer.type, pointer, [], [by], i8, None).result if by else pointer
     return llvm.GEPOp(pointer.type, pointer, [by], [ANY_INDEX], i8, None).result
+
+
+def all_of(conditions: Sequence[Value | None]) -> Value | None:
+    """Whether all conditions (i1) hold; None, like each None among them, holds always."""
+    known = [c for c in conditions if c is not None]
+    return reduce(lambda x, y: arith.AndIOp(x, y).result, known) if known else None
 
 
 def copy_async(shared: Value, source: Value, size: int, valid: Value | None = None) -> None:

@@ -1,8 +1,10 @@
 """Estimates of a kernel's time from the bytes it moves and the operations it does, where nothing was measured."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 from lumir.dtypes import bit_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
@@ -11,6 +13,7 @@ from lumir.mlir import ir
 from lumir.target import Target
 
 Value = ir.Value
+T = TypeVar("T")
 
 LAUNCH_SECONDS = 2.0e-6
 """From one kernel's end to the next one's first instruction, inside a CUDA graph."""
@@ -63,6 +66,14 @@ def operations_in(nest: LoopNest) -> int:
 
 
 _CHEAP = frozenset(["math.absf", "math.fma", "math.floor", "math.ceil", "math.trunc", "math.copysign", "math.absi"])
+
+
+def remembered(dispatch: Dispatch, name: str, compute: Callable[[Dispatch], T]) -> T:
+    """`compute(dispatch)`, computed once in the dispatch's life: a search asks for it with every schedule."""
+    facts = vars(dispatch)
+    if name not in facts:
+        facts[name] = compute(dispatch)
+    return facts[name]
 
 
 def element_operations(dispatch: Dispatch) -> float:

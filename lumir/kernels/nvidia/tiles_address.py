@@ -1,16 +1,16 @@
 """The address of a linalg tensor's elements, where reading them is reading memory: what cp.async needs."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumir.dtypes import byte_size
+from lumir.kernels.contraction_space import View
 from lumir.kernels.dispatch import shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.memory import Buffer, advance
-from lumir.kernels.push import Reshape
-from lumir.mlir import arith, ir
+from lumir.kernels.nvidia.mma import all_of
+from lumir.mlir import ir
 
 Value = ir.Value
 
@@ -21,7 +21,7 @@ class Address:
 
     Args:
         buffer: the memory.
-        at: row-major position of lane 0, with step 1.
+        at: row-major position of lane 0.
         inside: an i1 that is false where zeros are to be read instead; None where that never happens.
     """
 
@@ -38,8 +38,8 @@ class Address:
         return math.gcd(self.at.known * byte_size(self.buffer.stored), self.buffer.alignment)
 
 
-def address_of(index: IndexMath, buffers: dict[Value, Buffer], tensor: Value, place: Sequence[Index]) -> Address | None:
-    """Where the lanes at `place` lie in memory, through views, transposes, slices and zero padding.
+def address_of(index: IndexMath, buffers: dict[Value, Buffer], tensor: Value, view: View) -> Address | None:
+    """Where the lanes at a place lie in memory, through views, transposes, slices and zero padding.
 
     None where an element is computed rather than read, or where the lanes are not consecutive.
     """
@@ -48,45 +48,35 @@ def address_of(index: IndexMath, buffers: dict[Value, Buffer], tensor: Value, pl
         if isinstance(tensor.owner, ir.Block):
             return None
         op = tensor.owner.opview
-        if op.operation.name == "tensor.pad":
-            step = _padded(index, op, place)
-            if step is None:
-                return None
-            place, hit = step
-            inside = hit if inside is None or hit is None else arith.AndIOp(inside, hit).result
+        if op.operation.name in _SAME_ORDER:
             tensor = op.operands[0]
             continue
-        found = _moved(index, op, tensor, tuple(place))
+        found = _moved(index, op, view.place_in(index, shape_of(tensor)))
         if found is None:
             return None
-        tensor, place = found
-    at = index.linearize(place, buffers[tensor].shape)
-    return Address(buffers[tensor], at, inside) if at.step == 1 else None
+        tensor, place, hit = found
+        view = View(shape_of(tensor), place)
+        inside = all_of([inside, hit])
+    at = index.linearize(view.place, view.shape)
+    return Address(buffers[tensor], at, inside) if at.step == int(index.lanes > 1) else None
 
 
-def _moved(index: IndexMath, op: ir.OpView, tensor: Value, place: Place) -> tuple[Value, Place] | None:
-    """The tensor and place that an operation copies from."""
+_SAME_ORDER = ("tensor.collapse_shape", "tensor.expand_shape", "builtin.unrealized_conversion_cast")
+
+
+def _moved(index: IndexMath, op: ir.OpView, place: Place) -> tuple[Value, Place, Value | None] | None:
+    """The tensor and place that an operation copies from, and whether there is an element (else zero)."""
     name = op.operation.name
-    if name in ("tensor.collapse_shape", "tensor.expand_shape"):
-        source = _before_reshapes(op)
-        return source, Reshape(shape_of(tensor), shape_of(source)).place(index, place)
-    if name == "builtin.unrealized_conversion_cast":
-        return op.operands[0], place
     if name == "tensor.extract_slice":
         starts, steps = tuple(op.attributes["static_offsets"]), tuple(op.attributes["static_strides"])
-        return op.operands[0], tuple(index.offset(index.scale(i, k), s) for i, s, k in zip(place, starts, steps, strict=True))
+        moved = (index.offset(index.scale(i, k), s) for i, s, k in zip(place, starts, steps, strict=True))
+        return op.operands[0], tuple(moved), None
+    if name == "tensor.pad":
+        return _padded(index, op, place)
     return _copied(index, LoopNest.of(op), place) if name == "linalg.generic" else None
 
 
-def _before_reshapes(op: ir.OpView) -> Value:
-    """The source of a run of reshapes."""
-    source = op.operands[0]
-    while not isinstance(source.owner, ir.Block) and source.owner.name in ("tensor.collapse_shape", "tensor.expand_shape"):
-        source = source.owner.operands[0]
-    return source
-
-
-def _copied(index: IndexMath, nest: LoopNest, place: Place) -> tuple[Value, Place] | None:
+def _copied(index: IndexMath, nest: LoopNest, place: Place) -> tuple[Value, Place, None] | None:
     """A generic that yields one of its inputs is a copy."""
     operations = list(nest.block.operations)
     if nest.reductions or len(operations) != 1 or len(operations[0].operands) != 1:
@@ -95,11 +85,11 @@ def _copied(index: IndexMath, nest: LoopNest, place: Place) -> tuple[Value, Plac
     if number is None or number >= len(nest.inputs):
         return None
     dims = nest.dims_at(place)
-    return nest.inputs[number], tuple(index.evaluate(e, dims) for e in nest.maps[number].results)
+    return nest.inputs[number], tuple(index.evaluate(e, dims) for e in nest.maps[number].results), None
 
 
-def _padded(index: IndexMath, op: ir.OpView, place: Sequence[Index]) -> tuple[Place, Value | None] | None:
-    """The place in the source, kept inside it, and whether it was; None where lanes could fall on both sides."""
+def _padded(index: IndexMath, op: ir.OpView, place: Place) -> tuple[Value, Place, Value | None] | None:
+    """The source at a place kept inside it; None where lanes could fall on both sides."""
     if not _pads_with_zero(op):
         return None
     moved, inside = [], None
@@ -111,10 +101,9 @@ def _padded(index: IndexMath, op: ir.OpView, place: Sequence[Index]) -> tuple[Pl
         if not at.uniform:
             return None
         shifted = index.offset(at, -lo)
-        hit = index.below(shifted, size)
-        inside = hit if inside is None else arith.AndIOp(inside, hit).result
+        inside = all_of([inside, index.below(shifted, size)])
         moved.append(index.minimum(index.maximum(shifted, 0), size - 1))
-    return tuple(moved), inside
+    return op.operands[0], tuple(moved), inside
 
 
 def _pads_with_zero(op: ir.OpView) -> bool:

@@ -1,0 +1,227 @@
+"""NVIDIA family `contraction`: matrix products and convolutions, by tensor cores (`mma.sync`) or by register tiles.
+
+A block computes a tile of [m, n] for one batch index: tiles of both operands go through shared memory, a few stages ahead of
+the arithmetic. What produces the operands is read where the tiles are filled; what consumes the product is applied where it is
+stored.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from lumir.dtypes import byte_size
+from lumir.kernels.contraction_space import ContractionSpace, contraction_of
+from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.nvidia.contraction_cost import contraction_cost
+from lumir.kernels.nvidia.contraction_mma import emit_mma
+from lumir.kernels.nvidia.contraction_simt import MicroTile, emit_simt
+from lumir.kernels.nvidia.contraction_store import Staging, staging_within, store_lanes
+from lumir.kernels.nvidia.mma import WARP
+from lumir.kernels.nvidia.tiles_plan import OperandPlan, plan_operand
+from lumir.kernels.push import result_paths
+from lumir.mlir import ir
+from lumir.schedule.family import KernelCode
+from lumir.schedule.schedule import Schedule
+from lumir.target import Target
+
+
+@dataclass(frozen=True)
+class ContractionSchedule(Schedule):
+    """How the product is tiled.
+
+    Args:
+        instruction: "mma" (tensor cores, f16 and bf16) or "simt" (multiply-adds on any type).
+        m, n, k: a block's tile.
+        warps_m, warps_n: how its warps share the tile.
+        stages: tiles of k in shared memory at once.
+        group: tile rows that run together, so that their operands stay in the L2 cache.
+    """
+
+    instruction: str = "simt"
+    m: int = 64
+    n: int = 64
+    k: int = 16
+    warps_m: int = 2
+    warps_n: int = 2
+    stages: int = 2
+    group: int = 8
+
+    @property
+    def threads(self) -> int:
+        return self.warps_m * self.warps_n * WARP
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A dispatch and schedule, with what both kinds of kernel need to know of them."""
+
+    dispatch: Dispatch
+    schedule: ContractionSchedule
+    space: ContractionSpace
+
+    @cached_property
+    def stored(self) -> ir.Type:
+        """The element type of operands in shared memory."""
+        return element_of(self.space.operand(0)) if self.schedule.instruction == "mma" else self.space.accumulator
+
+    @cached_property
+    def plans(self) -> tuple[OperandPlan, OperandPlan]:
+        """How the left and the right operand are read."""
+        numbers = (self.space.lhs, self.space.rhs)
+        lhs, rhs = (plan_operand(self.dispatch, self.space, number, byte_size(self.stored)) for number in numbers)
+        return lhs, rhs
+
+    @cached_property
+    def lanes(self) -> int:
+        return store_lanes(self.dispatch, self.space)
+
+    @property
+    def stage_bytes(self) -> int:
+        return (self.schedule.m + self.schedule.n) * self.schedule.k * byte_size(self.stored)
+
+    @property
+    def pipeline_bytes(self) -> int:
+        return self.stage_bytes * self.schedule.stages
+
+    @cached_property
+    def staging(self) -> Staging:
+        s = self.schedule
+        element_bytes = byte_size(self.space.accumulator)
+        groups, most = (s.warps_m, s.m // s.warps_m // 16) if s.instruction == "mma" else (1, self._thread_chunks)
+        return staging_within(self.pipeline_bytes, s.m, s.n, groups, most, element_bytes)
+
+    @property
+    def _thread_chunks(self) -> int:
+        return MicroTile.of(self.schedule).rows * byte_size(self.space.accumulator) // 16
+
+    @property
+    def shared_bytes(self) -> int:
+        return max(self.pipeline_bytes, self.staging.size(byte_size(self.space.accumulator)))
+
+    @property
+    def tiles(self) -> tuple[int, int, int]:
+        """Batches, tiles of m, tiles of n."""
+        batch, m, n, _ = self.space.shape
+        return batch, -(-m // self.schedule.m), -(-n // self.schedule.n)
+
+    @property
+    def steps(self) -> int:
+        """Tiles of k."""
+        return -(-self.space.extent(self.space.k) // self.schedule.k)
+
+
+def problem_of(dispatch: Dispatch, schedule: ContractionSchedule) -> Problem:
+    """The orientation and the order of k that read widest, then store widest."""
+    known: dict[bool, ContractionSpace] = vars(dispatch).setdefault("_contraction_spaces", {})
+    tensor_cores = schedule.instruction == "mma"
+    if tensor_cores not in known:
+        known[tensor_cores] = _best_problem(dispatch, schedule).space
+    return Problem(dispatch, schedule, known[tensor_cores])
+
+
+def _best_problem(dispatch: Dispatch, schedule: ContractionSchedule) -> Problem:
+    space = contraction_of(dispatch)
+    assert space is not None
+    problems = [Problem(dispatch, schedule, order) for order in space.summation_orders()]
+    best = max(problems, key=lambda p: sum(plan.lanes + plan.asynchronous for plan in p.plans))
+    if best.lanes > 1:
+        return best
+    turned = Problem(dispatch, schedule, best.space.swapped())
+    return turned if turned.lanes > best.lanes else best
+
+
+class ContractionFamily:
+    name: ClassVar[str] = "contraction"
+    schedule: ClassVar[type[Schedule]] = ContractionSchedule
+
+    def match(self, dispatch: Dispatch, target: Target) -> bool:
+        space = contraction_of(dispatch)
+        if space is None or result_paths(dispatch, space.result) is None:
+            return False
+        return all(0 not in shape_of(v) for v in (*dispatch.arguments, *dispatch.results))
+
+    def space(self, dispatch: Dispatch, target: Target) -> Iterable[ContractionSchedule]:
+        """All legal tiles, by estimated time."""
+        space = contraction_of(dispatch)
+        assert space is not None
+        candidates = [*_mma_schedules()] if tensor_core_type(space) else [*_simt_schedules(space)]
+        candidates = [c for c in candidates if not self.legal(dispatch, c, target)]
+        return sorted(candidates, key=lambda c: self.cost(dispatch, c, target))
+
+    def legal(self, dispatch: Dispatch, schedule: ContractionSchedule, target: Target) -> list[str]:
+        space = contraction_of(dispatch)
+        assert space is not None
+        check = _illegal_mma if schedule.instruction == "mma" else _illegal_simt
+        reasons = check(space, schedule)
+        if reasons:
+            return reasons
+        problem = problem_of(dispatch, schedule)
+        if problem.shared_bytes > target.shared_bytes:
+            reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
+        if math.prod(problem.tiles) >= 2**31:
+            reasons.append("more blocks than a grid can have")
+        return reasons
+
+    def cost(self, dispatch: Dispatch, schedule: ContractionSchedule, target: Target) -> float:
+        return contraction_cost(problem_of(dispatch, schedule), target)
+
+    def emit(self, dispatch: Dispatch, schedule: ContractionSchedule, target: Target, name: str) -> KernelCode:
+        problem = problem_of(dispatch, schedule)
+        kernel = (emit_mma if schedule.instruction == "mma" else emit_simt)(problem, name)
+        return KernelCode((math.prod(problem.tiles), 1, 1), schedule.threads, kernel.shared_bytes)
+
+
+def tensor_core_type(space: ContractionSpace) -> ir.Type | None:
+    """The operands' type where mma.sync multiplies it: both f16 or both bf16, summed in f32."""
+    kinds = {element_of(space.operand(number)) for number in (0, 1)}
+    narrow = {ir.F16Type.get(), ir.BF16Type.get()}
+    return kinds.pop() if len(kinds) == 1 and kinds <= narrow and space.accumulator == ir.F32Type.get() else None
+
+
+def _mma_schedules() -> Iterable[ContractionSchedule]:
+    tiles = [
+        (256, 128, 4, 2), (128, 256, 2, 4), (128, 128, 2, 2), (128, 64, 2, 2), (64, 128, 2, 2), (64, 64, 2, 2),
+        (128, 32, 4, 1), (32, 128, 1, 4), (64, 32, 2, 2), (32, 64, 1, 4), (32, 32, 2, 2),
+    ]  # fmt: skip
+    for m, n, warps_m, warps_n in tiles:
+        for k, stages in ((32, 4), (64, 3), (32, 3), (64, 2)):
+            yield ContractionSchedule("mma", m, n, k, warps_m, warps_n, stages)
+
+
+def _illegal_mma(space: ContractionSpace, s: ContractionSchedule) -> list[str]:
+    reasons = [] if tensor_core_type(space) else ["operands are not both f16 or both bf16 with float32 sums"]
+    if s.m % (16 * s.warps_m) or s.n % (16 * s.warps_n):
+        reasons.append(f"a warp's part of {s.m}x{s.n} is not whole 16x16 tiles")
+    if s.k % 16 or s.stages < 2:
+        reasons.append("k must be a multiple of 16, and stages at least 2")
+    for rows in (s.m, s.n):
+        if rows * s.k // 8 % s.threads:
+            reasons.append(f"a {rows}x{s.k} tile is not whole 16-byte chunks for each of {s.threads} threads")
+    return reasons
+
+
+def _simt_schedules(space: ContractionSpace) -> Iterable[ContractionSchedule]:
+    wide = byte_size(space.accumulator) == 8
+    tiles = [(64, 64), (64, 32), (32, 64)] if wide else [(128, 128), (128, 64), (64, 128), (64, 64), (32, 64), (64, 32)]
+    for m, n in tiles:
+        for k in (16, 32):
+            for warps_m, warps_n in ((4, 2), (2, 2)):
+                yield ContractionSchedule("simt", m, n, k, warps_m, warps_n, 2)
+
+
+def _illegal_simt(space: ContractionSpace, s: ContractionSchedule) -> list[str]:
+    chunk = 16 // byte_size(space.accumulator)
+    micro = MicroTile.of(s)
+    reasons = []
+    if micro.rows * micro.down != s.m or micro.columns * micro.across != s.n or micro.rows % chunk or micro.columns % chunk:
+        reasons.append(f"a thread's part of {s.m}x{s.n} is not whole chunks of {chunk}")
+    elif not 16 <= micro.rows * micro.columns * byte_size(space.accumulator) // 4 <= 64:
+        reasons.append("a thread's accumulators are fewer than 16 or more than 64 registers")
+    if s.k % chunk or s.stages < 2:
+        reasons.append(f"k must be a multiple of {chunk}, and stages at least 2")
+    for rows in (s.m, s.n):
+        if rows * s.k // chunk % s.threads:
+            reasons.append(f"a {rows}x{s.k} tile is not whole 16-byte chunks for each of {s.threads} threads")
+    return reasons

@@ -1,0 +1,152 @@
+"""The contraction kernel on ordinary multiply-adds: exact float32, float64 and integers, a register tile a thread."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lumir.dtypes import byte_size
+from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.nvidia.contraction_block import Block
+from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
+from lumir.kernels.nvidia.mma import WARP, byte_offset
+from lumir.kernels.nvidia.tiles import TileLayout
+from lumir.kernels.nvidia.tiles_fill import zero_of
+from lumir.mlir import ir, llvm, vector
+
+if TYPE_CHECKING:
+    from lumir.kernels.nvidia.contraction import ContractionSchedule, Problem
+
+Value = ir.Value
+_WARP_DOWN, _WARP_ACROSS = 4, 8  # how a warp's threads share its part of the tile
+
+
+@dataclass(frozen=True)
+class MicroTile:
+    """`down` by `across` threads, each with `rows` by `columns` elements of the tile."""
+
+    down: int
+    across: int
+    rows: int
+    columns: int
+
+    @staticmethod
+    def of(s: "ContractionSchedule") -> "MicroTile":
+        down, across = s.warps_m * _WARP_DOWN, s.warps_n * _WARP_ACROSS
+        return MicroTile(down, across, s.m // down, s.n // across)
+
+
+class Strips:
+    """A thread's rows (or columns) of an operand's tile, in registers for a chunk of k.
+
+    A tile with lines along k gives the rows t, t + T, ... of T threads; one with lines along the rows gives chunks t,
+    t + T, ... of neighbouring rows.
+
+    Args:
+        thread: t.
+        threads: T.
+        count: rows of a thread.
+    """
+
+    def __init__(self, index: IndexMath, layout: TileLayout, along_k: bool, thread: Index, threads: int, count: int, element: ir.Type):
+        self.index, self.layout, self.along_k = index, layout, along_k
+        self.thread, self.threads, self.count, self.element = thread, threads, count, element
+
+    @property
+    def chunk(self) -> int:
+        return self.layout.chunk
+
+    @property
+    def together(self) -> int:
+        """Neighbouring rows."""
+        return 1 if self.along_k else self.chunk
+
+    def load(self, base: Value, k: int) -> list[list[Value]]:
+        """Values by k (a chunk of them, from `k`) and row."""
+        if self.along_k:
+            rows = [self._read(base, self.index.offset(self.thread, i * self.threads), Index(k // self.chunk)) for i in range(self.count)]
+            return [list(values) for values in zip(*rows, strict=True)]
+        return [
+            [v for i in range(self.count // self.chunk) for v in self._read(base, Index(line), self.index.offset(self.thread, i * self.threads))]
+            for line in range(k, k + self.chunk)
+        ]
+
+    def _read(self, base: Value, line: Index, chunk: Index) -> list[Value]:
+        at = self.index.scalar(self.layout.offset(self.index, line, chunk).base)
+        type_ = ir.VectorType.get([self.chunk], self.element)
+        value = llvm.LoadOp(type_, byte_offset(base, at), alignment=16).result
+        return [vector.ExtractOp(value, [], [i]).result for i in range(self.chunk)]
+
+    def runs(self) -> list[tuple[int, Index]]:
+        """(first number, row in the tile) of each run of `together` neighbouring rows."""
+        starts = range(0, self.count, self.together)
+        return [(i, self.index.offset(self.index.scale(self.thread, self.together), i * self.threads)) for i in starts]
+
+
+def emit_simt(problem: "Problem", name: str) -> NvidiaKernel:
+    """Write the kernel at the insertion point."""
+    with nvidia_kernel(problem.dispatch, name, problem.schedule.threads) as kernel:
+        SimtKernel(problem, kernel).write()
+    return kernel
+
+
+class SimtKernel:
+    """Writes the code of one block."""
+
+    def __init__(self, problem: "Problem", kernel: NvidiaKernel):
+        self.problem, self.block = problem, Block(problem, kernel)
+        index, micro = self.block.index, MicroTile.of(problem.schedule)
+        down, across = _thread_place(index, kernel.thread(), problem.schedule.warps_n)
+        lhs, rhs = self.block.lhs, self.block.rhs
+        self.left = Strips(index, lhs.layout, lhs.plan.along_k, down, micro.down, micro.rows, problem.stored)
+        self.right = Strips(index, rhs.layout, rhs.plan.along_k, across, micro.across, micro.columns, problem.stored)
+
+    def write(self) -> None:
+        start = [zero_of(self.problem.space.accumulator)] * (self.left.count * self.right.count)
+        totals = self.block.run(start, self._multiply)
+        self.block.tile.store(
+            self.block.shared, self.problem.staging, lambda part, shared: self._stage(part, shared, totals)
+        )
+
+    def _multiply(self, lhs: Value, rhs: Value, totals: list[Value]) -> list[Value]:
+        totals, space = list(totals), self.problem.space
+        for k in range(0, self.problem.schedule.k, self.left.chunk):
+            for xs, ys in zip(self.left.load(lhs, k), self.right.load(rhs, k), strict=True):
+                products = ((x, y) for x in xs for y in ys)
+                totals = [space.multiply_add(total, x, y) for total, (x, y) in zip(totals, products, strict=True)]
+        return totals
+
+    def _stage(self, part: int, shared: Value, totals: list[Value]) -> None:
+        """Write the accumulators whose row lies in this part."""
+        index, staging = self.block.index, self.problem.staging
+        share = self.left.count // staging.passes
+        for first, row in self.left.runs():
+            if first // share != part:
+                continue
+            for i in range(self.left.together):
+                line = index.offset(row, i - part * staging.lines)
+                values = totals[(first + i) * self.right.count : (first + i + 1) * self.right.count]
+                self._stage_line(shared, index.scale(line, staging.pitch), values)
+
+    def _stage_line(self, shared: Value, line: Index, values: list[Value]) -> None:
+        index, size = self.block.index, byte_size(self.problem.space.accumulator)
+        for first, column in self.right.runs():
+            run = values[first : first + self.right.together]
+            pointer = byte_offset(shared, index.scalar(index.scale(index.add(line, column), size).base))
+            llvm.StoreOp(_joined(run), pointer, alignment=size * len(run))
+
+
+def _thread_place(index: IndexMath, thread: Index, warps_across: int) -> tuple[Index, Index]:
+    """The thread's row and column among the block's threads."""
+    warp, lane = index.divmod(thread, WARP)
+    warp_row, warp_column = index.divmod(warp, warps_across)
+    row, column = index.divmod(lane, _WARP_ACROSS)
+    return (
+        index.add(index.scale(warp_row, _WARP_DOWN), row),
+        index.add(index.scale(warp_column, _WARP_ACROSS), column),
+    )
+
+
+def _joined(values: list[Value]) -> Value:
+    """The values as one vector; a single one as it is."""
+    if len(values) == 1:
+        return values[0]
+    return vector.FromElementsOp(ir.VectorType.get([len(values)], values[0].type), values).result

@@ -1,0 +1,233 @@
+"""Writes the code of one thread of the family `rows`."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from lumir.kernels.evaluate import Evaluator, LoopNest
+from lumir.kernels.index import Index, Place
+from lumir.kernels.memory import Buffer
+from lumir.kernels.nvidia.exchange import WARP, from_thread_xor
+from lumir.kernels.nvidia.function import NvidiaKernel
+from lumir.kernels.nvidia.guard import only_if
+from lumir.kernels.nvidia.joining import Join, join_of, selects
+from lumir.kernels.row_space import RowSpace
+from lumir.mlir import arith, ir, vector
+
+Value = ir.Value
+Step = Callable[[Place, Value | None, Sequence[Value]], list[Value]]
+"""(columns, whether they are inside the row if that is in doubt, carried values) -> carried values."""
+
+
+class Dealing(Protocol):
+    """What the writer needs of a `RowsSchedule`."""
+
+    threads: int
+    rows: int
+    lanes: int
+    unroll: int
+    across: bool
+
+    @property
+    def columns(self) -> int: ...
+
+
+class RowWriter:
+    """The passes of one thread over its part of a row, or over `lanes` rows side by side.
+
+    Threads past the last row, and accesses past the end of a row, do the last one again: what they store is what is
+    there already, and what they add to a sum is dropped.
+    """
+
+    def __init__(self, kernel: NvidiaKernel, space: RowSpace, schedule: Dealing):
+        self.kernel, self.space, self.schedule = kernel, space, schedule
+        self.wide, self.narrow = kernel.evaluator(schedule.lanes), kernel.evaluator()
+        self.index = self.wide.index
+        thread, slow = kernel.thread(), schedule.rows if schedule.across else schedule.threads
+        outer, inner = self.index.divmod(thread, slow)
+        self.member, self.slot = (outer, inner) if schedule.across else (inner, outer)
+        self.row = self._row()
+        self._columns: dict[int, tuple[Place, Value | None]] = {}
+
+    def _row(self) -> Place:
+        lanes = self.schedule.lanes if self.schedule.across else 1
+        groups = self.space.row_count // lanes
+        group = self.index.add(self.index.scale(self.kernel.workgroup(), self.schedule.rows), self.slot)
+        if groups % self.schedule.rows:
+            group = self.index.minimum(group, groups - 1)
+        position = self.index.scale(group, lanes)
+        return self.index.delinearize(_lanes_from(position, lanes), self.space.kept)
+
+    def write(self) -> None:
+        for nest in self.kernel.dispatch.reductions:
+            for result, value in zip(nest.op.results, self._reduce(nest), strict=True):
+                self._bind(result, value)
+        self._store_rows()
+        self._store_elements()
+
+    def _bind(self, tensor: Value, value: Value) -> None:
+        for evaluator in (self.wide, self.narrow):
+            evaluator.bind(tensor, lambda _place: value)
+
+    # -- passes --------------------------------------------------------------------------------------------------------
+
+    def _pass(self, step: Step, carried: Sequence[Value]) -> list[Value]:
+        """Run `step` on all of this thread's columns."""
+        unroll, columns, carried = self.schedule.unroll, self.schedule.columns, list(carried)
+        whole, ragged = divmod(self.space.row_size, columns)
+        looped = whole // unroll * unroll if whole > unroll else 0
+        if looped:
+            carried = self._loop(step, carried, looped)
+        for number in range(looped, whole + bool(ragged)):
+            place, inside = self._columns_at(number, number == whole)
+            carried = step(place, inside, carried)
+        return carried
+
+    def _loop(self, step: Step, carried: list[Value], count: int) -> list[Value]:
+        unroll = self.schedule.unroll
+        with self.wide.loop(0, count, unroll, carried) as (first, now, done):
+            for number in range(unroll):
+                access = self.index.offset(first, number)
+                place, _ = self._place_of(access, last=False)
+                now = step(place, None, now)
+            done(now)
+        return done.results
+
+    def _columns_at(self, number: int, last: bool) -> tuple[Place, Value | None]:
+        """The same place for the same access in every pass, so that the evaluator finds what it has there already."""
+        if number not in self._columns:
+            self._columns[number] = self._place_of(Index(number), last)
+        return self._columns[number]
+
+    def _place_of(self, access: Index, last: bool) -> tuple[Place, Value | None]:
+        """The reduced dimensions at this thread's access number; the last one is kept inside the row."""
+        index, lanes = self.index, 1 if self.schedule.across else self.schedule.lanes
+        group = index.add(index.scale(access, self.schedule.threads), self.member)
+        inside, groups = None, self.space.row_size // lanes
+        if last:
+            inside = index.below(group, groups)
+            group = index.minimum(group, groups - 1)
+        position = index.scale(group, lanes)
+        return index.delinearize(_lanes_from(position, lanes), self.space.reduced), inside
+
+    # -- reductions ----------------------------------------------------------------------------------------------------
+
+    def _reduce(self, nest: LoopNest) -> list[Value]:
+        start = [self.wide.at(output, self.row) for output in nest.outputs]
+        if self.schedule.lanes > 1:
+            start = [self.wide.widened(value) for value in start]
+        again_is_harmless = selects(nest)
+
+        def step(columns: Place, inside: Value | None, carried: Sequence[Value]) -> list[Value]:
+            dims = self.space.dims(nest, self.row, columns)
+            values = self.wide.body(nest, dims, lambda number: carried[number])
+            values = [self._as(value, old) for value, old in zip(values, carried, strict=True)]
+            if inside is None or again_is_harmless:
+                return values
+            return [arith.SelectOp(inside, new, old).result for new, old in zip(values, carried, strict=True)]
+
+        return self._joined(self._pass(step, start), nest)
+
+    def _fresh(self) -> Evaluator:
+        """An evaluator for the joining: of vectors where there is one row a lane, else of scalars."""
+        return self.kernel.evaluator(self.schedule.lanes if self.schedule.across else 1)
+
+    def _as(self, value: Value, old: Value) -> Value:
+        return self.wide.widened(value) if isinstance(old.type, ir.VectorType) else value
+
+    def _joined(self, values: list[Value], nest: LoopNest) -> list[Value]:
+        """The accumulators of the whole row, in every thread that shares it."""
+        threads, lanes = self.schedule.threads, 1 if self.schedule.across else self.schedule.lanes
+        if threads == lanes == 1:
+            return values
+        join = join_of(nest, self._fresh)
+        if self.schedule.across:
+            return self._join_members(values, join)
+        values = self._join_lanes(values, join) if lanes > 1 else values
+        values = _join_warp(values, min(threads, WARP), join)
+        return self._join_warps(values, join) if threads > WARP else values
+
+    def _join_lanes(self, values: list[Value], join: Join) -> list[Value]:
+        parts = [[vector.ExtractOp(v, [], [lane]).result for v in values] for lane in range(self.schedule.lanes)]
+        while len(parts) > 1:
+            half = len(parts) // 2
+            parts = [join(a, b) for a, b in zip(parts[:half], parts[half:], strict=True)]
+        return parts[0]
+
+    def _join_warps(self, values: list[Value], join: Join) -> list[Value]:
+        """Each warp writes one value; after the barrier every warp reads and joins those of its row."""
+        warps, memory = self.schedule.threads // WARP, self.narrow.memory
+        partial = [self.kernel.shared((self.schedule.rows, warps), v.type) for v in values]
+        warp, lane = self.index.divmod(self.member, WARP)
+        with only_if(self._equals(lane, 0)):
+            for buffer, value in zip(partial, values, strict=True):
+                memory.store(buffer, (self.slot, warp), value)
+        self.kernel.barrier()
+        place = (self.slot, self.index.divmod(lane, warps)[1])
+        return _join_warp([memory.load(buffer, place) for buffer in partial], warps, join)
+
+    def _join_members(self, values: list[Value], join: Join) -> list[Value]:
+        """Every thread writes its value; after the barrier each reads and joins those of its rows."""
+        lanes, threads = self.schedule.lanes, self.schedule.threads
+        here = _lanes_from(self.index.scale(self.slot, lanes), lanes)
+        partial = [self._for_members(v) for v in values]
+        for buffer, value in zip(partial, values, strict=True):
+            self.wide.memory.store(buffer, (self.member, here), value)
+        self.kernel.barrier()
+        parts = [[self.wide.memory.load(b, (Index(m), here)) for b in partial] for m in range(threads)]
+        total = parts[0]
+        for part in parts[1:]:
+            total = join(total, part)
+        return total
+
+    def _for_members(self, value: Value) -> Buffer:
+        element = ir.VectorType(value.type).element_type if isinstance(value.type, ir.VectorType) else value.type
+        shape = (self.schedule.threads, self.schedule.rows * self.schedule.lanes)
+        return self.kernel.shared(shape, element)
+
+    def _equals(self, x: Index, number: int) -> Value:
+        return arith.CmpIOp(arith.CmpIPredicate.eq, self.index.value(x), self.index.constant(number)).result
+
+    # -- results -------------------------------------------------------------------------------------------------------
+
+    def _store_rows(self) -> None:
+        """Results with one element a row, written by the first thread of the row."""
+        pairs = [pair for pair in self._results() if self.space.is_row(pair[0])]
+        if not pairs:
+            return
+        values = [(buffer, self.wide.at(result, self.row)) for result, buffer in pairs]
+        first = self._equals(self.member, 0) if self.schedule.threads > 1 else None
+        with only_if(first):
+            for buffer, value in values:
+                self.wide.memory.store(buffer, self.row, value)
+
+    def _store_elements(self) -> None:
+        """Results with the full shape, in one more pass."""
+        pairs = [pair for pair in self._results() if not self.space.is_row(pair[0])]
+
+        def step(columns: Place, inside: Value | None, carried: Sequence[Value]) -> list[Value]:
+            place = self.space.place(self.row, columns)
+            values = [self.wide.at(result, place) for result, _ in pairs]
+            for (_, buffer), value in zip(pairs, values, strict=True):
+                self.wide.memory.store(buffer, place, value)
+            return []
+
+        if pairs:
+            self._pass(step, [])
+
+    def _results(self) -> list[tuple[Value, Buffer]]:
+        return list(zip(self.kernel.dispatch.results, self.kernel.outputs, strict=True))
+
+
+def _lanes_from(position: Index, lanes: int) -> Index:
+    """`lanes` neighbours from a position that is a multiple of `lanes`."""
+    return Index(position.base, 1, position.multiple) if lanes > 1 else position
+
+
+def _join_warp(values: list[Value], threads: int, join: Join) -> list[Value]:
+    """The joined values of neighbouring threads, in each of them."""
+    distance = threads // 2
+    while distance:
+        other = [from_thread_xor(value, distance) for value in values]
+        values = join(values, other)
+        distance //= 2
+    return values

@@ -1,0 +1,189 @@
+"""NVIDIA family `rows`: softmax, normalisation and every other chain of reductions over one set of dimensions.
+
+A row is one position of the kept dimensions, shared by `threads` threads. For each reduction, in order, every thread
+runs over its part of the row and the threads join their results; a last pass computes what is stored. Where `unroll`
+covers a thread's whole part, the passes are written out one after the other and the values that one pass has read or
+computed are still in registers for the next.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import ClassVar
+
+from lumir.kernels.dispatch import Dispatch
+from lumir.kernels.nvidia.exchange import WARP
+from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, nvidia_kernel
+from lumir.kernels.nvidia.roofline import LAUNCH_SECONDS, access_efficiency, occupancy, speeds
+from lumir.kernels.nvidia.row_facts import RowFacts
+from lumir.kernels.nvidia.row_writer import RowWriter
+from lumir.kernels.nvidia.scratch import scratch_kernel
+from lumir.kernels.row_space import RowSpace
+from lumir.schedule.family import KernelCode
+from lumir.schedule.schedule import Schedule
+from lumir.target import Target
+
+MOST_VALUES = 64
+"""Elements of a row that one thread may have under way."""
+ACCESS_SECONDS = 0.6e-6
+"""From a load to its value, from DRAM."""
+JOIN_SECONDS = 0.02e-6
+"""One exchange between threads."""
+
+
+@dataclass(frozen=True)
+class RowsSchedule(Schedule):
+    """How rows are dealt out.
+
+    Args:
+        threads: threads that share a row, a power of two.
+        rows: rows side by side in a workgroup, a power of two; groups of `lanes` rows if `across`.
+        lanes: neighbouring elements of one access: of the last reduced dimension, or of the last kept one if `across`.
+        unroll: accesses of a thread that are written out one after the other.
+        across: neighbouring threads take neighbouring rows instead of neighbouring elements of one row.
+    """
+
+    threads: int = 32
+    rows: int = 4
+    lanes: int = 1
+    unroll: int = 1
+    across: bool = False
+
+    @property
+    def block(self) -> int:
+        return self.threads * self.rows
+
+    @property
+    def columns(self) -> int:
+        """Elements of a row that its threads take with one access each."""
+        return self.threads * (1 if self.across else self.lanes)
+
+    @property
+    def tile(self) -> int:
+        """Rows of a workgroup."""
+        return self.rows * (self.lanes if self.across else 1)
+
+    def keeps(self, space: RowSpace) -> bool:
+        """Whether a row's values stay in registers from pass to pass."""
+        return self.unroll * self.columns >= space.row_size
+
+
+class RowsFamily:
+    name: ClassVar[str] = "rows"
+    schedule: ClassVar[type[Schedule]] = RowsSchedule
+
+    def match(self, dispatch: Dispatch, target: Target) -> bool:
+        """Reductions that all run over the same dimensions, and element-wise operations around them."""
+        return RowFacts.of(dispatch) is not None
+
+    def space(self, dispatch: Dispatch, target: Target) -> Iterable[RowsSchedule]:
+        facts = _facts(dispatch)
+        found = [s for s in _schedules(facts) if not _reasons(facts, s)]
+        return sorted(found, key=lambda s: (_cost(facts, s, target), s.block, s.threads, -s.lanes, s.unroll))
+
+    def legal(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> list[str]:
+        reasons = _reasons(_facts(dispatch), schedule)
+        if schedule.lanes > 1 and not reasons and _splits_lanes(dispatch, schedule):
+            reasons.append(f"{schedule.lanes} neighbouring elements do not stand side by side in every operand")
+        return reasons
+
+    def cost(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> float:
+        return _cost(_facts(dispatch), schedule, target)
+
+    def emit(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target, name: str) -> KernelCode:
+        _write(dispatch, schedule, name)
+        return KernelCode((-(-_facts(dispatch).space.row_count // schedule.tile), 1, 1), schedule.block)
+
+
+def _facts(dispatch: Dispatch) -> RowFacts:
+    facts = RowFacts.of(dispatch)
+    assert facts is not None
+    return facts
+
+
+def _schedules(facts: RowFacts) -> Iterator[RowsSchedule]:
+    """Every way to deal out the rows that is worth a thought."""
+    size = max(facts.space.row_size, 1)
+    lane_choices = [lanes for lanes in (16, 8, 4, 2, 1) if lanes * facts.narrowest <= 16]
+    for across, lanes, threads in product((False, True), lane_choices, [1 << n for n in range(11)]):
+        if threads >= 2 * size:
+            continue
+        accesses, most = -(-size // (threads * (1 if across else lanes))), MOST_VALUES // lanes
+        unrolls = (accesses,) if accesses <= most else (1, 4, min(8, most))
+        for block, unroll in product((64, 128, 256, 512), sorted(set(unrolls))):
+            if threads <= block or block == 512:
+                yield RowsSchedule(threads, max(block // threads, 1), lanes, unroll, across)
+
+
+def _reasons(facts: RowFacts, schedule: RowsSchedule) -> list[str]:
+    """Why a schedule cannot run, as far as can be told without writing it."""
+    if any(n & (n - 1) or n < 1 for n in (schedule.threads, schedule.rows, schedule.lanes)):
+        return ["threads, rows and lanes are powers of two"]
+    reasons = []
+    if not WARP <= schedule.block <= 1024:
+        reasons.append(f"a workgroup has 32 to 1024 threads, not {schedule.block}")
+    if not 1 <= schedule.unroll * schedule.lanes <= MOST_VALUES:
+        reasons.append(f"a thread has 1 to {MOST_VALUES} elements under way, not {schedule.unroll * schedule.lanes}")
+    if (size := _vector_size(facts.space, schedule)) % schedule.lanes:
+        reasons.append(f"{size} neighbouring elements are not whole groups of {schedule.lanes}")
+    if not facts.joinable and (schedule.threads > 1 or (schedule.lanes > 1 and not schedule.across)):
+        reasons.append("a reduction cannot join the results of parts of a row")
+    if (shared := _shared_bytes(facts, schedule)) > STATIC_SHARED_BYTES:
+        reasons.append(f"partial results take {shared} bytes of shared memory, of {STATIC_SHARED_BYTES}")
+    return reasons
+
+
+def _cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
+    """Seconds: the longest of moving the bytes, computing, and waiting for one access after the other."""
+    space, machine, keeps = facts.space, speeds(target), schedule.keeps(facts.space)
+    steps = -(-space.row_size // schedule.columns)
+    threads = -(-space.row_count // schedule.tile) * schedule.block
+    again = 0 if keeps else (facts.passes - 1) * 0.4 * facts.read
+    busy = occupancy(threads * max(1, min(schedule.unroll, steps, 4)), target)
+    memory = (facts.moved + again) / (machine.bytes * _efficiency(facts, schedule) * busy)
+    compute = threads * steps * schedule.lanes * facts.work / (machine.instructions * occupancy(threads, target))
+    rounds = -(-steps // schedule.unroll) * (1 if keeps else facts.passes)
+    waves = -(-threads // (target.multiprocessors * 2048))
+    joins = facts.reductions * math.log2(2 * schedule.threads) * JOIN_SECONDS
+    return LAUNCH_SECONDS + max(memory, compute, waves * (rounds * ACCESS_SECONDS + joins)) + 0.01 * joins
+
+
+def _vector_size(space: RowSpace, schedule: RowsSchedule) -> int:
+    """The size of the dimension that lanes run along."""
+    if schedule.across:
+        return space.kept[-1] if space.kept else 1
+    return space.inner
+
+
+def _shared_bytes(facts: RowFacts, schedule: RowsSchedule) -> int:
+    if schedule.threads == 1:
+        return 0
+    parts = schedule.block * schedule.lanes if schedule.across else schedule.block // WARP
+    return parts * facts.partial
+
+
+def _efficiency(facts: RowFacts, schedule: RowsSchedule) -> float:
+    """The part of the bandwidth that the accesses reach: neighbouring threads should read neighbouring elements."""
+    space, width = facts.space, schedule.lanes * facts.input
+    contiguous = len(space.full) - 1 in (space.kept_axes if schedule.across else space.axes)
+    neighbours = schedule.rows if schedule.across else min(schedule.threads, -(-space.row_size // schedule.lanes))
+    run = neighbours * width if contiguous else width
+    return min(1.0, run / 32) * (access_efficiency(width) if contiguous and run >= 32 else 0.4)
+
+
+def _splits_lanes(dispatch: Dispatch, schedule: RowsSchedule) -> bool:
+    """Write it with one access at a time into a module that is thrown away, and see whether one had to be split."""
+    with scratch_kernel():
+        return _write(dispatch, replace(schedule, unroll=1), "scratch") > 0
+
+
+def _write(dispatch: Dispatch, schedule: RowsSchedule, name: str) -> int:
+    """Write the kernel; returns how many accesses were split into lanes."""
+    space = _facts(dispatch).space
+    with nvidia_kernel(dispatch, name, schedule.block) as kernel:
+        if not space.row_count:
+            return 0
+        writer = RowWriter(kernel, space, schedule)
+        writer.write()
+    return writer.wide.memory.scattered

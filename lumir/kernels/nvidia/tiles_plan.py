@@ -1,0 +1,88 @@
+"""How an operand of a contraction is read: along which dimension, how wide, and whether the copy can be asynchronous."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from lumir.dtypes import byte_size
+from lumir.kernels.contraction_space import ContractionSpace, dims_of
+from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.evaluate import Evaluator
+from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.memory import Buffer, pointer_type
+from lumir.kernels.nvidia.function import GLOBAL
+from lumir.kernels.nvidia.mma import CHUNK_BYTES
+from lumir.kernels.nvidia.tiles_address import address_of
+from lumir.mlir import ir, llvm
+
+Value = ir.Value
+
+
+@dataclass(frozen=True)
+class OperandPlan:
+    """Args:
+    number: the input of the contraction.
+    along_k: whether lanes stand along k, else along the rows (m or n).
+    lanes: elements of one access.
+    asynchronous: whether cp.async can copy them, `lanes` elements at once.
+    """
+
+    number: int
+    along_k: bool
+    lanes: int
+    asynchronous: bool
+
+
+def plan_operand(dispatch: Dispatch, space: ContractionSpace, number: int, stored_bytes: int) -> OperandPlan:
+    """The widest way to read an input: tried out in a module that is thrown away.
+
+    Args:
+        stored_bytes: of an element as shared memory holds it; a chunk of them is the most that is read at once.
+    """
+    lanes = CHUNK_BYTES // max(stored_bytes, byte_size(element_of(space.operand(number))))
+    while lanes > 1:
+        for along_k in (True, False):
+            plan = _try(dispatch, space, OperandPlan(number, along_k, lanes, True), stored_bytes)
+            if plan is not None:
+                return plan
+        lanes //= 2
+    single = OperandPlan(number, _last_is_k(space, number), 1, True)
+    return _try(dispatch, space, single, stored_bytes) or replace(single, asynchronous=False)
+
+
+def _try(
+    dispatch: Dispatch, space: ContractionSpace, plan: OperandPlan, stored_bytes: int
+) -> OperandPlan | None:
+    """The plan, if its lanes are consecutive; not asynchronous where cp.async cannot copy them."""
+    lanes = plan.lanes
+    line = space.k if plan.along_k else space.rows_of(plan.number)
+    if space.extent(line) % lanes:
+        return None
+    with scratch(dispatch, lanes) as (evaluator, position):
+        batch, slow, fast = Index(position), Index(position), Index(position, int(lanes > 1), lanes)
+        row, k = (slow, fast) if plan.along_k else (fast, slow)
+        operand, index = space.operand(plan.number), evaluator.index
+        view = space.operand_view(index, plan.number, batch, row, k)
+        address = address_of(index, evaluator.buffers, operand, view)
+        width = lanes * stored_bytes
+        same = byte_size(element_of(operand)) == stored_bytes
+        if same and address is not None and width >= 4 and address.alignment % width == 0:
+            return plan
+        evaluator.at(operand, view.place_in(index, shape_of(operand)))
+        return None if evaluator.memory.scattered else replace(plan, asynchronous=False)
+
+
+def _last_is_k(space: ContractionSpace, number: int) -> bool:
+    """Whether neighbours in memory are neighbours along k rather than along the rows."""
+    last = set(dims_of(space.nest.maps[number].results[len(space.nest.maps[number].results) - 1]))
+    return not any(d in last and space.nest.sizes[d] > 1 for d in space.rows_of(number))
+
+
+@contextmanager
+def scratch(dispatch: Dispatch, lanes: int) -> Iterator[tuple[Evaluator, Value]]:
+    """A module that is thrown away to write code in: gives an evaluator of the dispatch and a position nothing is known of."""
+    module = ir.Module.create()
+    with ir.InsertionPoint(module.body):
+        pointer, i32 = llvm.PoisonOp(pointer_type(GLOBAL)).result, ir.IntegerType.get_signless(32)
+        buffers = {v: Buffer(pointer, shape_of(v), element_of(v), 256) for v in dispatch.arguments}
+        yield Evaluator(IndexMath(i32, lanes), buffers), llvm.PoisonOp(i32).result

@@ -1,0 +1,41 @@
+"""How many floating-point operations a model needs: what its contractions, convolutions and attentions say."""
+
+from math import prod
+
+from lumir.dialects.contraction import parse_equation
+from lumir.mlir import ir
+from lumir.module import callers, name_of
+
+
+def flops(module: ir.Module) -> int:
+    """Multiplications and additions of every contraction, of whatever element type, in a module of `lumir` ops.
+
+    A dispatch counts as often as it is called. Attention is counted whole, also where a causal mask drops half of it;
+    element-wise work is not counted.
+    """
+    called = callers(module)
+    total = 0
+    for function in module.body.operations:
+        if function.operation.name == "func.func" and function.regions[0].blocks:
+            times = len(called.get(name_of(function), ())) if "lumir.dispatch" in function.attributes else 1
+            total += times * sum(_flops(op) for op in function.regions[0].blocks[0].operations)
+    return total
+
+
+def _flops(op: ir.OpView) -> int:
+    shapes = [tuple(ir.RankedTensorType(value.type).shape) for value in op.operands if _is_tensor(value)]
+    match op.operation.name:
+        case "lumir.contract":
+            left, right, _ = parse_equation(op.attributes["equation"].value)
+            return 2 * prod((dict(zip(left, shapes[0])) | dict(zip(right, shapes[1]))).values())
+        case "lumir.conv":
+            _, *filter_dims = shapes[1]
+            return 2 * prod(ir.RankedTensorType(op.results[0].type).shape) * prod(filter_dims)
+        case "lumir.attention":
+            (batch, heads, queries, depth), keys, values = shapes[0], shapes[1][2], shapes[2][3]
+            return 2 * batch * heads * queries * keys * (depth + values)
+    return 0
+
+
+def _is_tensor(value: ir.Value) -> bool:
+    return isinstance(value.type, ir.RankedTensorType)

@@ -1,0 +1,141 @@
+"""The NVIDIA families map and rows without a GPU: PTX that ptxas takes, and schedules that say why they cannot run."""
+
+import nvidia_helpers  # noqa: F401
+import harness
+import map_cases
+import pytest
+import row_cases
+
+from lumir.codegen.ptx import find_ptxas
+from lumir.diagnostics import InternalError
+from lumir.kernels.nvidia.map import MapFamily, MapSchedule
+from lumir.kernels.nvidia.rows import RowsFamily, RowsSchedule
+
+needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
+EVERYWHERE_MAP = ("add-float32", "less-bfloat16", "gelu-float16", "gelu-float64", "ragged-int64", "bool", "mixed", "conv")
+EVERYWHERE_ROWS = ("softmax-float32", "layer-norm-bfloat16", "max-float16", "arg-max-int64", "sum-int8", "any", "softmax-float64")
+
+
+@pytest.fixture(autouse=True)
+def _context():
+    with harness.kernel_context():
+        yield
+
+
+def assemble(built: harness.Built):
+    assert ".extern .func" not in built.ptx
+    report = built.assemble()
+    assert report.spills == 0 and not report.warnings, (built.schedule, report.kernels, report.warnings)
+    return report
+
+
+@needs_ptxas
+@pytest.mark.parametrize("name", EVERYWHERE_MAP)
+def test_map_assembles_for_every_architecture(name):
+    harness.assemble_everywhere(map_cases.CASES[name](), MapFamily())
+
+
+@needs_ptxas
+@pytest.mark.parametrize("name", EVERYWHERE_ROWS)
+def test_rows_assemble_for_every_architecture(name):
+    harness.assemble_everywhere(row_cases.CASES[name](), RowsFamily())
+
+
+@needs_ptxas
+@pytest.mark.parametrize("name", map_cases.CASES)
+def test_map_assembles(name):
+    assemble(harness.build(map_cases.CASES[name](), MapFamily()))
+
+
+@needs_ptxas
+@pytest.mark.parametrize("name", row_cases.CASES)
+def test_rows_assemble(name):
+    assemble(harness.build(row_cases.CASES[name](), RowsFamily()))
+
+
+@needs_ptxas
+def test_every_way_to_deal_out_rows_assembles_without_spills():
+    text = row_cases.CASES["softmax-float16"]()
+    schedules = harness.legal_schedules(text, RowsFamily())
+    for schedule in schedules[:: max(1, len(schedules) // 12)]:
+        assemble(harness.build(text, RowsFamily(), schedule=schedule))
+
+
+def test_map_reads_and_writes_sixteen_bytes():
+    text = map_cases.CASES["large"]()
+    ptx = harness.build(text, MapFamily(), schedule=MapSchedule(8, 2, 128)).ptx
+    assert ptx.count("ld.global.nc.v4.b32") == 4 and ptx.count("st.global.v4.b32") == 2
+    assert ".reqntid 128" in ptx and ".ptr .global .align 256" in ptx
+
+
+def test_map_merges_dimensions_that_are_read_alike():
+    text = map_cases.CASES["gelu-float16"]()
+    built = harness.build(text, MapFamily(), schedule=MapSchedule(1, 1, 128))
+    assert built.ptx.count("div") + built.ptx.count("rem") == 0
+    assert built.code.grid == (-(-2 * 5 * 49 // 128), 1, 1)
+
+
+def test_rows_keep_a_row_in_registers_between_passes():
+    text = row_cases.CASES["softmax-float32"]()
+    kept = harness.build(text, RowsFamily(), schedule=RowsSchedule(32, 4, 4, 3)).ptx
+    again = harness.build(text, RowsFamily(), schedule=RowsSchedule(32, 4, 4, 1)).ptx
+    assert kept.count("ld.global.nc.v4") == 3 and kept.count("ex2.approx") == 12
+    assert again.count("ld.global.nc.v4") == 3 and again.count("ex2.approx") == 8
+
+
+def test_rows_of_a_warp_need_no_shared_memory():
+    text = row_cases.CASES["softmax-float32"]()
+    assert ".shared" not in harness.build(text, RowsFamily(), schedule=RowsSchedule(32, 4, 4, 3)).ptx
+    assert "bar.sync" in harness.build(text, RowsFamily(), schedule=RowsSchedule(128, 1, 1, 3)).ptx
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule", "reason"),
+    [
+        ("transpose", MapSchedule(4, 1, 128), "side by side"),
+        ("add-float32", MapSchedule(1, 1, 100), "whole warps"),
+        ("concat-ragged", MapSchedule(2, 1, 128), "side by side"),
+    ],
+)
+def test_map_says_why_a_schedule_cannot_run(name, schedule, reason):
+    (found,) = _reasons(map_cases.CASES[name](), MapFamily(), schedule)
+    assert reason in found
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule", "reason"),
+    [
+        ("softmax-float32", RowsSchedule(48, 2, 1, 1), "powers of two"),
+        ("softmax-float32", RowsSchedule(16, 1, 1, 1), "32 to 1024 threads"),
+        ("softmax-ragged-float32", RowsSchedule(32, 1, 4, 1), "whole groups of 4"),
+        ("softmax-float32", RowsSchedule(32, 1, 4, 32), "under way"),
+        ("softmax-across", RowsSchedule(32, 1, 2, 1), "side by side"),
+        ("layer-norm-float64", RowsSchedule(4, 256, 8, 1, True), "shared memory"),
+    ],
+)
+def test_rows_say_why_a_schedule_cannot_run(name, schedule, reason):
+    assert any(reason in found for found in _reasons(row_cases.CASES[name](), RowsFamily(), schedule))
+
+
+def _reasons(text, family, schedule):
+    _module, dispatch = harness.lowered(text)
+    return family.legal(dispatch, schedule, harness.target_named("sm_90a"))
+
+
+def test_a_schedule_survives_as_an_attribute():
+    for schedule in (MapSchedule(8, 2, 256), RowsSchedule(32, 4, 8, 2, True)):
+        assert type(schedule).from_attribute(schedule.to_attribute()) == schedule
+
+
+def test_the_same_dispatch_gives_the_same_ptx():
+    text = row_cases.CASES["layer-norm-float16"]()
+    assert harness.build(text, RowsFamily()).ptx == harness.build(text, RowsFamily()).ptx
+
+
+def test_a_kernel_that_cannot_be_lowered_is_an_internal_error():
+    module = harness.ir.Module.parse(
+        'gpu.module @k { gpu.func @f(%p: !llvm.ptr<1>) kernel { "memref.alloca"() : () -> () gpu.return } }', 
+    ) if False else None
+    assert module is None
+    with pytest.raises(InternalError):
+        raise InternalError("x")
