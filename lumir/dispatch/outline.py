@@ -38,7 +38,7 @@ def _outline_group(main: ir.OpView, ops: Sequence[ir.OpView], functions: dict[st
                 inputs.append(operand)
     outputs = [r for r in ops[-1].results if any(True for _ in r.uses)] or [ops[-1].results[0]]
     function = _function(main, ops, inputs, outputs)
-    text = function.get_asm(enable_debug_info=False)
+    text = function.get_asm(enable_debug_info=False, assume_verified=True)
     if text in functions:
         function.erase()
         return functions[text], inputs, outputs
