@@ -4,6 +4,7 @@ A weight's `path` is relative to the store's folder. The path `:memory:` names a
 memory; `spill` writes those to a file and gives each an ordinary place.
 """
 
+import math
 import mmap
 from pathlib import Path
 
@@ -46,6 +47,17 @@ class WeightStore:
                 hint="the file is truncated, or does not belong to this model",
             )
         return np.frombuffer(mapped, dtype, count, offset).reshape(dims)
+
+    def check_finite(self, weight: ir.OpView) -> str | None:
+        """A warning when a float weight holds NaN or infinity; it reads the weight's bytes once."""
+        name, array = weight.attributes["sym_name"].value, self.array(weight)
+        if array.dtype.kind not in "fV":
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = float(np.sum(array, dtype=np.float64 if array.dtype.kind == "f" else np.float32))
+        if math.isfinite(total) or np.isfinite(array.astype(np.float32)).all():
+            return None
+        return f"weight '{name}' holds NaN or infinity"
 
     def _map(self, path: str, name: str) -> mmap.mmap | bytes:
         if path not in self._maps:

@@ -10,9 +10,18 @@ HALF = {"fp16": "f16", "bf16": "bf16"}
 
 def graph(target: Target, precision: str | None = None) -> list[Any]:
     """Step 2. Recognition runs after folding, because exporters hide a composite's constants in arithmetic."""
+    from lumir.graph import convert_precision, fold_constants, fuse_attention, fuse_normalization
     from lumir.graph.canonicalize import Canonicalize
 
-    return [Canonicalize()]
+    passes: list[Any] = [
+        Canonicalize(),
+        fuse_normalization.FuseNormalization(),
+        fuse_attention.FuseAttention(),
+    ]
+    if precision in HALF:
+        passes.append(convert_precision.ConvertPrecision(to=HALF[precision]))
+    # After precision, so that the casts of weights are folded into the weights themselves.
+    return [*passes, fold_constants.FoldConstants(), Canonicalize()]
 
 
 def dispatch(target: Target) -> list[Any]:

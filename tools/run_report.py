@@ -113,19 +113,28 @@ def _statistics(array: np.ndarray) -> list[str]:
 
 
 def print_comparisons(console: Console, comparisons: Iterable[Comparison]) -> bool:
-    """Print one line for each tensor; True when all agree."""
-    all_comparisons = list(comparisons)
+    """Print one line for each tensor; True when all that could be compared agree."""
+    items = list(comparisons)
     table = _table(
         "against onnxruntime", "tensor", "launch", "max abs", "max rel", "verdict", right=["max abs", "max rel"]
     )
-    for item in all_comparisons:
-        verdict = "[green]ok[/]" if item.ok else f"[red]differs[/] {escape(item.note)}"
-        table.add_row(escape(item.name), escape(item.where), f"{item.max_abs:.3g}", f"{item.max_rel:.3g}", verdict)
+    for item in items:
+        numbers = [f"{item.max_abs:.3g}", f"{item.max_rel:.3g}"] if item.compared else ["", ""]
+        table.add_row(escape(item.name), escape(item.where), *numbers, _verdict(item))
     console.print(table)
-    wrong = [item for item in all_comparisons if not item.ok]
+    compared = [item for item in items if item.compared]
+    wrong = [item for item in compared if not item.ok]
+    rest = f"; {len(items) - len(compared)} not compared" if len(compared) < len(items) else ""
     if wrong:
         place = f" after launch {wrong[0].where}" if wrong[0].where else ""
-        console.print(f"[red]{len(wrong)} of {len(all_comparisons)} differ[/], first {escape(wrong[0].name + place)}")
+        first = escape(wrong[0].name + place)
+        console.print(f"[red]{len(wrong)} of {len(compared)} differ{rest}[/], first {first}")
     else:
-        console.print(f"[green]all {len(all_comparisons)} agree[/]")
+        console.print(f"[green]all {len(compared)} agree{rest}[/]")
     return not wrong
+
+
+def _verdict(item: Comparison) -> str:
+    if not item.compared:
+        return f"[dim]not compared: {escape(item.note)}[/]"
+    return "[green]ok[/]" if item.ok else f"[red]differs[/] {escape(item.note)}"

@@ -45,8 +45,27 @@ def run_passes(module: ir.Operation, passes: Sequence[str]) -> None:
 
 
 def to_llvm_ir(module: ir.Operation) -> str:
-    """The LLVM IR text of a module in the LLVM dialect, in the syntax of LLVM 22."""
+    """The LLVM IR text of a module in the LLVM dialect, in the syntax of LLVM 22.
+
+    Raises:
+        InternalError: `bad-kernel`, if an operation of another dialect is left: the translation would crash.
+    """
+    _require_llvm_only(module)
     return with_old_floats(llvm.translate_module_to_llvmir(module))
+
+
+def _require_llvm_only(module: ir.Operation) -> None:
+    def check(op: ir.Operation) -> ir.WalkResult:
+        if op.name.startswith(("llvm.", "nvvm.")) or op.name == "builtin.module":
+            return ir.WalkResult.ADVANCE
+        raise InternalError(
+            f"{op.name} is left in a kernel that should be in the LLVM dialect",
+            code="bad-kernel",
+            op=op.name,
+            node=str(op.location),
+        )
+
+    module.walk(check)
 
 
 def with_old_floats(text: str) -> str:

@@ -1,5 +1,6 @@
 """How the labels of an attention's two contractions make up [batch, heads, rows, depth]."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,6 +107,16 @@ def _has_whole_heads(operand: Operand) -> bool:
     sizes = operand.side.sizes()
     total = math.prod(sizes[label] for label in operand.lead)
     return batch > 0 and heads > 0 and total > 0 and total % batch == 0 and heads % (total // batch) == 0
+
+
+def with_groups_as_heads(query: Operand, key: Operand, value: Operand) -> tuple[Operand, Operand, Operand]:
+    """The operands of scores with one head, seen with the repetition of keys and values, if any, as heads."""
+    count = key.side.repeated(key.lead[-1]) if key.lead else 1
+    alike = query.lead and value.lead and value.side.repeated(value.lead[-1]) == count
+    batch, heads = key.heads
+    if heads != 1 or count == 1 or not alike or batch % count:
+        return query, key, value
+    return tuple(dataclasses.replace(o, heads=(batch // count, count)) for o in (query, key, value))
 
 
 def common_heads(key: Operand, value: Operand) -> tuple[bool, bool] | None:

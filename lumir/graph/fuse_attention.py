@@ -11,6 +11,7 @@ from lumir.graph.attention_geometry import (
     common_heads,
     read_scores_equation,
     read_values_equation,
+    with_groups_as_heads,
 )
 from lumir.graph.attention_mask import Mask, build_mask
 from lumir.graph.attention_operands import look_through
@@ -70,9 +71,10 @@ def fuse(op: ir.Operation, keep_empty_rows: bool) -> ir.Value | None:
         values = read_values_equation(op.operands[1 - index], labels[1 - index], weighed, out, heads)
         if pair is None or values is None or any(element(s.side.source) != type_ for s in (*pair, values)):
             continue
-        if (once := common_heads(pair[1], values)) is not None:
+        query, key, values = with_groups_as_heads(*pair, values)
+        if (once := common_heads(key, values)) is not None:
             mask = Mask(*weights[-2:], keep_empty_rows)
-            attended = _attention(Parts(*pair, values, once), scores, mask)
+            attended = _attention(Parts(query, key, values, once), scores, mask)
             return _like_contraction(attended, op, labels[index], values, out)
     return None
 

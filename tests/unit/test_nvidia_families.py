@@ -6,6 +6,7 @@ import map_cases
 import pytest
 import row_cases
 
+from lumir.codegen.nvidia import ptx_of
 from lumir.codegen.ptx import find_ptxas
 from lumir.diagnostics import InternalError
 from lumir.kernels.nvidia.map import MapFamily, MapSchedule
@@ -132,10 +133,14 @@ def test_the_same_dispatch_gives_the_same_ptx():
     assert harness.build(text, RowsFamily()).ptx == harness.build(text, RowsFamily()).ptx
 
 
-def test_a_kernel_that_cannot_be_lowered_is_an_internal_error():
-    module = harness.ir.Module.parse(
-        'gpu.module @k { gpu.func @f(%p: !llvm.ptr<1>) kernel { "memref.alloca"() : () -> () gpu.return } }', 
-    ) if False else None
-    assert module is None
-    with pytest.raises(InternalError):
-        raise InternalError("x")
+def test_an_operation_that_cannot_be_lowered_is_named():
+    kernel = harness.ir.Module.parse(
+        """gpu.module @k { gpu.func @f(%p: !llvm.ptr<1>) kernel attributes {known_block_size = array<i32: 32, 1, 1>} {
+          %0 = llvm.load %p : !llvm.ptr<1> -> i32
+          %1 = builtin.unrealized_conversion_cast %0 : i32 to tensor<1xi32>
+          %2 = builtin.unrealized_conversion_cast %1 : tensor<1xi32> to f32
+          llvm.store %2, %p : f32, !llvm.ptr<1>
+          gpu.return } }"""
+    )
+    with pytest.raises(InternalError, match="unrealized_conversion_cast"):
+        ptx_of(next(iter(kernel.body.operations)), "sm_90a")

@@ -35,7 +35,7 @@ class Emitter:
     def __init__(self, lanes: int | None, target: str, block: ir.Block):
         self.lanes, self.target, self.block = lanes, target, block
         self._types: dict[str, ir.Type] = {}
-        self._constants: dict[tuple[str, float | int, bool], Value] = {}
+        self._constants: dict[tuple[str, float | int, bool], ir.Value] = {}
 
     def scalar_type(self, kind: str) -> ir.Type:
         if kind == "index":
@@ -62,9 +62,9 @@ class Emitter:
         if key not in self._constants:
             with ir.InsertionPoint.at_block_begin(self.block):
                 self._constants[key] = self._make_constant(kind, number)
-        return self._constants[key]
+        return Value(self, kind, self._constants[key])
 
-    def _make_constant(self, kind: str, number: float | int) -> "Value":
+    def _make_constant(self, kind: str, number: float | int) -> ir.Value:
         scalar = self.scalar_type(kind)
         if kind in _FLOATS:
             attribute = ir.FloatAttr.get(scalar, float(number))
@@ -74,7 +74,7 @@ class Emitter:
             attribute = ir.IntegerAttr.get(scalar, wrapped)
         if self.lanes is not None:
             attribute = ir.DenseElementsAttr.get_splat(self.type(kind), attribute)
-        return self.op("arith.constant", kind, value=attribute)
+        return ir.Operation.create("arith.constant", [self.type(kind)], attributes={"value": attribute}).result
 
 
 class Value:

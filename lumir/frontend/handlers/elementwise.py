@@ -9,6 +9,7 @@ from lumir.dialects import build
 from lumir.dialects.base import is_float, is_int
 from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
+from lumir.frontend.problems import Malformed
 from lumir.frontend.registry import Result, handler
 from lumir.mlir import ir
 
@@ -173,9 +174,27 @@ def cast_like(ctx: NodeContext) -> Result:
 def _cast(ctx: NodeContext, to: ir.Type) -> Result:
     if emit.element(ctx.value(0)) == to:
         return ctx.tensor(0)
-    if "E8M0" in str(to) and ctx.attribute("round_mode", "up") != "nearest":
-        ctx.refuse(f"rounding mode {ctx.attribute('round_mode', 'up')} to float8e8m0 is not supported")
-    return emit.cast(ctx.value(0), to, bool(ctx.attribute("saturate", 1)))
+    saturate = bool(ctx.attribute("saturate", 1))
+    if "E8M0" in str(to):
+        return emit.cast(_power_of_two(ctx, to, saturate), to, saturate)
+    return emit.cast(ctx.value(0), to, saturate)
+
+
+def _power_of_two(ctx: NodeContext, to: ir.Type, saturate: bool) -> ir.Value:
+    """The neighbouring power of two, in float32, that `round_mode` chooses for float8e8m0."""
+    x = emit.cast(ctx.value(0), emit.type_("float32"))
+    nearest = emit.cast(emit.cast(x, to, saturate), emit.type_("float32"))
+    match ctx.attribute("round_mode", "up"):
+        case "nearest":
+            return x
+        case "up":
+            doubled = emit.mul(nearest, 2)
+            return emit.select(
+                build("lt", nearest, x), emit.minimum(doubled, 2.0**127) if saturate else doubled, nearest
+            )
+        case "down":
+            return emit.select(build("gt", nearest, x), emit.mul(nearest, 0.5), nearest)
+    raise Malformed("round_mode must be up, down or nearest")
 
 
 @handler("BitCast", since=26)

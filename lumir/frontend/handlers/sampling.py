@@ -73,7 +73,8 @@ def _neighbours(position: ir.Value, size: int, mode: str, border: Border) -> lis
     """The elements of one axis that a position reads: indices (inside the image) and weights."""
     if mode == "nearest":
         return [_inside(border.fold(build("round", position), size), size, border, None)]
-    position = border.fold(position, size)
+    if mode == "linear" or border.mode == "reflection":  # cubic reads beyond the edge element before it settles on it
+        position = border.fold(position, size)
     first = build("floor", position)
     ratio = emit.sub(position, first)
     offsets = range(2) if mode == "linear" else range(-1, 3)

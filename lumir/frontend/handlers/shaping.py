@@ -12,13 +12,18 @@ from lumir.frontend.registry import Result, handler
 
 @handler("Reshape", since=5)
 def reshape(ctx: NodeContext) -> Result:
-    x, dims = ctx.value(0), ctx.ints(1, "shape")
+    return reshape_to(ctx, ctx.ints(1, "shape"))
+
+
+def reshape_to(ctx: NodeContext, dims: Sequence[int]) -> Result:
+    """Reshape input 0, where 0 keeps a dimension (unless `allowzero`) and -1 stands for what remains."""
+    x = ctx.value(0)
     old = emit.shape(x)
     if not ctx.attribute("allowzero", 0):
         if any(d == 0 and i >= len(old) for i, d in enumerate(dims)):
             ctx.malformed(f"a 0 in shape {dims} must stand for a dimension of the input, {old}")
         dims = [old[i] if d == 0 else d for i, d in enumerate(dims)]
-    if dims.count(-1) > 1 or min(dims, default=0) < -1:
+    if list(dims).count(-1) > 1 or min(dims, default=0) < -1:
         ctx.malformed(f"shape {dims} may hold one -1, and no other negative number")
     if -1 in dims:
         rest = math.prod(d for d in dims if d != -1)

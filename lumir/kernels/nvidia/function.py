@@ -9,6 +9,7 @@ from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.memory import Buffer, pointer_type
+from lumir.linalg.generic import signless
 from lumir.mlir import arith, gpu, ir, llvm
 
 Value = ir.Value
@@ -37,7 +38,7 @@ class NvidiaKernel:
         self.dispatch, self.name, self.block = dispatch, name, block
         tensors = [*dispatch.arguments, *dispatch.results]
         buffers = [
-            Buffer(argument, shape_of(tensor), element_of(tensor), 256)
+            Buffer(argument, shape_of(tensor), signless(element_of(tensor)), 256)
             for argument, tensor in zip(arguments, tensors, strict=True)
         ]
         self.inputs = dict(zip(dispatch.arguments, buffers))
