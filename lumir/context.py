@@ -1,6 +1,7 @@
 """Contexts with the lumir dialect and those of extensions loaded."""
 
 from lumir import dialects
+from lumir.extensions import load_dialects
 from lumir.mlir import ir
 
 
@@ -9,4 +10,5 @@ def make_context() -> ir.Context:
     context = ir.Context()
     with context, ir.Location.unknown():
         dialects.load()
+        load_dialects(context)
     return context

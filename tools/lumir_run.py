@@ -18,6 +18,8 @@ from lumir.tools import run_report
 from lumir.tools.run_inputs import make_inputs, plan_for
 
 OK, DIFFERS, FAILED = 0, 1, 2
+_NO_WRAP = 4096
+"""Columns of an output that is no terminal: lines stay whole there, for `grep`."""
 
 
 @click.command(
@@ -51,7 +53,7 @@ def command(path: Path, **flags: Any) -> int:
     """Run MODEL.lumir once and print a summary of its outputs."""
     if flags["every_dispatch"] and not flags["model"]:
         raise UserError("--every-dispatch needs --verify MODEL.onnx", code="bad-option")
-    console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else _NO_WRAP, highlight=False)
     artifact = Artifact.open(path, verify=flags["check_weights"] or None)
     if flags["inspect"]:
         run_report.print_artifact(console, artifact)

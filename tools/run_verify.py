@@ -1,6 +1,6 @@
 """Hold an executable against onnxruntime: whole outputs, or what each dispatch left behind."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def verify(
 
 def verify_each(
     executable: Executable, model: Path, inputs: Mapping[str, np.ndarray], rtol: float | None, atol: float | None
-) -> Iterator[Comparison]:
+) -> list[Comparison]:
     """Run launch by launch and compare what each left behind with the ONNX value of that name.
 
     A result is named after an ONNX value, or after the node whose output it is. It is compared with the outputs of its
@@ -97,19 +97,14 @@ def verify_each(
     a step on its way, and a difference is not held against it.
 
     Raises:
-        UserError: `no-results`, when the plan names nothing that the ONNX model has.
+        UserError: `no-results`, when nothing could be compared.
     """
     launches = list(executable.run_each(inputs))
     values = _values_by_name(model)
     wanted = {value for launch in launches for name in launch.outputs for value in values.get(name, ())}
-    if not wanted:
-        raise UserError(
-            "the plan names no value of the ONNX model, so no dispatch can be compared",
-            code="no-results",
-            values={"launches": len(launches), "named results": sum(len(launch.outputs) for launch in launches)},
-        )
-    reference = run_onnxruntime(model, inputs, sorted(wanted))
+    reference = run_onnxruntime(model, inputs, sorted(wanted)) if wanted else {}
     last = {node: launch.index for launch in launches for node in launch.nodes}
+    comparisons = []
     for launch in launches:
         where = f"{launch.index} {launch.kernel} {', '.join(launch.nodes)}".strip()
         for name, found in launch.outputs.items():
@@ -119,7 +114,14 @@ def verify_each(
             if nearest is not None and not nearest.ok and last.get(name, 0) > launch.index:
                 why = f"differs, and goes on in launch {last[name]}"
             skipped = Comparison(name, where, 0.0, 0.0, True, why, compared=False)
-            yield skipped if why or nearest is None else nearest
+            comparisons.append(skipped if why or nearest is None else nearest)
+    if not any(comparison.compared for comparison in comparisons):
+        raise UserError(
+            "no dispatch could be compared with the ONNX model",
+            code="no-results",
+            values={"launches": len(launches), **{item.name: item.note for item in comparisons[:8]}},
+        )
+    return comparisons
 
 
 def _nearest(found: np.ndarray, candidates: Mapping[str, np.ndarray], **options: Any) -> Comparison | None:

@@ -1,5 +1,6 @@
 """Step 7, first half: kernels in arith, scf, vector and llvm -> LLVM IR text that llvmlite's LLVM reads."""
 
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -23,7 +24,9 @@ _TO_LLVM = (
     "reconcile-unrealized-casts",
 )
 
-_FLOAT = re.compile(r"\bf0x([0-9A-F]+)\b|(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\w.])|(?<=[ (])[+-]?q?(?:inf|nan)(?=[,)\s>\]]|$)")
+_FLOAT = re.compile(
+    r"\bf0x([0-9A-F]+)\b|(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\w.])|(?<=[ (])[+-]?q?(?:inf|nan)(?=[,)\s>\]]|$)"
+)
 _TYPE = re.compile(r"\b(half|bfloat|float|double)\b")
 
 
@@ -55,17 +58,18 @@ def to_llvm_ir(module: ir.Operation) -> str:
 
 
 def _require_llvm_only(module: ir.Operation) -> None:
-    def check(op: ir.Operation) -> ir.WalkResult:
+    left: list[ir.Operation] = []
+
+    def look(op: ir.Operation) -> ir.WalkResult:
         if op.name.startswith(("llvm.", "nvvm.")) or op.name == "builtin.module":
             return ir.WalkResult.ADVANCE
-        raise InternalError(
-            f"{op.name} is left in a kernel that should be in the LLVM dialect",
-            code="bad-kernel",
-            op=op.name,
-            node=str(op.location),
-        )
+        left.append(op)
+        return ir.WalkResult.INTERRUPT
 
-    module.walk(check)
+    module.walk(look)
+    if left:
+        message = f"{left[0].name} is left in a kernel that should be in the LLVM dialect"
+        raise InternalError(message, code="bad-kernel", op=left[0].name, node=str(left[0].location))
 
 
 def with_old_floats(text: str) -> str:
@@ -87,7 +91,9 @@ class _OldFloat:
         types = _TYPE.findall(self.line[: match.start()])
         if not types:
             return match[0]
-        return _from_decimal(float(match[0].replace("q", "")), types[-1]) if match[1] is None else _from_bits(match[1], types[-1])
+        if match[1] is not None:
+            return _from_bits(match[1], types[-1])
+        return _from_decimal(float(match[0].replace("q", "")), types[-1])
 
 
 def _from_decimal(value: float, type_: str) -> str:
@@ -105,7 +111,7 @@ def _from_bits(digits: str, type_: str) -> str:
     if len(digits) == 16:
         return f"0x{digits}"
     (value,) = struct.unpack(">f", bytes.fromhex(digits))
-    return f"0x{_nan_as_double(int(digits, 16)):016X}" if value != value else _double_hex(value)
+    return f"0x{_nan_as_double(int(digits, 16)):016X}" if math.isnan(value) else _double_hex(value)
 
 
 def _double_hex(value: float) -> str:

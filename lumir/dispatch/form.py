@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from lumir.dispatch.fusion import POINTWISE, ROOTS, absorbs_consumer, absorbs_producer, short_name
+from lumir.dispatch.fusion import POINTWISE, absorbs_consumer, absorbs_producer, is_root, short_name
 from lumir.dispatch.outline import outline
 from lumir.mlir import ir
 
@@ -65,7 +65,7 @@ class Grouping:
     """Assigns the ops of one block to groups."""
 
     def __init__(self, block: ir.Block):
-        self.ops = [op for op in block.operations if op.operation.name.startswith("lumir.")]
+        self.ops = [op for op in block.operations if not op.operation.name.startswith("func.")]
         self.position = {op.operation: i for i, op in enumerate(self.ops)}
         self.users: list[list[ir.Operation]] = [
             [use.owner.operation for result in op.results for use in result.uses] for op in self.ops
@@ -79,7 +79,7 @@ class Grouping:
         Every root takes its consumers before any takes producers: an op between two roots belongs to the first, which
         can then return it. What is left is grouped from its last op back.
         """
-        found = [self._around_root(op) for op in self.ops if short_name(op) in ROOTS and self._users(op)]
+        found = [self._around_root(op) for op in self.ops if is_root(op) and self._users(op)]
         for group in found:
             self._absorb_producers(group)
         for op in reversed(self.ops):

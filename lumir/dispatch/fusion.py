@@ -24,6 +24,11 @@ def short_name(op: ir.OpView) -> str:
     return op.operation.name.removeprefix("lumir.")
 
 
+def is_root(op: ir.OpView) -> bool:
+    """The op decides a loop nest of its own. Of an extension's op nothing more is known."""
+    return short_name(op) in ROOTS or not op.operation.name.startswith("lumir.")
+
+
 def dims(value: Value) -> tuple[int, ...]:
     return tuple(ir.RankedTensorType(value.type).shape)
 

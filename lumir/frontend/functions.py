@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 
@@ -120,7 +121,7 @@ def resolve(node: onnx.NodeProto, attributes: Attributes) -> onnx.NodeProto:
 
 
 @functools.cache
-def _schema(op: str, opset: int, domain: str) -> onnx.defs.OpSchema | None:
+def _schema(op: str, opset: int, domain: str) -> Any:
     try:
         return onnx.defs.get_schema(op, opset, domain)
     except onnx.defs.SchemaError:

@@ -116,9 +116,11 @@ class Importer:
         return [self._operand(result) for result in results]
 
     def _operand(self, result: Result) -> Operand:
-        if isinstance(result, ir.Value):
-            return Tensor(ir.RankedTensorType(result.type), value=result)
-        return self.weights.known(result) if isinstance(result, np.ndarray) else result
+        if result is None or isinstance(result, Tensor | Poison):
+            return result
+        if isinstance(result, np.ndarray):
+            return self.weights.known(result)
+        return Tensor(ir.RankedTensorType(result.type), value=result)
 
     def _fold(self, site: Site) -> list[np.ndarray] | None:
         if site.domain or not is_foldable(site.node.op_type):
@@ -185,7 +187,7 @@ def origins(value: ir.Value, arguments: Sequence[str]) -> list[str]:
         elif value.owner not in seen:
             seen.add(value.owner)
             stack.extend(value.owner.operands)
-    return [arguments[index] for index in sorted(found)]
+    return [arguments[int(index)] for index in sorted(found)]
 
 
 def _tensors(inputs: Sequence[Operand]) -> list[Tensor | None]:

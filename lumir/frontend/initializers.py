@@ -14,7 +14,7 @@ from lumir.frontend.model import Model
 from lumir.mlir import ir
 from lumir.weights import MEMORY
 
-_REFUSED_TYPES = {
+_REFUSED_TYPES: dict[int, str] = {
     onnx.TensorProto.STRING: "string",
     onnx.TensorProto.COMPLEX64: "complex64",
     onnx.TensorProto.COMPLEX128: "complex128",
@@ -33,7 +33,7 @@ class Place:
 def element_type(data_type: int, what: str) -> ir.Type:
     """The MLIR element type of an ONNX data type; `what` names the tensor in the error."""
     if data_type in _REFUSED_TYPES or data_type not in onnx.TensorProto.DataType.values():
-        name = _REFUSED_TYPES.get(data_type, f"number {data_type}")
+        name = _REFUSED_TYPES.get(data_type) or f"number {data_type}"
         raise UnsupportedError(
             f"{what} has element type {name}",
             code="unsupported-dtype",

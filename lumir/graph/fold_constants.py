@@ -43,7 +43,7 @@ class FoldConstants:
         drop_dead(module)
 
     def _roots(self, ops: list[ir.Operation]) -> list[ir.Value]:
-        """The values to outline: those that something left in the function needs and that are worth it."""
+        """The values to outline, later ones first: those that something left in the function needs, if worth it."""
         foldable: set[ir.Value] = set()
         for op in ops:
             if _is_foldable(op) and all(operand in foldable for operand in op.operands):
@@ -58,7 +58,7 @@ class FoldConstants:
                 roots.append(op.results[0])
             else:
                 needed.update(op.operands)
-        return roots[::-1]
+        return roots
 
     def _is_worth_it(self, op: ir.Operation) -> bool:
         if short_name(op) in LEFT:

@@ -1,6 +1,7 @@
 """The kernel families of each kind of target, the most specific first."""
 
 from lumir.diagnostics import InternalError
+from lumir.extensions import load_extensions
 from lumir.kernels.dispatch import Dispatch
 from lumir.schedule.family import Family
 from lumir.schedule.schedule import Schedule
@@ -8,12 +9,12 @@ from lumir.target import Target
 
 
 def families(target: Target) -> list[Family]:
-    """The families for a target; the last one fits every dispatch."""
+    """The families for a target, those of extensions first; the last one fits every dispatch."""
     if target.kind == "cpu":
         from lumir.kernels.cpu import FAMILIES
     else:
         from lumir.kernels.nvidia import FAMILIES
-    return FAMILIES
+    return [*load_extensions().families, *FAMILIES]
 
 
 def family_named(name: str, target: Target) -> Family:

@@ -85,11 +85,10 @@ class Path:
         return self if unchanged else Path((*self.steps, step))
 
 
-def result_paths(dispatch: Dispatch, root: Value) -> list[Path] | None:
-    """The path from `root` to each result of the dispatch.
+def paths_from(dispatch: Dispatch, root: Value) -> dict[Value, Path]:
+    """The path from `root` to every tensor that has its elements one to one.
 
-    None where some result is not reached, or where something on the way needs an element of the root at another place
-    than its own (a reduction, a broadcast, a slice), so that a tile of the root does not suffice.
+    Left out is what needs an element of the root at another place than its own: through a reduction, a broadcast, a slice.
     """
     paths: dict[Value, Path] = {root: Path()}
     stray: set[Value] = set()
@@ -101,6 +100,12 @@ def result_paths(dispatch: Dispatch, root: Value) -> list[Path] | None:
             stray.update(op.results)
         elif found:
             paths.update(dict.fromkeys(op.results, found[0]))
+    return paths
+
+
+def result_paths(dispatch: Dispatch, root: Value) -> list[Path] | None:
+    """The path from `root` to each result of the dispatch; None where a tile of the root does not suffice for a result."""
+    paths = paths_from(dispatch, root)
     reached = [paths.get(result) for result in dispatch.results]
     return None if None in reached else reached  # pyright: ignore[reportReturnType]
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.diagnostics import InternalError
+from lumir.extensions import find_lowering
 from lumir.linalg import composite, contraction, elementwise, reduction, shaping  # noqa: F401
 from lumir.linalg.generic import filled, signless
 from lumir.linalg.rules import RULES, Source
@@ -68,10 +69,11 @@ def lower_op(op: ir.OpView, mapping: dict[ir.Value, ir.Value]) -> None:
 
 
 def _rule(op: ir.OpView):
-    short = op.operation.name.removeprefix("lumir.")
-    if short not in RULES:
-        raise InternalError(f"no lowering to linalg for {op.operation.name}", op=op.operation.name, node=str(op.location))
-    return RULES[short]
+    name = op.operation.name
+    rule = RULES.get(name.removeprefix("lumir.")) or find_lowering(name)
+    if rule is None:
+        raise InternalError(f"no lowering to linalg for {name}", op=name, node=str(op.location))
+    return rule
 
 
 def _constant(op: ir.OpView) -> ir.Value:

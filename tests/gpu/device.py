@@ -1,6 +1,7 @@
 """Launches one kernel through the CUDA driver, between guard zones."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from lumir.schedule.family import KernelCode
 
 GUARD_BYTES = 4096
+POISON = 0x5A
+"""The byte that outputs and guards are filled with before a kernel runs."""
 
 
 def gpu_is_there() -> bool:
@@ -57,17 +60,11 @@ class Device:
         return module, function
 
     def launch(
-        self,
-        ptx: str,
-        name: str,
-        code: KernelCode,
-        inputs: Sequence[np.ndarray],
-        outputs: list[np.ndarray],
-        poison: int,
+        self, ptx: str, name: str, code: KernelCode, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]
     ) -> None:
         """Run the kernel once on copies of `inputs`; fill `outputs`; check the guards around every buffer."""
         module, function = self.load(ptx, name, code.shared_bytes)
-        buffers = [self._guarded(a.nbytes, poison) for a in (*inputs, *outputs)]
+        buffers = [self._guarded(a.nbytes) for a in (*inputs, *outputs)]
         for array, pointer in zip(inputs, buffers):
             if array.nbytes:
                 self.call("cuMemcpyHtoD", pointer + GUARD_BYTES, np.ascontiguousarray(array).ctypes.data, array.nbytes)
@@ -78,7 +75,7 @@ class Device:
             if array.nbytes:
                 self.call("cuMemcpyDtoH", array.ctypes.data, pointer + GUARD_BYTES, array.nbytes)
         for array, pointer in zip((*inputs, *outputs), buffers, strict=True):
-            self._check_guards(pointer, array.nbytes, poison)
+            self._check_guards(pointer, array.nbytes)
             self.call("cuMemFree", pointer)
         self.call("cuModuleUnload", module)
 
@@ -87,16 +84,16 @@ class Device:
         slots = np.array([values.ctypes.data + 8 * i for i in range(len(pointers))], np.uint64)
         self.call("cuLaunchKernel", function, *code.grid, code.block, 1, 1, code.shared_bytes, 0, slots.ctypes.data, 0)
 
-    def _guarded(self, nbytes: int, poison: int) -> int:
+    def _guarded(self, nbytes: int) -> int:
         pointer = int(self.call("cuMemAlloc", nbytes + 2 * GUARD_BYTES))
-        self.call("cuMemsetD8", pointer, poison, nbytes + 2 * GUARD_BYTES)
+        self.call("cuMemsetD8", pointer, POISON, nbytes + 2 * GUARD_BYTES)
         return pointer
 
-    def _check_guards(self, pointer: int, nbytes: int, poison: int) -> None:
+    def _check_guards(self, pointer: int, nbytes: int) -> None:
         for start in (pointer, pointer + GUARD_BYTES + nbytes):
             guard = np.empty(GUARD_BYTES, np.uint8)
             self.call("cuMemcpyDtoH", guard.ctypes.data, start, GUARD_BYTES)
-            if not (guard == poison).all():
+            if not (guard == POISON).all():
                 raise AssertionError("the kernel wrote outside its buffers")
 
     def seconds(self, ptx: str, name: str, code: KernelCode, sizes: Sequence[int], repeats: int = 20) -> float:
@@ -112,7 +109,7 @@ class Device:
             if event is not events[-1]:
                 self._start(function, code, pointers)
         self.call("cuCtxSynchronize")
-        times = [self.call("cuEventElapsedTime", a, b) for a, b in zip(events, events[1:])]
+        times = [self.call("cuEventElapsedTime", a, b) for a, b in itertools.pairwise(events)]
         for pointer in pointers:
             self.call("cuMemFree", pointer)
         self.call("cuModuleUnload", module)

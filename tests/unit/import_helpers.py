@@ -16,7 +16,7 @@ from lumir.reference import evaluate
 Arrays = Mapping[str, np.ndarray]
 
 
-def value(name: str, dtype: Any, shape: Sequence[int | str] | None) -> onnx.ValueInfoProto:
+def value(name: str, dtype: Any, shape: Sequence[int | str | None] | None) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
 
 

@@ -1,10 +1,7 @@
 """The NVIDIA families map and rows without a GPU: PTX that ptxas takes, and schedules that say why they cannot run."""
 
-import nvidia_helpers  # noqa: F401
-import harness
-import map_cases
 import pytest
-import row_cases
+from nvidia_helpers import harness, map_cases, row_cases
 
 from lumir.codegen.nvidia import ptx_of
 from lumir.codegen.ptx import find_ptxas
@@ -13,8 +10,25 @@ from lumir.kernels.nvidia.map import MapFamily, MapSchedule
 from lumir.kernels.nvidia.rows import RowsFamily, RowsSchedule
 
 needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
-EVERYWHERE_MAP = ("add-float32", "less-bfloat16", "gelu-float16", "gelu-float64", "ragged-int64", "bool", "mixed", "conv")
-EVERYWHERE_ROWS = ("softmax-float32", "layer-norm-bfloat16", "max-float16", "arg-max-int64", "sum-int8", "any", "softmax-float64")
+EVERYWHERE_MAP = (
+    "add-float32",
+    "less-bfloat16",
+    "gelu-float16",
+    "gelu-float64",
+    "ragged-int64",
+    "bool",
+    "mixed",
+    "conv",
+)
+EVERYWHERE_ROWS = (
+    "softmax-float32",
+    "layer-norm-bfloat16",
+    "max-float16",
+    "arg-max-int64",
+    "sum-int8",
+    "any",
+    "softmax-float64",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -79,9 +93,10 @@ def test_map_merges_dimensions_that_are_read_alike():
 def test_rows_keep_a_row_in_registers_between_passes():
     text = row_cases.CASES["softmax-float32"]()
     kept = harness.build(text, RowsFamily(), schedule=RowsSchedule(32, 4, 4, 3)).ptx
-    again = harness.build(text, RowsFamily(), schedule=RowsSchedule(32, 4, 4, 1)).ptx
     assert kept.count("ld.global.nc.v4") == 3 and kept.count("ex2.approx") == 12
-    assert again.count("ld.global.nc.v4") == 3 and again.count("ex2.approx") == 8
+    text = row_cases.CASES["softmax-long"]()
+    again = harness.build(text, RowsFamily(), schedule=RowsSchedule(128, 1, 4, 8)).ptx
+    assert again.count("ld.global.nc.v4") >= 3 * 8
 
 
 def test_rows_of_a_warp_need_no_shared_memory():

@@ -116,7 +116,7 @@ def test_verify(tmp_path, run, external, every):
     assert ("x_copy" in out.partition("against onnxruntime")[2]) == (not every)
 
 
-def verify_with_results(tmp_path, run, first: Result, second: Result, nodes: tuple[str, ...]) -> tuple[int, str]:
+def verify_with_results(tmp_path, run, first: Result, second: Result, nodes: tuple[str, ...]):
     """Verify the MLP each dispatch, with other results of the two launches, and other nodes of the second."""
     weights = write_mlp(tmp_path / "m.lumir", 5, 7, 33)
     save_mlp_onnx(tmp_path / "m.onnx", weights, 5)
@@ -134,32 +134,34 @@ def verify_with_results(tmp_path, run, first: Result, second: Result, nodes: tup
         plans=[replace(plan, launches=launches)],
         weights=weights.items(),
     )
-    status, out, _ = run(tmp_path / "m.lumir", "--verify", tmp_path / "m.onnx", "--every-dispatch")
-    return status, out
+    return run(tmp_path / "m.lumir", "--verify", tmp_path / "m.onnx", "--every-dispatch")
 
 
 def test_results_may_be_named_after_nodes(tmp_path, run):
     first, second = Result(2, "/matmul", "float32", (5, 33)), Result(2, "/add", "float32", (5, 33))
-    status, out = verify_with_results(tmp_path, run, first, second, ("/add",))
+    status, out, _ = verify_with_results(tmp_path, run, first, second, ("/add",))
     assert status == 0
     assert "all 2 agree" in out
     assert "product" in out
-    status, out = verify_with_results(tmp_path, run, first, replace(second, name="/matmul"), ("/add",))
+    status, out, _ = verify_with_results(tmp_path, run, first, replace(second, name="/matmul"), ("/add",))
     assert status == 1
     assert "1 of 2 differ, first product after launch 1 add /add" in out
 
 
 def test_steps_of_a_node_and_results_without_counterpart_are_not_compared(tmp_path, run):
     step, second = Result(2, "/add", "float32", (5, 33)), Result(2, "/add", "float32", (5, 33))
-    status, out = verify_with_results(tmp_path, run, step, second, ("/add",))
+    status, out, _ = verify_with_results(tmp_path, run, step, second, ("/add",))
     assert status == 0
     assert "not compared: differs, and goes on in launch 1" in out
     assert "all 1 agree; 1 not compared" in out
     flat = Result(2, "product", "float32", (165,))
-    status, out = verify_with_results(tmp_path, run, flat, replace(second, name="own"), ("/add",))
+    status, out, _ = verify_with_results(tmp_path, run, flat, second, ("/add",))
     assert status == 0
     assert "not compared: shape [165], ONNX has [5, 33]" in out
-    assert "not compared: not in the ONNX model" in out
+    status, _, err = verify_with_results(tmp_path, run, flat, replace(second, name="own"), ("/add",))
+    assert status == 2
+    assert "error[no-results]: no dispatch could be compared" in err
+    assert "own: not in the ONNX model" in err
 
 
 def test_verify_names_the_first_dispatch_that_differs(tmp_path, run):
@@ -212,7 +214,7 @@ def test_plans_without_named_results(tmp_path, run):
     onnx.save(model, tmp_path / "m.onnx")
     status, _, err = run(tmp_path / "m.lumir", "--verify", tmp_path / "m.onnx", "--every-dispatch")
     assert status == 2
-    assert "names no value of the ONNX model" in err
+    assert "no dispatch could be compared with the ONNX model" in err
 
 
 def test_model_of_other_inputs(tmp_path, run):

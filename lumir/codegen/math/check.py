@@ -56,7 +56,7 @@ class Case:
         pointer, lines = f"!llvm.ptr{address_space}", []
         for i, kind in enumerate(self.operands):
             lines.append(f"%q{i} = llvm.getelementptr %p{i}[{at}] : ({pointer}, i64) -> {pointer}, {kind}")
-            lines.append(f"%x{i} = llvm.load %q{i} {{alignment = 1 : i64}} : {pointer} -> {self._type(kind)}")
+            lines.append(f"%x{i} = llvm.load %q{i} {{alignment = {DTYPES[kind].itemsize} : i64}} : {pointer} -> {self._type(kind)}")
         return "\n".join(lines)
 
     def store(self, at: str, address_space: str = "") -> str:
@@ -68,7 +68,7 @@ class Case:
         pointer = f"!llvm.ptr{address_space}"
         return (
             f"{widen}%q = llvm.getelementptr %out[{at}] : ({pointer}, i64) -> {pointer}, {kind}\n"
-            f"llvm.store {value}, %q {{alignment = 1 : i64}} : {self._type(kind)}, {pointer}"
+            f"llvm.store {value}, %q {{alignment = {DTYPES[kind].itemsize} : i64}} : {self._type(kind)}, {pointer}"
         )
 
 

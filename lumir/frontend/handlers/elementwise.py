@@ -183,15 +183,14 @@ def _cast(ctx: NodeContext, to: ir.Type) -> Result:
 def _power_of_two(ctx: NodeContext, to: ir.Type, saturate: bool) -> ir.Value:
     """The neighbouring power of two, in float32, that `round_mode` chooses for float8e8m0."""
     x = emit.cast(ctx.value(0), emit.type_("float32"))
+    if saturate:
+        x = emit.minimum(emit.maximum(x, 2.0**-127), 2.0**127)
     nearest = emit.cast(emit.cast(x, to, saturate), emit.type_("float32"))
     match ctx.attribute("round_mode", "up"):
         case "nearest":
             return x
         case "up":
-            doubled = emit.mul(nearest, 2)
-            return emit.select(
-                build("lt", nearest, x), emit.minimum(doubled, 2.0**127) if saturate else doubled, nearest
-            )
+            return emit.select(build("lt", nearest, x), emit.mul(nearest, 2), nearest)
         case "down":
             return emit.select(build("gt", nearest, x), emit.mul(nearest, 0.5), nearest)
     raise Malformed("round_mode must be up, down or nearest")

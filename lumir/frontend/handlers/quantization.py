@@ -81,41 +81,35 @@ def quantize(scaled: ir.Value, zero: ir.Value | None, to: ir.Type, saturate: boo
 @handler("MatMulInteger", since=10)
 def matmul_integer(ctx: NodeContext) -> Result:
     """(a - a's zero point) x (b - b's zero point) in int32; zero points by row of a and by column of b."""
-    a, b = _integers(ctx, 0, 2, -1), _integers(ctx, 1, 3, -2)
-    return emit.matmul(a, b, emit.type_("int32"))
-
-
-def _integers(ctx: NodeContext, index: int, zero_index: int, contracted: int) -> ir.Value:
-    """An input minus its zero point: int8 as it is where that is zero, else int32."""
-    x = ctx.value(index)
-    if not ctx.has(zero_index) or _is_zero(ctx.known(zero_index)):
-        return emit.cast(x, emit.type_("int32"))
-    zero = ctx.value(zero_index)
-    if emit.rank(zero) == 1 and emit.rank(x) > 1:
-        zero = zero if contracted == -2 else emit.unsqueeze(zero, [1])
-        zero = emit.reshape(zero, []) if int(np.prod(emit.shape(zero))) == 1 else zero
-    return _centered(x, zero)
+    return emit.matmul(_centered_input(ctx, 0, 2, rows=True), _centered_input(ctx, 1, 3), emit.type_("int32"))
 
 
 @handler("QLinearMatMul", since=10)
 def qlinear_matmul(ctx: NodeContext) -> Result:
-    a, b = _zeroed(ctx, 0, 2, -1), _zeroed(ctx, 3, 5, -2)
-    product = emit.matmul(a, b, emit.type_("int32"))
-    scales = [_row_scale(ctx, 1, -1), _row_scale(ctx, 4, -2), emit.cast(ctx.value(6), emit.type_("float32"))]
-    return _requantized(product, *scales, ctx.value(7))
-
-
-def _zeroed(ctx: NodeContext, index: int, zero_index: int, contracted: int) -> ir.Value:
-    if is_float(ctx.tensor(index).type.element_type):
+    if is_float(ctx.tensor(0).type.element_type) or is_float(ctx.tensor(3).type.element_type):
         ctx.refuse("quantised products of 8-bit floats are not supported")
-    return _integers(ctx, index, zero_index, contracted)
+    a, b = _centered_input(ctx, 0, 2, rows=True), _centered_input(ctx, 3, 5)
+    wide = emit.type_("float32")
+    a_scale = _by_line(emit.cast(ctx.value(1), wide), rows=True)
+    b_scale = _by_line(emit.cast(ctx.value(4), wide))
+    return _requantized(
+        emit.matmul(a, b, emit.type_("int32")), a_scale, b_scale, emit.cast(ctx.value(6), wide), ctx.value(7)
+    )
 
 
-def _row_scale(ctx: NodeContext, index: int, contracted: int) -> ir.Value:
-    scale = emit.cast(ctx.value(index), emit.type_("float32"))
-    if emit.rank(scale) == 1 and emit.shape(scale) != [1]:
-        return scale if contracted == -2 else emit.unsqueeze(scale, [1])
-    return emit.reshape(scale, []) if int(np.prod(emit.shape(scale))) == 1 else scale
+def _centered_input(ctx: NodeContext, index: int, zero_index: int, *, rows: bool = False) -> ir.Value:
+    """A matrix operand minus its zero point, in int32."""
+    x = emit.cast(ctx.value(index), emit.type_("int32"))
+    if not ctx.has(zero_index) or _is_zero(ctx.known(zero_index)):
+        return x
+    return _centered(x, _by_line(ctx.value(zero_index), rows=rows))
+
+
+def _by_line(parameter: ir.Value, *, rows: bool = False) -> ir.Value:
+    """A scale or zero point as it broadcasts to a matrix: one for all, or a vector over its rows or columns."""
+    if int(np.prod(emit.shape(parameter))) == 1:
+        return emit.reshape(parameter, [])
+    return emit.unsqueeze(parameter, [1]) if rows and emit.rank(parameter) == 1 else parameter
 
 
 def _requantized(total: ir.Value, a: ir.Value, b: ir.Value, out: ir.Value, zero: ir.Value) -> ir.Value:

@@ -39,8 +39,8 @@ def join_of(nest: LoopNest, fresh: Callable[[], Evaluator]) -> Join:
 def selects(nest: LoopNest) -> bool:
     """Whether the reduction picks one element and its index, as arg_reduce does.
 
-    Then the body yields `select(better, value, best)` and `select(better, index, best's index)`. Taking an element twice
-    does no harm.
+    Then the body yields `select(better, value, best)` and `select(better, index, best's index)`, and to take an element
+    twice does no harm.
     """
     if len(nest.outputs) != 2 or len(nest.reductions) != 1 or len(nest.inputs) != 1:
         return False

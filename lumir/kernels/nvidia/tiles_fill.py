@@ -23,18 +23,17 @@ class OperandTile:
     Rows beyond the end repeat the last one (their products are not stored); beyond the end of k there are zeros.
 
     Args:
-        rows, depth: the tile's size along m or n and along k.
-        stored: the element type in shared memory; the contraction's accumulator type where it differs from the operand's.
-        thread: this thread's number, of `kernel.block`.
+        shape: rows and depth of a tile: its size along m or n and along k.
+        stored: the element type in shared memory; the accumulator type where it differs from the operand's.
     """
 
     def __init__(
-        self, kernel: NvidiaKernel, space: ContractionSpace, plan: OperandPlan, rows: int, depth: int, stored: ir.Type, thread: Index
+        self, kernel: NvidiaKernel, space: ContractionSpace, plan: OperandPlan, shape: tuple[int, int], stored: ir.Type
     ):
-        self.kernel, self.space, self.plan = kernel, space, plan
-        self.rows, self.depth, self.stored, self.thread = rows, depth, stored, thread
-        lines, width = (rows, depth) if plan.along_k else (depth, rows)
-        self.layout = TileLayout(lines, width, byte_size(stored))
+        self.kernel, self.space, self.plan, self.stored = kernel, space, plan, stored
+        self.rows, self.depth = shape
+        self.thread = kernel.thread()
+        self.layout = TileLayout(*(shape if plan.along_k else shape[::-1]), byte_size(stored))
 
     @property
     def size(self) -> int:
