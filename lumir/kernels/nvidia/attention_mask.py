@@ -1,0 +1,49 @@
+"""What the scores' element-wise operation says about which keys count, so that whole tiles of them can be skipped."""
+
+from lumir.kernels.evaluate import LoopNest
+from lumir.mlir import arith, ir
+
+Value = ir.Value
+
+
+def causal_offset(scores: Value) -> int | None:
+    """c where the scores are `select(key <= query + c, ..., -inf)`, query and key being the last two dimensions."""
+    if isinstance(scores.owner, ir.Block) or scores.owner.name != "linalg.generic":
+        return None
+    nest = LoopNest.of(scores.owner)
+    if nest.reductions or nest.output_maps[0] != ir.AffineMap.get_identity(nest.rank):
+        return None
+    chosen = _defining(list(nest.block.operations)[-1].operands[0], "arith.select")
+    if chosen is None or not _is_minus_infinity(chosen.operands[2]):
+        return None
+    kept = _defining(chosen.operands[0], "arith.cmpi")
+    if kept is None or kept.attributes["predicate"].value != int(arith.CmpIPredicate.sle):
+        return None
+    if _dimension(kept.operands[0]) != nest.rank - 1:
+        return None
+    return _offset_of(kept.operands[1], nest.rank - 2)
+
+
+def _offset_of(value: Value, dimension: int) -> int | None:
+    """c where the value is `index + c` of that dimension."""
+    if _dimension(value) == dimension:
+        return 0
+    added = _defining(value, "arith.addi")
+    if added is None or _dimension(added.operands[0]) != dimension:
+        return None
+    constant = _defining(added.operands[1], "arith.constant")
+    return None if constant is None else constant.attributes["value"].value
+
+
+def _dimension(value: Value) -> int | None:
+    index = _defining(value, "linalg.index")
+    return None if index is None else index.attributes["dim"].value
+
+
+def _is_minus_infinity(value: Value) -> bool:
+    constant = _defining(value, "arith.constant")
+    return constant is not None and constant.attributes["value"].value == float("-inf")
+
+
+def _defining(value: Value, name: str) -> ir.Operation | None:
+    return None if isinstance(value.owner, ir.Block) or value.owner.name != name else value.owner
