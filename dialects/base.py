@@ -172,20 +172,24 @@ def attributes_of(op: ir.OpView | ir.Operation) -> dict[str, Any]:
 
 def verify(op: ir.OpView) -> bool:
     """Check fields, then infer the result types again; a broken rule is an error at the op's location."""
-    cls = OPS[op.operation.name.removeprefix("lumir.")]
     try:
-        _check_fields(layout(cls), op)  # pyright: ignore[reportArgumentType]
-        if cls.infer is not None:
-            inferred = cls.infer(*(value.type for value in op.operands), **attributes_of(op))
-            expected = list(inferred) if isinstance(inferred, list) else [inferred]
-            found = [result.type for result in op.results]
-            require(found == expected, "result type must be the inferred one", expected=expected, result=found)
-        if cls.check is not None:
-            cls.check(op)
+        with op.operation.context:
+            _check(OPS[op.operation.name.removeprefix("lumir.")], op)
     except RuleError as error:
         op.location.emit_error(f"'{op.operation.name}' op {error}")
         return False
     return True
+
+
+def _check(cls: type[Op], op: ir.OpView) -> None:
+    _check_fields(layout(cls), op)  # pyright: ignore[reportArgumentType]
+    if cls.infer is not None:
+        inferred = cls.infer(*(value.type for value in op.operands), **attributes_of(op))
+        expected = list(inferred) if isinstance(inferred, list) else [inferred]
+        found = [result.type for result in op.results]
+        require(found == expected, "result type must be the inferred one", expected=expected, result=found)
+    if cls.check is not None:
+        cls.check(op)
 
 
 def _check_fields(fields: Layout, op: ir.OpView) -> None:

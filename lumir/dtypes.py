@@ -86,7 +86,7 @@ def bit_size(type_: ir.Type) -> int:
     """Bits of one element's value: 4 for `int4`, 8 for a bool, which is a byte in memory."""
     if isinstance(type_, ir.IntegerType):
         return 8 if type_.width == 1 else type_.width
-    if str(type_).startswith(("f4", "f6")):
+    if str(type_).startswith(("f4E", "f6E")):
         return int(str(type_)[1])
     return byte_size(type_) * 8
 

@@ -32,4 +32,3 @@ def _merged(first: Sizes, second: Sizes) -> Sizes:
         if first.get(name, size) != size:
             raise click.UsageError(f"two sizes are given for {name}: {first[name]} and {size}")
     return first | second
-x: int = 'a'

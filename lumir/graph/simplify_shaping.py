@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lumir.dialects import build
-from lumir.dialects.constants import dense_array
+from lumir.graph.known import known_array
 from lumir.graph.rewrite import PatternTable
 from lumir.graph.values import Shape, attribute, definition, shape
 from lumir.mlir import ir
@@ -159,13 +159,13 @@ def simplify_concat(op: ir.Operation) -> ir.Value | None:
 
 @SHAPING.on("gather")
 def gather_of_range(op: ir.Operation) -> ir.Value | None:
-    """Constant indices in arithmetic progression are a slice."""
+    """Known indices in arithmetic progression are a slice."""
     x, dims = op.operands[0], shape(op.operands[0])
-    indices = definition(op.operands[1], "constant")
+    indices = known_array(op.operands[1])
     if indices is None:
         return None
     axis = attribute(op, "axis") % len(dims)
-    places = dense_array(indices.attributes["value"]).astype(np.int64).ravel()
+    places = indices.astype(np.int64).ravel()
     places = np.where(places < 0, places + dims[axis], places)
     steps = np.diff(places)
     inside = len(places) > 0 and ((places >= 0) & (places < dims[axis])).all()
@@ -188,11 +188,11 @@ def _replaced(values: Sequence[int], axis: int, value: int) -> list[int]:
 
 @SHAPING.on("gather_nd")
 def gather_of_everything(op: ir.Operation) -> ir.Value | None:
-    """Constant index tuples that name every slice of the input in order: the input itself."""
-    x, indices = op.operands[0], definition(op.operands[1], "constant")
+    """Known index tuples that name every slice of the input in order: the input itself."""
+    x, indices = op.operands[0], known_array(op.operands[1])
     if indices is None or attribute(op, "batch_dims") != 0:
         return None
-    places = dense_array(indices.attributes["value"]).astype(np.int64)
+    places = indices.astype(np.int64)
     outer = shape(x)[: places.shape[-1]]
     if math.prod(places.shape[:-1]) != math.prod(outer) or 0 in outer or not outer:
         return None

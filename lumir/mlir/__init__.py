@@ -5,7 +5,7 @@ LLVM's own `mlir` when it is installed, else the complete upstream bindings insi
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 try:
     import mlir.ir as _probe  # pyright: ignore[reportMissingImports]  # noqa: F401
@@ -14,35 +14,13 @@ try:
 except ImportError:
     _HOST = "torch_mlir"
 
-if TYPE_CHECKING:
-    from torch_mlir import ir
-    from torch_mlir.dialects import (
-        _ods_common as ods,
-    )
-    from torch_mlir.dialects import (
-        affine,
-        arith,
-        cf,
-        ext,
-        func,
-        gpu,
-        irdl,
-        linalg,
-        llvm,
-        math,
-        memref,
-        nvgpu,
-        nvvm,
-        scf,
-        tensor,
-        vector,
-    )
-    from torch_mlir.passmanager import PassManager
-else:
-    ir = importlib.import_module(f"{_HOST}.ir")
-    PassManager = importlib.import_module(f"{_HOST}.passmanager").PassManager
+ir = importlib.import_module(f"{_HOST}.ir")
+PassManager = importlib.import_module(f"{_HOST}.passmanager").PassManager
 
-_DIALECTS = frozenset(["affine", "arith", "cf", "ext", "func", "gpu", "irdl", "linalg", "llvm", "math", "memref", "nvgpu", "nvvm", "scf", "tensor", "vector"])
+_DIALECTS = frozenset(
+    ["affine", "arith", "cf", "ext", "func", "gpu", "irdl", "linalg", "llvm", "math"]
+    + ["memref", "nvgpu", "nvvm", "scf", "tensor", "vector"]
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -52,6 +30,3 @@ def __getattr__(name: str) -> Any:
     if name not in _DIALECTS:
         raise AttributeError(f"lumir.mlir has no dialect {name!r}")
     return importlib.import_module(f"{_HOST}.dialects.{name}")
-
-
-__all__ = ["PassManager", "ir", "ods", *sorted(_DIALECTS)]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "gpu"))
 
-import harness  # noqa: E402
-import map_cases  # noqa: E402
-import row_cases  # noqa: E402
+import harness
+import map_cases
+import row_cases
 
 __all__ = ["harness", "map_cases", "row_cases"]

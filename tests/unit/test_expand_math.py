@@ -140,7 +140,8 @@ def power_samples(dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         any_bits(rng, dtype, n),
         grid[:, 1],
     ]
-    return tuple(_padded(np.concatenate([part.astype(dtype) for part in parts])) for parts in (bases, exponents))
+    x, y = (np.concatenate([part.astype(dtype) for part in parts]) for parts in (bases, exponents))
+    return _padded(x), _padded(y)
 
 
 def _padded(x: np.ndarray) -> np.ndarray:

@@ -56,7 +56,8 @@ class Case:
         pointer, lines = f"!llvm.ptr{address_space}", []
         for i, kind in enumerate(self.operands):
             lines.append(f"%q{i} = llvm.getelementptr %p{i}[{at}] : ({pointer}, i64) -> {pointer}, {kind}")
-            lines.append(f"%x{i} = llvm.load %q{i} {{alignment = {DTYPES[kind].itemsize} : i64}} : {pointer} -> {self._type(kind)}")
+            aligned = f"{{alignment = {DTYPES[kind].itemsize} : i64}}"
+            lines.append(f"%x{i} = llvm.load %q{i} {aligned} : {pointer} -> {self._type(kind)}")
         return "\n".join(lines)
 
     def store(self, at: str, address_space: str = "") -> str:

@@ -7,12 +7,18 @@ from lumir.codegen.math.values import Value
 
 
 def _erfc_of_magnitude(a: Value) -> Value:
-    """exp(-a^2) P(q) / (1 + 2a) with q = (a - k) / (a + k), after Shepherd and Laframboise (1981); a >= 0."""
+    """exp(-a^2) P(q) / (1 + 2a) with q = (a - k) / (a + k), after Shepherd and Laframboise (1981); a > 0.45.
+
+    What the quotient and its divisor lost goes, as a relative error, into the exponent; P is about 1 / 0.84.
+    """
     pole, coefficients = (2.0, ERFC["f32"]) if a.kind == "f32" else (3.0, ERFC_WIDE["f64"])
     a = at_most(a, 11.0 if a.kind == "f32" else 28.0)
-    scaled = polynomial((a - pole) / (a + pole), coefficients) / fma(a, 2.0, 1.0)
+    numerator = polynomial((a - pole) / (a + pole), coefficients)
+    divisor = fma(a, 2.0, 1.0)
+    scaled = numerator / divisor
+    lost = fma(-scaled, fma(a, 2.0, 1.0 - divisor), fma(-scaled, divisor, numerator))
     square = a * a
-    return exp_of_sum(-square, -fma(a, a, -square)) * scaled
+    return exp_of_sum(-square, fma(lost, 0.84, -fma(a, a, -square))) * scaled
 
 
 def _erf_near_zero(x: Value) -> Value:

@@ -8,7 +8,7 @@ the rest after each rounding.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mpmath as mp
 import numpy as np
@@ -18,7 +18,8 @@ TINY = mp.mpf("1e-12")  # stands for zero where the target is a quotient
 HEADER = '''"""Minimax polynomials, lowest power first. Written by `python -m lumir.codegen.math.fit`, not by hand."""
 '''
 
-Real = Callable[[mp.mpf], mp.mpf]
+Number = Any  # an mpmath number
+Real = Callable[[Number], Number]
 
 
 class Table(NamedTuple):
@@ -26,12 +27,12 @@ class Table(NamedTuple):
 
     target: Real
     weight: Real
-    low: mp.mpf
-    high: mp.mpf
+    low: Number
+    high: Number
     terms: dict[str, int]  # number of coefficients for each format
 
 
-def _least_squares(rows: Sequence[Sequence[mp.mpf]], rhs: Sequence[mp.mpf], weights: Sequence[mp.mpf]) -> list[mp.mpf]:
+def _least_squares(rows: Sequence[Sequence[Number]], rhs: Sequence[Number], weights: Sequence[Number]) -> list[Number]:
     """Coefficients that minimise the weighted squares of rows * c - rhs, by the normal equations."""
     count = len(rows[0])
     matrix = mp.matrix(count, count)
@@ -42,7 +43,7 @@ def _least_squares(rows: Sequence[Sequence[mp.mpf]], rhs: Sequence[mp.mpf], weig
     return list(mp.lu_solve(matrix, vector))
 
 
-def minimax(target: Real, weight: Real, low: mp.mpf, high: mp.mpf, powers: Sequence[int]) -> list[mp.mpf]:
+def minimax(target: Real, weight: Real, low: Number, high: Number, powers: Sequence[int]) -> list[Number]:
     """Coefficients c of sum(c[i] * u**powers[i]) with nearly the least maximum of |(p(u) - target(u)) * weight(u)|."""
     count = 5 * len(powers) + 8
     middle, half = (low + high) / 2, (high - low) / 2
@@ -58,7 +59,7 @@ def minimax(target: Real, weight: Real, low: mp.mpf, high: mp.mpf, powers: Seque
     return found
 
 
-def round_to(value: mp.mpf, width: str) -> float:
+def round_to(value: Number, width: str) -> float:
     """The nearest number of the format, as a Python float."""
     if width == "f64":
         return float(value)
@@ -69,7 +70,7 @@ def fit(table: Table, width: str) -> list[float]:
     """Coefficients of the table, lowest power first, each a number of the format."""
     count, fixed = table.terms[width], []
 
-    def rest(u: mp.mpf) -> mp.mpf:
+    def rest(u: Number) -> Number:
         return table.target(u) - sum(c * u**k for k, c in enumerate(fixed))
 
     while len(fixed) < count:
@@ -78,7 +79,7 @@ def fit(table: Table, width: str) -> list[float]:
     return fixed
 
 
-def residual(table: Table, coefficients: Sequence[float]) -> mp.mpf:
+def residual(table: Table, coefficients: Sequence[float]) -> Number:
     """The largest weighted error of the rounded polynomial on the interval."""
     middle, half = (table.low + table.high) / 2, (table.high - table.low) / 2
     grid = [middle - half * mp.cos(mp.pi * (2 * i + 1) / 2000) for i in range(1000)]
@@ -98,7 +99,7 @@ def _relative(function: Real) -> Real:
 def _scaled_erfc(pole: int) -> Real:
     """(1 + 2a) exp(a^2) erfc(a) as a function of q = (a - pole)/(a + pole), after Shepherd and Laframboise (1981)."""
 
-    def target(q: mp.mpf) -> mp.mpf:
+    def target(q: Number) -> Number:
         a = pole * (1 + q) / (1 - q)
         return (1 + 2 * a) * mp.exp(a * a) * mp.erfc(a)
 
@@ -106,9 +107,9 @@ def _scaled_erfc(pole: int) -> Real:
 
 
 def _erfc_table(pole: int, largest: str, terms: dict[str, int]) -> Table:
-    top = (mp.mpf(largest) - pole) / (mp.mpf(largest) + pole)
+    low, high = ((mp.mpf(a) - pole) / (mp.mpf(a) + pole) for a in ("0.45", largest))
     target = _scaled_erfc(pole)
-    return Table(target, lambda q: 1 / target(q), mp.mpf(-1), top, terms)
+    return Table(target, lambda q: 1 / target(q), low, high, terms)
 
 
 def exponential_tables() -> dict[str, Table]:

@@ -30,7 +30,8 @@ def reduce_quadrant(x: Value) -> tuple[Value, Value]:
         large_r, large_quadrant = _reduce_large(x)
         return select(large, large_r, r), select(large, large_quadrant, quadrant)
 
-    return when(any_lane(large), exact, (r, quadrant))
+    r, quadrant = when(any_lane(large), exact, (r, quadrant))
+    return r, quadrant
 
 
 def _reduce_large(x: Value) -> tuple[Value, Value]:

@@ -90,7 +90,7 @@ class Problem:
         s = self.schedule
         element_bytes = byte_size(self.space.accumulator)
         groups, most = (s.warps_m, s.m // s.warps_m // 16) if s.instruction == "mma" else (1, self._thread_chunks)
-        return staging_within(self.pipeline_bytes, s.m, s.n, groups, most, element_bytes)
+        return staging_within(self.pipeline_bytes, (s.m, s.n), groups, most, element_bytes)
 
     @property
     def _thread_chunks(self) -> int:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lumir.kernels.dispatch import element_of
-from lumir.kernels.index import Index
+from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.contraction_block import Block
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.mma import WARP, byte_offset, constant_i32, load_matrices, multiply_16x8x16
@@ -22,11 +22,13 @@ class Fragments:
 
     Args:
         along_k: whether the tile's lines run along k.
-        left: whether it is the left operand: the four 8x8 matrices then go down the rows first, else along k first.
         first: the warp's first row in the tile, a multiple of 16.
+        left: whether it is the left operand: the four 8x8 matrices then go down the rows first, else along k first.
     """
 
-    def __init__(self, index, layout: TileLayout, along_k: bool, left: bool, lane: Index, first: Index):
+    def __init__(
+        self, index: IndexMath, layout: TileLayout, along_k: bool, lane: Index, first: Index, *, left: bool = False
+    ):
         self.index, self.layout, self.along_k, self.first = index, layout, along_k, first
         inside, low = index.divmod(lane, 8)[1], index.divmod(index.divmod(lane, 8)[0], 2)
         rows, depth = (low[1], low[0]) if left else (low[0], low[1])
@@ -69,8 +71,9 @@ class MmaKernel:
         down, across = index.divmod(warp, s.warps_n)
         self.down, self.across = down, across
         lhs, rhs = self.block.lhs, self.block.rhs
-        self.a = Fragments(index, lhs.layout, lhs.plan.along_k, True, self.lane, index.scale(down, self.rows))
-        self.b = Fragments(index, rhs.layout, rhs.plan.along_k, False, self.lane, index.scale(across, self.columns))
+        top, side = index.scale(down, self.rows), index.scale(across, self.columns)
+        self.a = Fragments(index, lhs.layout, lhs.plan.along_k, self.lane, top, left=True)
+        self.b = Fragments(index, rhs.layout, rhs.plan.along_k, self.lane, side)
         self.element = element_of(problem.space.operand(0))
 
     def write(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from lumir.dtypes import byte_size
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.contraction_block import Block
+from lumir.kernels.nvidia.contraction_store import Staging
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.mma import WARP, byte_offset
 from lumir.kernels.nvidia.tiles import TileLayout
@@ -34,21 +35,30 @@ class MicroTile:
         return MicroTile(down, across, s.m // down, s.n // across)
 
 
+@dataclass(frozen=True)
+class Team:
+    """Threads that share the rows (or columns) of a tile.
+
+    Args:
+        thread: this one's number.
+        threads: how many there are.
+        count: rows of each.
+    """
+
+    thread: Index
+    threads: int
+    count: int
+
+
 class Strips:
     """A thread's rows (or columns) of an operand's tile, in registers for a chunk of k.
 
-    A tile with lines along k gives the rows t, t + T, ... of T threads; one with lines along the rows gives chunks t,
-    t + T, ... of neighbouring rows.
-
-    Args:
-        thread: t.
-        threads: T.
-        count: rows of a thread.
+    With t and T the thread and the threads of its team: a tile with lines along k gives rows t, t + T, ...; one with lines
+    along the rows gives chunks t, t + T, ... of neighbouring rows.
     """
 
-    def __init__(self, index: IndexMath, layout: TileLayout, along_k: bool, thread: Index, threads: int, count: int, element: ir.Type):
-        self.index, self.layout, self.along_k = index, layout, along_k
-        self.thread, self.threads, self.count, self.element = thread, threads, count, element
+    def __init__(self, index: IndexMath, layout: TileLayout, along_k: bool, team: Team, element: ir.Type):
+        self.index, self.layout, self.along_k, self.team, self.element = index, layout, along_k, team, element
 
     @property
     def chunk(self) -> int:
@@ -62,12 +72,14 @@ class Strips:
     def load(self, base: Value, k: int) -> list[list[Value]]:
         """Values by k (a chunk of them, from `k`) and row."""
         if self.along_k:
-            rows = [self._read(base, self.index.offset(self.thread, i * self.threads), Index(k // self.chunk)) for i in range(self.count)]
+            rows = [self._read(base, self._turn(i), Index(k // self.chunk)) for i in range(self.team.count)]
             return [list(values) for values in zip(*rows, strict=True)]
-        return [
-            [v for i in range(self.count // self.chunk) for v in self._read(base, Index(line), self.index.offset(self.thread, i * self.threads))]
-            for line in range(k, k + self.chunk)
-        ]
+        turns = range(self.team.count // self.chunk)
+        lines = range(k, k + self.chunk)
+        return [[v for i in turns for v in self._read(base, Index(line), self._turn(i))] for line in lines]
+
+    def _turn(self, i: int) -> Index:
+        return self.index.offset(self.team.thread, i * self.team.threads)
 
     def _read(self, base: Value, line: Index, chunk: Index) -> list[Value]:
         at = self.index.scalar(self.layout.offset(self.index, line, chunk).base)
@@ -77,8 +89,9 @@ class Strips:
 
     def runs(self) -> list[tuple[int, Index]]:
         """(first number, row in the tile) of each run of `together` neighbouring rows."""
-        starts = range(0, self.count, self.together)
-        return [(i, self.index.offset(self.index.scale(self.thread, self.together), i * self.threads)) for i in starts]
+        first = self.index.scale(self.team.thread, self.together)
+        starts = range(0, self.team.count, self.together)
+        return [(i, self.index.offset(first, i * self.team.threads)) for i in starts]
 
 
 def emit_simt(problem: "Problem", name: str) -> NvidiaKernel:
@@ -94,16 +107,20 @@ class SimtKernel:
     def __init__(self, problem: "Problem", kernel: NvidiaKernel):
         self.problem, self.block = problem, Block(problem, kernel)
         index, micro = self.block.index, MicroTile.of(problem.schedule)
-        down, across = _thread_place(index, kernel.thread(), problem.schedule.warps_n)
+        down, across = thread_place(index, kernel.thread(), problem.schedule.warps_n)
         lhs, rhs = self.block.lhs, self.block.rhs
-        self.left = Strips(index, lhs.layout, lhs.plan.along_k, down, micro.down, micro.rows, problem.stored)
-        self.right = Strips(index, rhs.layout, rhs.plan.along_k, across, micro.across, micro.columns, problem.stored)
+        rows, columns = Team(down, micro.down, micro.rows), Team(across, micro.across, micro.columns)
+        self.left = Strips(index, lhs.layout, lhs.plan.along_k, rows, problem.stored)
+        self.right = Strips(index, rhs.layout, rhs.plan.along_k, columns, problem.stored)
 
     def write(self) -> None:
-        start = [zero_of(self.problem.space.accumulator)] * (self.left.count * self.right.count)
+        width = self.right.team.count
+        start = [zero_of(self.problem.space.accumulator)] * (self.left.team.count * width)
         totals = self.block.run(start, self._multiply)
+        rows = [totals[i : i + width] for i in range(0, len(totals), width)]
+        strips, staging = (self.left, self.right), self.problem.staging
         self.block.tile.store(
-            self.block.shared, self.problem.staging, lambda part, shared: self._stage(part, shared, totals)
+            self.block.shared, staging, lambda part, shared: stage_rows(self.block.index, staging, part, shared, strips, rows)
         )
 
     def _multiply(self, lhs: Value, rhs: Value, totals: list[Value]) -> list[Value]:
@@ -114,27 +131,24 @@ class SimtKernel:
                 totals = [space.multiply_add(total, x, y) for total, (x, y) in zip(totals, products, strict=True)]
         return totals
 
-    def _stage(self, part: int, shared: Value, totals: list[Value]) -> None:
-        """Write the accumulators whose row lies in this part."""
-        index, staging = self.block.index, self.problem.staging
-        share = self.left.count // staging.passes
-        for first, row in self.left.runs():
-            if first // share != part:
-                continue
-            for i in range(self.left.together):
-                line = index.offset(row, i - part * staging.lines)
-                values = totals[(first + i) * self.right.count : (first + i + 1) * self.right.count]
-                self._stage_line(shared, index.scale(line, staging.pitch), values)
 
-    def _stage_line(self, shared: Value, line: Index, values: list[Value]) -> None:
-        index, size = self.block.index, byte_size(self.problem.space.accumulator)
-        for first, column in self.right.runs():
-            run = values[first : first + self.right.together]
-            pointer = byte_offset(shared, index.scalar(index.scale(index.add(line, column), size).base))
-            llvm.StoreOp(_joined(run), pointer, alignment=size * len(run))
+def stage_rows(
+    index: IndexMath, staging: Staging, part: int, shared: Value, strips: tuple[Strips, Strips], totals: list[list[Value]]
+) -> None:
+    """Write the accumulators (by row and column of the strips) whose row lies in a part of the tile."""
+    left, right = strips
+    share = left.team.count // staging.passes
+    for first, row in left.runs():
+        for i in range(left.together) if first // share == part else ():
+            line = index.scale(index.offset(row, i - part * staging.lines), staging.pitch)
+            for number, column in right.runs():
+                run = totals[first + i][number : number + right.together]
+                size = byte_size(run[0].type)
+                at = index.scalar(index.scale(index.add(line, column), size).base)
+                llvm.StoreOp(_joined(run), byte_offset(shared, at), alignment=size * len(run))
 
 
-def _thread_place(index: IndexMath, thread: Index, warps_across: int) -> tuple[Index, Index]:
+def thread_place(index: IndexMath, thread: Index, warps_across: int) -> tuple[Index, Index]:
     """The thread's row and column among the block's threads."""
     warp, lane = index.divmod(thread, WARP)
     warp_row, warp_column = index.divmod(warp, warps_across)

@@ -53,9 +53,11 @@ class Staging:
         return index.add(index.scale(group, share * self.passes), index.offset(inside, part * share))
 
 
-def staging_within(budget: int, rows: int, width: int, groups: int, most_passes: int, element_bytes: int) -> Staging:
-    """The fewest passes with which a part of a [rows, width] tile fits in `budget` bytes; `most_passes` where none does."""
-    passes = 1
+def staging_within(
+    budget: int, tile: tuple[int, int], groups: int, most_passes: int, element_bytes: int
+) -> Staging:
+    """The fewest passes with which a part of a tile (rows, columns) fits in `budget` bytes; `most_passes` if none does."""
+    (rows, width), passes = tile, 1
     while passes < most_passes and Staging(passes, rows // passes, width, groups).size(element_bytes) > budget:
         passes *= 2
     return Staging(passes, rows // passes, width, groups)

@@ -33,20 +33,24 @@ class OperandPlan:
     asynchronous: bool
 
 
-def plan_operand(dispatch: Dispatch, space: ContractionSpace, number: int, stored_bytes: int) -> OperandPlan:
+def plan_operand(
+    dispatch: Dispatch, space: ContractionSpace, number: int, stored_bytes: int, directions: tuple[bool, ...] = (True, False)
+) -> OperandPlan:
     """The widest way to read an input: tried out in a module that is thrown away.
 
     Args:
         stored_bytes: of an element as shared memory holds it; a chunk of them is the most that is read at once.
+        directions: values of `along_k` to choose from.
     """
     lanes = CHUNK_BYTES // max(stored_bytes, byte_size(element_of(space.operand(number))))
     while lanes > 1:
-        for along_k in (True, False):
+        for along_k in directions:
             plan = _try(dispatch, space, OperandPlan(number, along_k, lanes, True), stored_bytes)
             if plan is not None:
                 return plan
         lanes //= 2
-    single = OperandPlan(number, _last_is_k(space, number), 1, True)
+    along_k = _last_is_k(space, number) if len(directions) > 1 else directions[0]
+    single = OperandPlan(number, along_k, 1, True)
     return _try(dispatch, space, single, stored_bytes) or replace(single, asynchronous=False)
 
 

@@ -1,0 +1,87 @@
+"""The running softmax of an attention kernel: each thread's rows, a tile of keys at a time.
+
+Source of the algorithm: Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018); Dao, "FlashAttention-2"
+(2023): outputs are scaled when a row's maximum grows, and divided by the sum once at the end.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import reduce
+
+from lumir.kernels.nvidia.mma import shuffle_xor
+from lumir.mlir import arith, ir
+from lumir.mlir import math as math_ops
+
+Value = ir.Value
+LOWEST = -2.3e38
+"""Where a row's maximum starts: so low that it never counts, and finite also times log2(e)."""
+_LOG2_E = 1 / math.log(2)
+
+
+@dataclass(frozen=True)
+class RowState:
+    """Args:
+    maxima, sums: float32 by row of this thread; the sums over this thread's columns only.
+    """
+
+    maxima: list[Value]
+    sums: list[Value]
+
+    @staticmethod
+    def initial(rows: int) -> "RowState":
+        return RowState([f32(LOWEST)] * rows, [f32(0.0)] * rows)
+
+
+@dataclass(frozen=True)
+class RowSoftmax:
+    """Args:
+    partners: lane distances (powers of two) to the threads that hold the other columns of the same rows.
+    exact: subtract the maximum before scaling by log2(e): one rounding less, one instruction more.
+    """
+
+    partners: tuple[int, ...]
+    exact: bool
+
+    def update(self, scores: list[list[Value]], state: RowState) -> tuple[list[list[Value]], RowState, list[Value]]:
+        """Weights exp(score - maximum) by row, the new state, and what earlier sums and outputs must be scaled by."""
+        weights, maxima, sums, scales = [], [], [], []
+        for row, before, total in zip(scores, state.maxima, state.sums, strict=True):
+            highest = arith.MaximumFOp(before, self._across(row, arith.MaximumFOp)).result
+            row_weights = [self._power(score, highest) for score in row]
+            scale = self._power(before, highest)
+            here = reduce(lambda x, y: arith.AddFOp(x, y).result, row_weights)
+            weights.append(row_weights)
+            maxima.append(highest)
+            sums.append(math_ops.FmaOp(total, scale, here).result)
+            scales.append(scale)
+        return weights, RowState(maxima, sums), scales
+
+    def inverse_sums(self, state: RowState) -> list[Value]:
+        """1 / the whole row's sum, and 1 where that is zero."""
+        inverses = []
+        for total in state.sums:
+            whole = self._across([total], arith.AddFOp)
+            empty = arith.CmpFOp(arith.CmpFPredicate.OEQ, whole, f32(0.0)).result
+            whole = arith.SelectOp(empty, f32(1.0), whole).result
+            inverses.append(arith.DivFOp(f32(1.0), whole).result)
+        return inverses
+
+    def _across(self, values: list[Value], join: type) -> Value:
+        """The values of all partners joined."""
+        joined = reduce(lambda x, y: join(x, y).result, values)
+        for distance in self.partners:
+            joined = join(joined, shuffle_xor(joined, distance)).result
+        return joined
+
+    def _power(self, score: Value, highest: Value) -> Value:
+        """exp(score - highest)."""
+        if self.exact:
+            exponent = arith.MulFOp(arith.SubFOp(score, highest).result, f32(_LOG2_E)).result
+        else:
+            exponent = math_ops.FmaOp(score, f32(_LOG2_E), arith.MulFOp(highest, f32(-_LOG2_E)).result).result
+        return math_ops.Exp2Op(exponent).result
+
+
+def f32(value: float) -> Value:
+    type_ = ir.F32Type.get()
+    return arith.ConstantOp(type_, ir.FloatAttr.get(type_, value)).result
