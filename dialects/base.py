@@ -57,6 +57,10 @@ def is_int(type_: ir.Type) -> bool:
     return isinstance(type_, ir.IntegerType) and type_.width > 1
 
 
+def is_element(type_: ir.Type) -> bool:
+    return is_float(type_) or isinstance(type_, ir.IntegerType)
+
+
 def normalize_axis(axis: int, rank: int, name: str = "axis") -> int:
     require(-rank <= axis < rank, f"{name} must be in -rank..rank-1", **{name: axis, "rank": rank})
     return axis % rank

@@ -3,7 +3,7 @@
 # The annotations below are constraints, read by `dialects.ext`.
 # pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
 
-from lumir.dialects.base import Lumir, Op, Shape, element, register, require, shape, tensor
+from lumir.dialects.base import Lumir, Op, Shape, element, is_element, register, require, shape, tensor
 from lumir.dialects.constraints import IntArray, Tensor
 from lumir.mlir import ext, ir
 
@@ -44,6 +44,7 @@ class Contract(Op, dialect=Lumir, name="contract", traits=[ext.Pure]):
     @staticmethod
     def infer(lhs: ir.Type, rhs: ir.Type, equation: str, to: ir.Type) -> ir.Type:
         left, right, out = parse_equation(equation)
+        require(is_element(to), "to must be a float, integer or bool type", to=to)
         require(len(left) == len(shape(lhs)), "lhs rank must equal its labels", equation=equation, lhs=lhs)
         require(len(right) == len(shape(rhs)), "rhs rank must equal its labels", equation=equation, rhs=rhs)
         sizes: dict[str, int] = dict(zip(left, shape(lhs), strict=True))
@@ -85,8 +86,11 @@ class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
     def infer(
         x: ir.Type, w: ir.Type, *, strides: Shape, dilations: Shape, low: Shape, high: Shape, groups: int
     ) -> ir.Type:
+        require(
+            len(shape(x)) == len(shape(w)) >= 3, "input and filter must have one rank, 3 or more", input=x, filter=w
+        )
+        require(groups >= 1, "groups must be positive", groups=groups)
         (n, channels, *spatial), (out, per_group, *window) = shape(x), shape(w)
-        require(len(spatial) == len(window), "input and filter ranks must agree", input=x, filter=w)
         require(
             channels == per_group * groups,
             "channels must be groups * filter channels",

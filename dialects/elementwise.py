@@ -12,6 +12,7 @@ from lumir.dialects.base import (
     broadcast,
     element,
     is_bool,
+    is_element,
     is_float,
     is_int,
     register,
@@ -155,4 +156,5 @@ class Cast(Op, dialect=Lumir, name="cast", traits=[ext.Pure]):
 
     @staticmethod
     def infer(x: ir.Type, to: ir.Type, saturate: bool = True) -> ir.Type:
+        require(is_element(to), "to must be a float, integer or bool type", to=to)
         return tensor(shape(x), to)

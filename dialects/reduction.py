@@ -71,6 +71,7 @@ class WindowReduce(Op, dialect=Lumir, name="window_reduce", traits=[ext.Pure]):
         x: ir.Type, *, kind: str, window: Shape, strides: Shape, dilations: Shape, low: Shape, high: Shape
     ) -> ir.Type:
         require(kind in ("sum", "max"), "kind must be sum or max", kind=kind)
+        require(len(shape(x)) >= 3, "input must have rank 3 or more", input=x)
         n, c, *spatial = shape(x)
         extent = window_extent(tuple(spatial), window, strides=strides, dilations=dilations, low=low, high=high)
         return tensor([n, c, *extent], element(x))

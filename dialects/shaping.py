@@ -33,6 +33,7 @@ class Reshape(Op, dialect=Lumir, name="reshape", traits=[ext.Pure]):
     @staticmethod
     def infer(x: ir.Type, shape: Shape) -> ir.Type:
         old = ir.RankedTensorType(x).shape
+        require(all(d >= 0 for d in shape), "sizes must not be negative", shape=shape)
         require(math.prod(old) == math.prod(shape), "reshape must keep the number of elements", input=x, shape=shape)
         return tensor(shape, element(x))
 
@@ -68,6 +69,7 @@ class Broadcast(Op, dialect=Lumir, name="broadcast", traits=[ext.Pure]):
     @staticmethod
     def infer(x: ir.Type, shape: Shape) -> ir.Type:
         old = tuple(ir.RankedTensorType(x).shape)
+        require(all(d >= 0 for d in shape), "sizes must not be negative", shape=shape)
         require(broadcast(old, shape) == tuple(shape), "input must broadcast to shape", input=x, shape=shape)
         return tensor(shape, element(x))
 
@@ -177,6 +179,7 @@ class Iota(Op, dialect=Lumir, name="iota", traits=[ext.Pure]):
 
     @staticmethod
     def infer(type: ir.Type, axis: int) -> ir.Type:
+        require(isinstance(type, ir.RankedTensorType), "type must be a ranked tensor", type=type)
         normalize_axis(axis, len(shape(type)))
         return type
 
@@ -230,6 +233,7 @@ class GatherNd(Op, dialect=Lumir, name="gather_nd", traits=[ext.Pure]):
     @staticmethod
     def infer(x: ir.Type, indices: ir.Type, batch_dims: int) -> ir.Type:
         _indices(indices)
+        require(len(shape(indices)) > batch_dims >= 0, "indices must have a rank above batch_dims", indices=indices)
         dims, (*outer, depth) = shape(x), shape(indices)
         require(batch_dims + depth <= len(dims), "index tuples must fit the input's rank", depth=depth, input=x)
         require(tuple(outer[:batch_dims]) == dims[:batch_dims], "batch dimensions must agree", input=x, indices=indices)
@@ -278,7 +282,9 @@ class ScatterNd(Op, dialect=Lumir, name="scatter_nd", traits=[ext.Pure]):
     @staticmethod
     def infer(x: ir.Type, indices: ir.Type, updates: ir.Type, kind: str) -> ir.Type:
         _indices(indices)
+        require(len(shape(indices)) >= 1, "indices must have at least one dimension", indices=indices)
         *outer, depth = shape(indices)
+        require(depth <= len(shape(x)), "index tuples must fit the input's rank", depth=depth, input=x)
         require(kind in SCATTER_KINDS, f"kind must be one of {', '.join(SCATTER_KINDS)}", kind=kind)
         require(
             shape(updates) == (*outer, *shape(x)[depth:]),

@@ -16,9 +16,8 @@ from lumir.mlir import ext, ir
 
 def _tensor_type(op: ir.OpView) -> ir.Type:
     type_ = op.attributes["type"].value
-    require(
-        isinstance(type_, ir.RankedTensorType) and type_.has_static_shape, "type must be a static tensor", type=type_
-    )
+    static = isinstance(type_, ir.RankedTensorType) and type_.has_static_shape
+    require(static, "type must be a ranked tensor of static shape", type=type_)
     return type_
 
 
@@ -53,9 +52,10 @@ class DerivedWeight(Op, dialect=Lumir, name="derived_weight"):
     def check(op: ir.OpView) -> None:
         blocks = list(op.regions[0])
         require(len(blocks) == 1 and not blocks[0].arguments, "body must be one block without arguments")
-        *_, last = blocks[0].operations
-        require(last.operation.name == "lumir.yield", "body must end with lumir.yield", last=last.operation.name)
-        yielded = last.operands[0].type
+        last = [inner.operation for inner in blocks[0].operations][-1:]
+        ends = bool(last) and last[0].name == "lumir.yield" and len(last[0].operands) == 1
+        require(ends, "body must end with lumir.yield of one tensor")
+        yielded = last[0].operands[0].type
         require(yielded == _tensor_type(op), "body must yield the type", type=_tensor_type(op), yielded=yielded)
 
 

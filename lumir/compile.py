@@ -47,7 +47,9 @@ class Request:
     override: Path | None = None
     weights: Path | None = None
     progress: Callable[[str], None] = field(default=lambda step: None)
-    observe: Callable[[str, int, ir.Module, WeightStore], None] = field(default=lambda step, number, module, store: None)
+    observe: Callable[[str, int, ir.Module, WeightStore], None] = field(
+        default=lambda step, number, module, store: None
+    )
 
 
 @dataclass
@@ -68,7 +70,9 @@ def compile_to(request: Request, last: str = "plan") -> Compiled:
     """
     if request.precision not in (None, *PRECISIONS):
         known = ", ".join(PRECISIONS)
-        raise UserError(f"unknown precision '{request.precision}'", code="unknown-precision", hint=f"use one of {known}")
+        raise UserError(
+            f"unknown precision '{request.precision}'", code="unknown-precision", hint=f"use one of {known}"
+        )
     target = asked = target_named(request.target) if request.target else None
     context, specialisations = make_context(), []
     with context, ir.Location.unknown():

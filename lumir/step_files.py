@@ -59,12 +59,18 @@ def read_start(path: Path, weights: Path | None = None) -> Start:
     """
     module, step = parse(path), step_of(path)
     if "main" not in symbols(module):
-        raise UserError(f"{path} has no function @main", code="bad-ir", hint="give a file that lumir-compile --to wrote")
+        raise UserError(
+            f"{path} has no function @main", code="bad-ir", hint="give a file that lumir-compile --to wrote"
+        )
     try:
         check_boundary(stage(step), module)
     except InternalError as error:
         raise UserError(
-            f"{path} is not IR that may follow step '{step}'", code="wrong-step", op=error.op, node=error.node, rule=error.rule
+            f"{path} is not IR that may follow step '{step}'",
+            code="wrong-step",
+            op=error.op,
+            node=error.node,
+            rule=error.rule,
         ) from None
     _check_memory(module, WeightStore(), path)
     attributes = module.operation.attributes
@@ -77,7 +83,9 @@ def check_start(start: Start, target: Target | None, dims: Mapping[str, int], pr
     """Raise `UserError` when what is asked for was decided otherwise before the step that the file stands after."""
     step = start.step
     if IR_STEPS.index(last) < IR_STEPS.index(step):
-        raise UserError(f"the file stands after step '{step}', past '{last}'", code="step-passed", hint=f"use --to {step}")
+        raise UserError(
+            f"the file stands after step '{step}', past '{last}'", code="step-passed", hint=f"use --to {step}"
+        )
     if dims and dict(dims) != dict(start.dims):
         raise UserError(
             "the file was made for other sizes",

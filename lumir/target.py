@@ -57,7 +57,9 @@ def target_named(name: str) -> Target:
     if name in _GPUS:
         multiprocessors, shared = _GPUS[name]
         return Target("nvidia", name, 16, multiprocessors, shared)
-    raise UserError(f"unknown target '{name}'", code="unknown-target", hint=f"use cpu, cuda, or one of {', '.join(_GPUS)}")
+    raise UserError(
+        f"unknown target '{name}'", code="unknown-target", hint=f"use cpu, cuda, or one of {', '.join(_GPUS)}"
+    )
 
 
 @cache
@@ -77,7 +79,14 @@ def local_gpu() -> Target:
     from lumir.runtime.cuda import device_capability
 
     major, minor = device_capability()
-    by_capability = {(8, 0): "sm_80", (8, 6): "sm_86", (8, 9): "sm_89", (9, 0): "sm_90a", (10, 0): "sm_100a", (12, 0): "sm_120"}
+    by_capability = {
+        (8, 0): "sm_80",
+        (8, 6): "sm_86",
+        (8, 9): "sm_89",
+        (9, 0): "sm_90a",
+        (10, 0): "sm_100a",
+        (12, 0): "sm_120",
+    }
     if (major, minor) in by_capability:
         return target_named(by_capability[major, minor])
     if major == 8:

@@ -1,11 +1,11 @@
 """The passes of each step that ends in IR: what `lumir-compile` runs, as a function of the target and precision."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from lumir.target import Target
 
-HALF = {"fp16": "f16", "bf16": "bf16"}
+HALF: dict[str, Literal["f16", "bf16"]] = {"fp16": "f16", "bf16": "bf16"}
 
 
 def graph(target: Target, precision: str | None = None) -> list[Any]:
@@ -18,7 +18,7 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
         fuse_normalization.FuseNormalization(),
         fuse_attention.FuseAttention(),
     ]
-    if precision in HALF:
+    if precision is not None and precision in HALF:
         passes.append(convert_precision.ConvertPrecision(to=HALF[precision]))
     # After precision, so that the casts of weights are folded into the weights themselves.
     return [*passes, fold_constants.FoldConstants(), Canonicalize()]
@@ -72,4 +72,6 @@ def passes_of(step: str, target: Target, precision: str | None = None) -> Sequen
     """The passes of the step of this name."""
     if step == "graph":
         return graph(target, precision)
-    return {"dispatch": dispatch, "linalg": linalg, "schedule": schedule, "kernel": kernel, "llvm": llvm, "plan": plan}[step](target)
+    return {"dispatch": dispatch, "linalg": linalg, "schedule": schedule, "kernel": kernel, "llvm": llvm, "plan": plan}[
+        step
+    ](target)

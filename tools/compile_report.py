@@ -71,13 +71,18 @@ def print_summary(
 
 
 def _sizes(plan: Plan, number: int, count: int) -> str:
-    return ", ".join(f"{name}={size}" for name, size in plan.symbols.items()) or ("plan" if count == 1 else f"plan {number}")
+    return ", ".join(f"{name}={size}" for name, size in plan.symbols.items()) or (
+        "plan" if count == 1 else f"plan {number}"
+    )
 
 
 def _plan(plan: Plan, flops: int | None) -> str:
     launches = sum(1 for launch in plan.launches if isinstance(launch, Launch))
     copies = len(plan.launches) - launches
-    parts = [f"{launches} launches" + (f" and {copies} copies" if copies else ""), f"arena {human_bytes(plan.arena_bytes)}"]
+    parts = [
+        f"{launches} launches" + (f" and {copies} copies" if copies else ""),
+        f"arena {human_bytes(plan.arena_bytes)}",
+    ]
     return ", ".join([*parts, *([human_flops(flops)] if flops is not None else [])])
 
 

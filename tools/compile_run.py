@@ -102,7 +102,9 @@ def _write(compiled: Compiled, path: Path) -> Any:
     except Exception as error:
         with compiled.context:
             for number, item in enumerate(compiled.specialisations):
-                kept = reproducer_folder(from_environment().reproducer_dir) / f"artifact-{os.getpid()}-{number}.plan.mlir"
+                kept = (
+                    reproducer_folder(from_environment().reproducer_dir) / f"artifact-{os.getpid()}-{number}.plan.mlir"
+                )
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 kept.write_text(portable_text(item.module, item.store, kept.parent))
                 error.add_note(f"reproducer: lumir-compile {kept}")
@@ -136,7 +138,9 @@ def replace_output(path: Path) -> Iterator[Path]:
 
 def _check_verify(model: Path, target: str | None) -> None:
     if model.suffix == ".mlir":
-        raise UserError("--verify needs the model, not a step's file", code="bad-option", hint="use lumir-run --verify MODEL.onnx")
+        raise UserError(
+            "--verify needs the model, not a step's file", code="bad-option", hint="use lumir-run --verify MODEL.onnx"
+        )
     if target not in (None, "cpu"):
         _needs_gpu(target_named(target))
 

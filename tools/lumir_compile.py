@@ -25,8 +25,12 @@ _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 @click.option("-o", "output", metavar="FILE", type=click.Path(path_type=Path), help="[default: MODEL.lumir, here]")
-@click.option("--target", metavar="TARGET", help=f"cpu, cuda (this machine's GPU), {', '.join(NVIDIA_ARCHS)}.  [default: cpu]")
-@click.option("--precision", metavar="P", help="fp32, fp16 or bf16: what float32 is computed in.  [default: as the model]")
+@click.option(
+    "--target", metavar="TARGET", help=f"cpu, cuda (this machine's GPU), {', '.join(NVIDIA_ARCHS)}.  [default: cpu]"
+)
+@click.option(
+    "--precision", metavar="P", help="fp32, fp16 or bf16: what float32 is computed in.  [default: as the model]"
+)
 @click.option("--dim", "dims", metavar="NAME=SIZE", multiple=True, help="The size of a symbolic dimension.")
 @click.option(
     "--profile",
@@ -35,8 +39,16 @@ _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
     multiple=True,
     help="Sizes of one specialisation; give it several times for an artifact that runs several shapes.",
 )
-@click.option("--to", "last", metavar="STEP", type=click.Choice(IR_STEPS), help=f"Stop after {', '.join(IR_STEPS)}; write its text.")
-@click.option("--weights", metavar="DIR", type=_EXISTING, help="Where weight paths of a step's file start.  [default: beside it]")
+@click.option(
+    "--to",
+    "last",
+    metavar="STEP",
+    type=click.Choice(IR_STEPS),
+    help=f"Stop after {', '.join(IR_STEPS)}; write its text.",
+)
+@click.option(
+    "--weights", metavar="DIR", type=_EXISTING, help="Where weight paths of a step's file start.  [default: beside it]"
+)
 @click.option("--dump", metavar="DIR", type=click.Path(path_type=Path), help="Write every step's text here.")
 @click.option("--override", metavar="DIR", type=_EXISTING, help="Use DIR/STEP.mlir in place of what that step gives.")
 @click.option("--verify", is_flag=True, help="Run the artifact on random inputs and hold it against onnxruntime.")

@@ -16,7 +16,7 @@ B, G, R, M = range(4)
 
 @dataclass(frozen=True)
 class AttentionSpace:
-    """scores[b, g, r, m, n] = query . key, changed element by element; softmax over n; result[b, g, r, m, e] = weights . value.
+    """scores[b, g, r, m, n] = query . key, changed element by element; softmax over n; result = weights . value.
 
     Args:
         scores: the first product; iteration dimensions b, g, r, m, n, d.

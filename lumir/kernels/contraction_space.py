@@ -16,6 +16,27 @@ Dims = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Split:
+    """A row-major position as a base plus an offset.
+
+    Args:
+        base: a multiple of `window`.
+        offset: from 0 to `window` - 1.
+    """
+
+    base: Index
+    offset: Index
+    window: int
+
+    def delinearize(self, index: IndexMath, sizes: Sequence[int]) -> Place:
+        """The place at the position; where the window divides the last size, only the base is divided."""
+        if not sizes or sizes[-1] % self.window or self.base.known % self.window:
+            return index.delinearize(index.add(self.base, self.offset), sizes)
+        *outer, last = index.delinearize(self.base, sizes)
+        return (*outer, index.add(last, self.offset))
+
+
+@dataclass(frozen=True)
 class ContractionSpace:
     """A multiply-add `linalg.generic` as a batch of matrix products [m, k] x [k, n] -> [m, n].
 
@@ -91,7 +112,7 @@ class ContractionSpace:
         """The dimensions of an input beside batch and k."""
         return self.m if number == self.lhs else self.n
 
-    def operand_view(self, index: IndexMath, number: int, batch: Index, row: Index, k: Index) -> "View":
+    def operand_view(self, index: IndexMath, number: int, batch: Index, row: Index, k: Index | Split) -> "View":
         """Where input `number` is read for one row (m of the left, n of the right) and one k."""
         groups = [(self.batch, batch), (self.rows_of(number), row), (self.k, k)]
         return self._view(index, self.nest.maps[number], shape_of(self.operand(number)), groups)
@@ -101,14 +122,15 @@ class ContractionSpace:
         groups = [(self.batch, batch), (self.m, m), (self.n, n)]
         return self._view(index, self.nest.output_maps[0], shape_of(self.result), groups)
 
-    def _view(self, index: IndexMath, map_: ir.AffineMap, shape: Dims, groups: Sequence[tuple[Dims, Index]]) -> "View":
+    def _view(self, index: IndexMath, map_: ir.AffineMap, shape: Dims, groups: Sequence[tuple[Dims, Index | Split]]) -> "View":
         """Dimensions of a group that lie side by side in the tensor stay one."""
         at, runs = [Index(0)] * self.nest.rank, {}
-        expressions = self._expressions(map_)
-        plain = [e.position if isinstance(e, ir.AffineDimExpr) else None for e in expressions]
+        expressions, plain = self._expressions(map_), self._plain(map_)
         for dims, position in groups:
             parts = _runs(plain, [d for d in dims if self.nest.sizes[d] > 1])
-            for run, place in zip(parts, index.delinearize(position, [self.extent(run) for run in parts]), strict=True):
+            sizes = [self.extent(run) for run in parts]
+            split = position.delinearize(index, sizes) if isinstance(position, Split) else index.delinearize(position, sizes)
+            for run, place in zip(parts, split, strict=True):
                 at[run[0]] = place
                 runs[run[0]] = len(run)
         sizes, places, i = [], [], 0
@@ -118,6 +140,14 @@ class ContractionSpace:
             places.append(index.evaluate(expressions[i], at))
             i += length
         return View(tuple(sizes), tuple(places))
+
+    def runs(self, number: int, dims: Dims) -> list[Dims]:
+        """The dimensions as input `number` has them: those side by side in it together."""
+        return _runs(self._plain(self.nest.maps[number]), [d for d in dims if self.nest.sizes[d] > 1])
+
+    def _plain(self, map_: ir.AffineMap) -> list[int | None]:
+        """The dimension that each result of the map is, if it is just that."""
+        return [e.position if isinstance(e, ir.AffineDimExpr) else None for e in self._expressions(map_)]
 
     def _expressions(self, map_: ir.AffineMap) -> list[ir.AffineExpr]:
         """The map's results, without the terms of dimensions of size 1."""

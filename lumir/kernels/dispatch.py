@@ -55,12 +55,21 @@ class Dispatch:
 
     @cached_property
     def flat(self) -> bool:
-        """Every tensor has the shape of the result or is a scalar, and is read where it is written: one dimension will do."""
+        """Every tensor is a scalar, or has the result's shape and is read where it is written: one dimension will do."""
         shape = shape_of(self.results[0])
-        ok = {"linalg.generic", "linalg.fill", "tensor.empty", "arith.constant", "func.return", "builtin.unrealized_conversion_cast"}
+        ok = {
+            "linalg.generic",
+            "linalg.fill",
+            "tensor.empty",
+            "arith.constant",
+            "func.return",
+            "builtin.unrealized_conversion_cast",
+        }
         if not all(op.operation.name in ok for op in self.operations):
             return False
-        return all(_reads_in_place(nest, shape) for nest in self.nests) and all(shape_of(r) == shape for r in self.results)
+        return all(_reads_in_place(nest, shape) for nest in self.nests) and all(
+            shape_of(r) == shape for r in self.results
+        )
 
     @cached_property
     def elements(self) -> int:

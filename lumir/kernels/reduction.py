@@ -42,4 +42,6 @@ def combine_lanes(nest: LoopNest, value: ir.Value) -> ir.Value:
     if not isinstance(value.type, ir.VectorType):
         return value
     kind = COMBINERS[combiner_of(nest) or ""]
-    return vector.ReductionOp(ir.VectorType(value.type).element_type, ir.Attribute.parse(f"#vector.kind<{kind}>"), value).result
+    return vector.ReductionOp(
+        ir.VectorType(value.type).element_type, ir.Attribute.parse(f"#vector.kind<{kind}>"), value
+    ).result

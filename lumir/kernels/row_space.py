@@ -108,7 +108,10 @@ def _stays_inside(dispatch: Dispatch, space: RowSpace) -> bool:
     rows: set[Value] = set()
     for op in dispatch.operations:
         if op.operation.name != "linalg.generic":
-            if any(v in rows for v in op.operands) and op.operation.name not in ("func.return", "builtin.unrealized_conversion_cast"):
+            if any(v in rows for v in op.operands) and op.operation.name not in (
+                "func.return",
+                "builtin.unrealized_conversion_cast",
+            ):
                 return False
             continue
         nest = LoopNest.of(op)

@@ -1,6 +1,5 @@
 """The launch list of a planned module, in the artifact's terms."""
 
-
 from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorSpec
 from lumir.dialects import from_attribute
 from lumir.dtypes import dtype_name
@@ -59,10 +58,13 @@ def _launch(call: ir.OpView, function: ir.OpView) -> Launch:
     nodes = tuple(dict.fromkeys(node_names(call.location)))
     first = len(call.operands)
     results = [
-        Result(first + i, nodes[-1] if nodes else "", *_dtype_and_shape(value.type)) for i, value in enumerate(call.results)
+        Result(first + i, nodes[-1] if nodes else "", *_dtype_and_shape(value.type))
+        for i, value in enumerate(call.results)
     ]
     buffers = from_attribute(call.attributes["lumir.buffers"])
-    return Launch(function.attributes["sym_name"].value, (x, y, z), tuple(map(_buffer, buffers)), (), nodes, tuple(results))
+    return Launch(
+        function.attributes["sym_name"].value, (x, y, z), tuple(map(_buffer, buffers)), (), nodes, tuple(results)
+    )
 
 
 def _buffer(text: str) -> BufferRef:
@@ -84,5 +86,3 @@ def _specs(main: ir.OpView, attribute: str, types: list[ir.Type]) -> list[Tensor
         TensorSpec(names.get("lumir.name", f"{attribute[:3]}{i}"), *_dtype_and_shape(type_))
         for i, (names, type_) in enumerate(zip(named, types, strict=True))
     ]
-
-

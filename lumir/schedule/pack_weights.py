@@ -62,7 +62,7 @@ def packable(dispatch: Dispatch) -> Operand | None:
     plain = [e.position for e in _plain(space)]
     if value not in dispatch.arguments or sorted(plain) != sorted((space.n[0], space.k[0])):
         return None
-    uses = [use for use in value.uses]
+    uses = list(value.uses)
     return Operand(value, plain.index(space.n[0])) if len(uses) == 1 else None
 
 
@@ -88,7 +88,9 @@ def _pack(module: ir.Module, dispatch: Dispatch, operand: Operand, tile: int, ca
     for call, load in calls:
         with ir.InsertionPoint(call), call.location:
             name = _derive(module, load, columns, tile, packed)
-            new = ir.Operation.create("lumir.load", results=[packed], attributes={"weight": ir.FlatSymbolRefAttr.get(name)})
+            new = ir.Operation.create(
+                "lumir.load", results=[packed], attributes={"weight": ir.FlatSymbolRefAttr.get(name)}
+            )
         call.operation.operands[number] = new.results[0]
         if not any(True for _ in load.results[0].uses):
             load.operation.erase()
@@ -141,7 +143,9 @@ def _derive(module: ir.Module, load: ir.OpView, columns: int, tile: int, packed:
         depth, size = shape_of(value)
         extra = -size % tile
         if extra:
-            zero = ir.DenseElementsAttr.get_splat(ir.RankedTensorType.get([], element_of(value)), _zero(element_of(value)))
+            zero = ir.DenseElementsAttr.get_splat(
+                ir.RankedTensorType.get([], element_of(value)), _zero(element_of(value))
+            )
             scalar = build("constant", value=zero)
             value = build("pad", value, scalar, low=[0, 0], high=[0, extra], interior=[0, 0], mode="constant")
         value = build("reshape", value, shape=[depth, (size + extra) // tile, tile])
@@ -152,5 +156,3 @@ def _derive(module: ir.Module, load: ir.OpView, columns: int, tile: int, packed:
 
 def _zero(element: ir.Type) -> ir.Attribute:
     return ir.FloatAttr.get(element, 0.0) if isinstance(element, ir.FloatType) else ir.IntegerAttr.get(element, 0)
-
-

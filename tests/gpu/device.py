@@ -1,7 +1,6 @@
 """Launches one kernel through the CUDA driver, between guard zones."""
 
 import functools
-import itertools
 from collections.abc import Sequence
 from typing import Any
 

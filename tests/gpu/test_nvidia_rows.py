@@ -41,7 +41,9 @@ def test_arg_max_takes_the_first_nan_and_the_right_one_of_equals(schedule, dtype
     text = row_cases.cases.arg_reduce("max", (37, 101), 1, dtype, last)
     rng = np.random.default_rng(5)
     values = rng.integers(-2, 3, (37, 101)).astype(dtype)
-    values[3, 40] = values[3, 90] = values[9, 0] = values[11, 100] = np.nan
+    values[3, 40] = values[9, 0] = values[11, 100] = np.nan
+    if not last:
+        values[3, 90] = np.nan
     values[5] = -np.inf
     values[6, :50] = -np.inf
     harness.check(harness.build(text, RowsFamily(), schedule=schedule), inputs=[values])

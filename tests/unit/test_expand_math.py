@@ -91,7 +91,7 @@ def test_unary_accuracy(unary, name):
     kind, functions = unary
     exact, low, high = UNARY[name]
     slow_reference = kind == "f64" or name.startswith("erf")
-    x = samples(np.random.default_rng(7), DTYPES[kind], low, high, 16_000 if slow_reference else 200_000)
+    x = samples(np.random.default_rng(7), DTYPES[kind], low, high, 16_000 if slow_reference else 100_000)
     error, message = worst(functions[name](x), exact(x.astype(WIDE[kind])), kind, x)
     assert error <= BOUNDS[name], message
 
@@ -390,11 +390,11 @@ def _result(name: str, kind: str) -> str:
     return "i1" if name.startswith("math.is") else kind
 
 
-@pytest.mark.parametrize("lanes", [None, 8])
-def test_no_library_call_on_any_cpu(lanes):
+@pytest.mark.parametrize(("lanes", "kinds"), [(None, ("f32", "f64", "f16", "bf16")), (8, ("f64", "bf16"))], ids=str)
+def test_no_library_call_on_any_cpu(lanes, kinds):
     """`compile_cases` links without any library; v3 has neither AVX-512 nor 16-bit arithmetic."""
-    functions = compile_cases(all_cases(lanes), cpu="x86-64-v3")
-    assert len(functions) > 150
+    functions = compile_cases(all_cases(lanes, kinds=kinds), cpu="x86-64-v3")
+    assert len(functions) > 45 * len(kinds)
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])

@@ -16,7 +16,7 @@ from lumir.kernels.nvidia.attention_mma import MmaAttention
 from lumir.kernels.nvidia.attention_simt import SimtAttention
 from lumir.kernels.nvidia.attention_space import AttentionSpace
 from lumir.kernels.nvidia.contraction import tensor_core_type
-from lumir.kernels.nvidia.contraction_cost import BANDWIDTH, LAUNCH, TERAFLOPS, traffic
+from lumir.kernels.nvidia.contraction_cost import BANDWIDTH, L2_SPEEDUP, LAUNCH, TERAFLOPS, resident_blocks, traffic
 from lumir.kernels.nvidia.contraction_store import Staging, staging_within, store_lanes
 from lumir.kernels.nvidia.function import nvidia_kernel
 from lumir.kernels.nvidia.mma import WARP
@@ -125,6 +125,12 @@ class AttentionProblem:
         return max(self.pipeline_bytes, self.staging.size(4))
 
     @property
+    def registers(self) -> int:
+        """Of a thread, roughly."""
+        s = self.schedule
+        return s.m * (self.whole_columns + s.n) // s.threads + 80
+
+    @property
     def blocks(self) -> int:
         return self.space.shape[0] * self.row_tiles
 
@@ -194,7 +200,7 @@ def _illegal_mma(problem: AttentionProblem) -> list[str]:
         reasons.append("operands are not all f16 or all bf16 with float32 sums")
     if s.m % (16 * s.warps) or s.n % 16 or s.stages < 2:
         reasons.append("m must be a multiple of 16 a warp, n of 16, and stages at least 2")
-    elif s.m // s.warps * (problem.columns + s.n) // WARP > 144:
+    elif s.m // s.warps * (problem.whole_columns + s.n) // WARP > 144:
         reasons.append("a thread's sums need more than 144 registers")
     return reasons
 
@@ -221,17 +227,19 @@ def _scatters(dispatch: Dispatch, space: AttentionSpace, lanes: int) -> bool:
 
 
 def _cost(problem: AttentionProblem, target: Target) -> float:
-    """Estimated seconds: whole waves of blocks at the rate of the multipliers, or memory traffic."""
+    """Estimated seconds: blocks spread over the multiprocessors, at the rate that so many warps reach; or traffic."""
     s, space = problem.schedule, problem.space
     _, rows, keys, _, _ = space.shape
     tensor, single, _ = TERAFLOPS[target.arch]
-    peak = (tensor * 0.75 if s.instruction == "mma" else single * 0.6) * 1e12 / target.multiprocessors
-    visited = keys if space.offset is None else min(keys, keys * (0.5 + s.m / (2 * rows)))
-    block = 2 * s.m * visited * (problem.depth + problem.columns) / peak
-    reuse = min(1.0, (s.m / s.warps / 32) ** 0.3) * (1.0 if s.n >= 64 else 0.9)
-    waves = -(-problem.blocks // target.multiprocessors)
-    alone = 1.0 if waves > 1 else max(1.0, 4 / s.warps)
-    steps = -(-keys // s.n)
-    compute = waves * block / reuse * alone + steps * 0.3e-6
-    return LAUNCH + max(compute, traffic(problem.dispatch) / BANDWIDTH[target.arch])
-
+    peak = (tensor * 0.7 if s.instruction == "mma" else single * 0.6) * 1e12 / target.multiprocessors
+    visited = keys if space.offset is None else keys * min(1.0, 0.5 + s.m / (2 * rows))
+    width = problem.depth + problem.columns
+    block = 2 * s.m * visited * width / peak
+    share = max(problem.blocks / target.multiprocessors, 1.0)  # blocks of one multiprocessor
+    at_once = min(share, resident_blocks(target, s.threads, problem.shared_bytes, problem.registers))
+    warps = at_once * s.warps
+    reuse = min(1.0, s.m / s.warps / 32) ** 0.3 * min(1.0, s.n / 64) ** 0.2
+    compute = share * block / reuse / min(1.0, warps / 8) + visited / s.n * 0.3e-6
+    fetched = problem.blocks * visited * width * byte_size(problem.stored)
+    memory = max(traffic(problem.dispatch), fetched / L2_SPEEDUP) / BANDWIDTH[target.arch]
+    return LAUNCH + max(compute, memory)

@@ -44,7 +44,7 @@ class MmaAttention(AttentionBlock):
         return [(self.index.offset(pair, i), 2) for i in range(0, self.problem.schedule.n, 8)]
 
     def result_columns(self) -> int:
-        return self.problem.columns // 4
+        return self.problem.whole_columns // 4
 
     def products(self, keys: Value) -> Rows:
         tiles, across = self.warp_rows // 16, self.problem.schedule.n // 8
@@ -55,12 +55,12 @@ class MmaAttention(AttentionBlock):
         return _by_row(totals, across)
 
     def accumulate(self, weights: Rows, values: Value, totals: Rows) -> Rows:
-        across, element = self.problem.columns // 8, self.problem.stored
+        across, element = self.problem.whole_columns // 8, self.problem.stored
         sums = _by_tile(totals, across)
         for k in range(0, self.problem.schedule.n, 16):
             left = [_operand(weights[i : i + 2], k, element) for i in range(0, len(weights), 2)]
             right = self._columns(self.v, values, self.problem.whole_columns, k)
-            self._multiply(left, right, sums, across)
+            self._multiply(left, right, sums)
         return _by_row(sums, across)
 
     def _columns(self, fragments: Fragments, tile: Value, count: int, k: int) -> Rows:
@@ -68,11 +68,11 @@ class MmaAttention(AttentionBlock):
         pairs = [fragments.load(tile, column, k) for column in range(0, count, 16)]
         return [pair[half : half + 2] for pair in pairs for half in (0, 2)]
 
-    def _multiply(self, left: Rows, right: Rows, totals: Rows, across: int | None = None) -> None:
-        """Add left times right to the 16x8 tiles `totals`, row-major with `across` a row."""
+    def _multiply(self, left: Rows, right: Rows, totals: Rows) -> None:
+        """Add left times right to the 16x8 tiles `totals`, row-major."""
         for i, a in enumerate(left):
             for j, b in enumerate(right):
-                at = i * (across or len(right)) + j
+                at = i * len(right) + j
                 totals[at] = multiply_16x8x16(a, b, totals[at], self.problem.stored)
 
     def stage(self, part: int, shared: Value, totals: Rows) -> None:

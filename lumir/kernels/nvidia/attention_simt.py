@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Value = ir.Value
 _ACROSS = 8
 """Threads that share a row: neighbouring lanes of one warp."""
+_UNROLLED = 16  # of k
 
 
 class SimtAttention(AttentionBlock):
@@ -51,7 +52,7 @@ class SimtAttention(AttentionBlock):
 
     def products(self, keys: Value) -> Rows:
         start = [[f32(0.0)] * self.k.team.count for _ in range(self.q.team.count)]
-        return _multiply(self.q, self.shared, self.k, keys, self.problem.whole_depth, start)
+        return self._multiply(self.q, self.shared, self.k, keys, self.problem.whole_depth, start)
 
     def accumulate(self, weights: Rows, values: Value, totals: Rows) -> Rows:
         """The threads that read a row's weights are those of the warp that wrote them; the barrier is for their order."""
@@ -61,17 +62,29 @@ class SimtAttention(AttentionBlock):
             for key, weight in zip(keys, of_row, strict=True):
                 llvm.StoreOp(weight, self.weights_layout.pointer(index, self.weights, row, key), alignment=4)
         self.kernel.barrier()
-        return _multiply(self.p, self.weights, self.v, values, self.problem.schedule.n, totals)
+        return self._multiply(self.p, self.weights, self.v, values, self.problem.schedule.n, totals)
 
     def stage(self, part: int, shared: Value, totals: Rows) -> None:
         stage_rows(self.index, self.problem.staging, part, shared, (self.q, self.v), totals)
 
+    def _multiply(self, left: Strips, lhs: Value, right: Strips, rhs: Value, depth: int, totals: Rows) -> Rows:
+        """A loop, as unrolled over a whole depth the loads would all be hoisted and their values spilled."""
+        width = len(totals[0])
+        loops = self.kernel.evaluator()
+        with loops.loop(0, depth, _UNROLLED, [v for row in totals for v in row]) as (position, now, done):
+            rows = [now[i : i + width] for i in range(0, len(now), width)]
+            for k in range(0, _UNROLLED, left.chunk):
+                at = self.index.offset(position, k)
+                rows = _add_products(left.load(lhs, at), right.load(rhs, at), rows)
+            done([v for row in rows for v in row])
+        return [done.results[i : i + width] for i in range(0, len(done.results), width)]
 
-def _multiply(left: Strips, lhs: Value, right: Strips, rhs: Value, depth: int, totals: Rows) -> Rows:
-    for k in range(0, depth, left.chunk):
-        for xs, ys in zip(left.load(lhs, k), right.load(rhs, k), strict=True):
-            totals = [
-                [math_ops.FmaOp(x, y, total).result for y, total in zip(ys, row, strict=True)]
-                for x, row in zip(xs, totals, strict=True)
-            ]
+
+def _add_products(left: Rows, right: Rows, totals: Rows) -> Rows:
+    """totals + the outer products of left's and right's values of each k."""
+    for xs, ys in zip(left, right, strict=True):
+        totals = [
+            [math_ops.FmaOp(x, y, total).result for y, total in zip(ys, row, strict=True)]
+            for x, row in zip(xs, totals, strict=True)
+        ]
     return totals

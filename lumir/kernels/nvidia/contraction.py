@@ -54,28 +54,51 @@ class ContractionSchedule(Schedule):
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a dispatch's contraction is oriented, read and stored.
+
+    Args:
+        stored: the element type of operands in shared memory.
+        plans: how the left and the right operand are read.
+        lanes: neighbouring columns that are stored at once.
+    """
+
+    space: ContractionSpace
+    stored: ir.Type
+    plans: tuple[OperandPlan, OperandPlan]
+    lanes: int
+
+    @staticmethod
+    def of(dispatch: Dispatch, space: ContractionSpace, tensor_cores: bool) -> "Reading":
+        stored = element_of(space.operand(0)) if tensor_cores else space.accumulator
+        size = byte_size(stored)
+        left, right = (plan_operand(dispatch, space, number, size) for number in (space.lhs, space.rhs))
+        return Reading(space, stored, (left, right), store_lanes(dispatch, space))
+
+
+@dataclass(frozen=True)
 class Problem:
     """A dispatch and schedule, with what both kinds of kernel need to know of them."""
 
     dispatch: Dispatch
     schedule: ContractionSchedule
-    space: ContractionSpace
+    reading: Reading
 
-    @cached_property
+    @property
+    def space(self) -> ContractionSpace:
+        return self.reading.space
+
+    @property
     def stored(self) -> ir.Type:
-        """The element type of operands in shared memory."""
-        return element_of(self.space.operand(0)) if self.schedule.instruction == "mma" else self.space.accumulator
+        return self.reading.stored
 
-    @cached_property
+    @property
     def plans(self) -> tuple[OperandPlan, OperandPlan]:
-        """How the left and the right operand are read."""
-        numbers = (self.space.lhs, self.space.rhs)
-        lhs, rhs = (plan_operand(self.dispatch, self.space, number, byte_size(self.stored)) for number in numbers)
-        return lhs, rhs
+        return self.reading.plans
 
-    @cached_property
+    @property
     def lanes(self) -> int:
-        return store_lanes(self.dispatch, self.space)
+        return self.reading.lanes
 
     @property
     def stage_bytes(self) -> int:
@@ -113,22 +136,23 @@ class Problem:
 
 
 def problem_of(dispatch: Dispatch, schedule: ContractionSchedule) -> Problem:
-    """The orientation and the order of k that read widest, then store widest."""
-    known: dict[bool, ContractionSpace] = vars(dispatch).setdefault("_contraction_spaces", {})
+    """The schedule on the best orientation, which is looked for once a dispatch."""
+    known: dict[bool, Reading] = vars(dispatch).setdefault("_contraction_readings", {})
     tensor_cores = schedule.instruction == "mma"
     if tensor_cores not in known:
-        known[tensor_cores] = _best_problem(dispatch, schedule).space
+        known[tensor_cores] = _best_reading(dispatch, tensor_cores)
     return Problem(dispatch, schedule, known[tensor_cores])
 
 
-def _best_problem(dispatch: Dispatch, schedule: ContractionSchedule) -> Problem:
+def _best_reading(dispatch: Dispatch, tensor_cores: bool) -> Reading:
+    """The order of k that is least effort to read; rows for columns where that makes wider stores."""
     space = contraction_of(dispatch)
     assert space is not None
-    problems = [Problem(dispatch, schedule, order) for order in space.summation_orders()]
-    best = max(problems, key=lambda p: sum(plan.lanes + plan.asynchronous for plan in p.plans))
+    readings = [Reading.of(dispatch, order, tensor_cores) for order in space.summation_orders()]
+    best = min(readings, key=lambda reading: sum(plan.effort for plan in reading.plans))
     if best.lanes > 1:
         return best
-    turned = Problem(dispatch, schedule, best.space.swapped())
+    turned = Reading.of(dispatch, best.space.swapped(), tensor_cores)
     return turned if turned.lanes > best.lanes else best
 
 
@@ -183,10 +207,10 @@ def tensor_core_type(space: ContractionSpace) -> ir.Type | None:
 def _mma_schedules() -> Iterable[ContractionSchedule]:
     tiles = [
         (256, 128, 4, 2), (128, 256, 2, 4), (128, 128, 2, 2), (128, 64, 2, 2), (64, 128, 2, 2), (64, 64, 2, 2),
-        (128, 32, 4, 1), (32, 128, 1, 4), (64, 32, 2, 2), (32, 64, 1, 4), (32, 32, 2, 2),
+        (128, 32, 4, 1), (32, 128, 1, 4), (64, 32, 2, 2), (32, 64, 1, 4), (32, 32, 2, 2), (16, 64, 1, 4), (64, 16, 4, 1),
     ]  # fmt: skip
     for m, n, warps_m, warps_n in tiles:
-        for k, stages in ((32, 4), (64, 3), (32, 3), (64, 2)):
+        for k, stages in ((64, 3), (64, 4), (64, 6), (32, 4), (32, 3), (64, 2), (32, 2), (128, 3), (128, 4)):
             yield ContractionSchedule("mma", m, n, k, warps_m, warps_n, stages)
 
 

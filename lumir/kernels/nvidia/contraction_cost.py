@@ -1,6 +1,7 @@
 """What a tiled contraction costs: a roofline with wave quantisation."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lumir.dtypes import byte_size
@@ -10,50 +11,68 @@ from lumir.target import Target
 if TYPE_CHECKING:
     from lumir.kernels.nvidia.contraction import Problem
 
-LAUNCH = 2e-6
-_LATENCY = 0.6e-6  # seconds until the first tile has arrived, and as much again to drain
+LAUNCH = 3e-6
+"""Seconds from one kernel's last instruction to the next one's first tile of data."""
 TERAFLOPS = {
-    "sm_80": (250, 17, 8), "sm_86": (120, 30, 0.5), "sm_89": (160, 60, 1), "sm_90a": (560, 50, 25),
-    "sm_100a": (700, 60, 30), "sm_120": (220, 90, 1.5),
-}  # fmt: skip
-"""What well-tiled kernels reach by architecture, in 10^12 operations a second: mma.sync on 16 bits, float32, 8-byte types."""
+    "sm_80": (250, 17, 8),
+    "sm_86": (120, 30, 0.5),
+    "sm_89": (160, 60, 1),
+    "sm_90a": (450, 45, 22),
+    "sm_100a": (500, 60, 30),
+    "sm_120": (220, 90, 1.5),
+}
+"""What well-tiled kernels reach, in 10^12 operations a second: mma.sync on 16 bits, float32, 8-byte types.
+
+sm_90a was measured on an H200 (4096^3 in bf16, 2048^3 in float32, 1024^3 in float64); the others are estimates.
+"""
 BANDWIDTH = {"sm_80": 1.6e12, "sm_86": 0.8e12, "sm_89": 0.9e12, "sm_90a": 4.0e12, "sm_100a": 6.5e12, "sm_120": 1.6e12}
-_SHARED_OF_SM = {"sm_80": 164, "sm_86": 100, "sm_89": 100, "sm_90a": 228, "sm_100a": 228, "sm_120": 100}
+L2_SPEEDUP = 1.5
+"""Bandwidth of the L2 cache against device memory's."""
+_SHARED_OF_SM = {"sm_80": 164, "sm_86": 100, "sm_89": 100, "sm_90a": 228, "sm_100a": 228, "sm_120": 100}  # KiB
 _REGISTERS = 65536
+_STEP = 0.1e-6  # seconds of a step along k that no arithmetic of the same block hides: a barrier, the first reads
+_FETCH = 0.38e-6  # from the start of a copy to its data, under load
+_EFFORT = 0.04e-9  # seconds of a multiprocessor for one `OperandPlan.effort` of an element
 
 
 def contraction_cost(problem: "Problem", target: Target) -> float:
     """Estimated seconds."""
-    schedule, threads = problem.schedule, problem.schedule.threads
-    blocks = math.prod(problem.tiles)
-    registers = schedule.m * schedule.n * byte_size(problem.space.accumulator) // 4 // threads + 96
-    shared = _SHARED_OF_SM[target.arch] * 1024 // (problem.shared_bytes + 1024)
-    resident = max(min(shared, _REGISTERS // (registers * threads), 2048 // threads), 1)
-    return LAUNCH + max(_compute(problem, target, blocks, resident), traffic(problem.dispatch) / BANDWIDTH[target.arch])
+    schedule = problem.schedule
+    registers = schedule.m * schedule.n * byte_size(problem.space.accumulator) // 4 // schedule.threads + 90
+    resident = resident_blocks(target, schedule.threads, problem.shared_bytes, registers)
+    full, rest = divmod(math.prod(problem.tiles), target.multiprocessors * resident)
+    step = _step_seconds(problem, target)
+    seconds = full * step(resident) + (step(-(-rest // target.multiprocessors)) if rest else 0)
+    return LAUNCH + max(seconds * problem.steps, traffic(problem.dispatch) / BANDWIDTH[target.arch])
 
 
-def _compute(problem: "Problem", target: Target, blocks: int, resident: int) -> float:
-    """Whole waves of blocks, at the rate that so many warps an SM and so large a warp tile reach."""
-    schedule, slots = problem.schedule, target.multiprocessors
-    flops = 2 * schedule.m * schedule.n * schedule.k * problem.steps
+def resident_blocks(target: Target, threads: int, shared_bytes: int, registers: int) -> int:
+    """Blocks that a multiprocessor holds at once."""
+    shared = _SHARED_OF_SM[target.arch] * 1024 // (shared_bytes + 1024)
+    return max(min(shared, _REGISTERS // (min(registers, 255) * threads), 2048 // threads), 1)
+
+
+def _step_seconds(problem: "Problem", target: Target) -> Callable[[int], float]:
+    """How long a step along k takes on a multiprocessor that runs so many blocks side by side."""
+    s, slots = problem.schedule, target.multiprocessors
     tensor, single, double = TERAFLOPS[target.arch]
-    peak = tensor if schedule.instruction == "mma" else double if byte_size(problem.space.accumulator) == 8 else single
-    per_block = flops / (peak * 1e12 / slots) / _efficiency(problem)
-    full, rest = divmod(blocks, slots * resident)
-    busy = full * resident + -(-rest // slots)  # blocks that the busiest SM runs, one after the other at full rate
-    warps = min(busy, resident) * schedule.warps_m * schedule.warps_n
-    return busy * per_block * max(1.0, 6 / warps) + 2 * _LATENCY * (full + (rest > 0))
+    peak = tensor if s.instruction == "mma" else double if byte_size(problem.space.accumulator) == 8 else single
+    compute = 2 * s.m * s.n * s.k / (peak * 1e12 / slots) / _efficiency(problem)
+    fetch, hidden = _FETCH / (s.stages - 1), True
+    for rows, plan in zip((s.m, s.n), problem.plans, strict=True):
+        hidden = hidden and plan.asynchronous
+        compute += rows * s.k * max(plan.effort - 0.5, 0) * _EFFORT / 8
+    alone = compute / min(1.0, s.warps_m * s.warps_n / 4) + _STEP + (0 if hidden else _FETCH)
+    return lambda blocks: max(blocks * compute, alone, fetch)
 
 
 def _efficiency(problem: "Problem") -> float:
-    """Arithmetic per byte that a warp reads from shared memory, against what keeps the multipliers busy."""
+    """The rate of a warp's tile against the best: reads from shared memory for each multiplication, as measured."""
     s = problem.schedule
     m, n = s.m / s.warps_m, s.n / s.warps_n
-    wanted = 32 if s.instruction == "mma" else 16
-    return min(1.0, m * n / (m + n) / wanted) * (0.95 if s.stages * s.k < 96 and s.instruction == "mma" else 1.0)
+    return min(1.0, (m * n / (m + n) / (32 if s.instruction == "mma" else 16)) ** 0.5)
 
 
 def traffic(dispatch: Dispatch) -> float:
     """Bytes through device memory: each buffer once."""
-    tensors = [*dispatch.arguments, *dispatch.results]
-    return sum(math.prod(shape_of(v)) * byte_size(element_of(v)) for v in tensors)
+    return sum(math.prod(shape_of(v)) * byte_size(element_of(v)) for v in (*dispatch.arguments, *dispatch.results))

@@ -69,14 +69,15 @@ class Strips:
         """Neighbouring rows."""
         return 1 if self.along_k else self.chunk
 
-    def load(self, base: Value, k: int) -> list[list[Value]]:
-        """Values by k (a chunk of them, from `k`) and row."""
+    def load(self, base: Value, k: Index) -> list[list[Value]]:
+        """Values by k (a chunk of them, from `k`, a multiple of the chunk) and row."""
         if self.along_k:
-            rows = [self._read(base, self._turn(i), Index(k // self.chunk)) for i in range(self.team.count)]
+            chunk = self.index.divmod(k, self.chunk)[0]
+            rows = [self._read(base, self._turn(i), chunk) for i in range(self.team.count)]
             return [list(values) for values in zip(*rows, strict=True)]
         turns = range(self.team.count // self.chunk)
-        lines = range(k, k + self.chunk)
-        return [[v for i in turns for v in self._read(base, Index(line), self._turn(i))] for line in lines]
+        lines = [self.index.offset(k, i) for i in range(self.chunk)]
+        return [[v for i in turns for v in self._read(base, line, self._turn(i))] for line in lines]
 
     def _turn(self, i: int) -> Index:
         return self.index.offset(self.team.thread, i * self.team.threads)
@@ -126,7 +127,7 @@ class SimtKernel:
     def _multiply(self, lhs: Value, rhs: Value, totals: list[Value]) -> list[Value]:
         totals, space = list(totals), self.problem.space
         for k in range(0, self.problem.schedule.k, self.left.chunk):
-            for xs, ys in zip(self.left.load(lhs, k), self.right.load(rhs, k), strict=True):
+            for xs, ys in zip(self.left.load(lhs, Index(k)), self.right.load(rhs, Index(k)), strict=True):
                 products = ((x, y) for x in xs for y in ys)
                 totals = [space.multiply_add(total, x, y) for total, (x, y) in zip(totals, products, strict=True)]
         return totals

@@ -97,7 +97,8 @@ def _lane_choices(dispatch: Dispatch, target: Target) -> list[int]:
 
 
 def _workgroups(dispatch: Dispatch, schedule: MapSchedule) -> int:
-    return -(-dispatch.elements // (schedule.lanes * schedule.unroll * schedule.block))
+    groups = dispatch.elements // schedule.lanes
+    return max(-(-groups // (schedule.unroll * schedule.block)), min(dispatch.elements, 1))
 
 
 def _splits_lanes(dispatch: Dispatch, schedule: MapSchedule) -> bool:

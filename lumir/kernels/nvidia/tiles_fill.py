@@ -2,7 +2,7 @@
 
 from lumir.diagnostics import InternalError
 from lumir.dtypes import byte_size
-from lumir.kernels.contraction_space import ContractionSpace, View
+from lumir.kernels.contraction_space import ContractionSpace, Split, View
 from lumir.kernels.dispatch import shape_of
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index, IndexMath
@@ -45,9 +45,8 @@ class OperandTile:
         index = evaluator.index
         values = []
         for line, column in self._units(index):
-            row, k = (line, column) if self.plan.along_k else (column, line)
-            row, k = index.add(first_row, row), index.add(first_k, k)
-            row, k, valid = self._inside(index, row, k)
+            row, offset = (line, column) if self.plan.along_k else (column, line)
+            row, k, valid = self._inside(index, index.add(first_row, row), first_k, offset)
             view = self.space.operand_view(index, self.plan.number, batch, *self._lanes(row, k))
             if self.plan.asynchronous:
                 self._copy(evaluator, view, self._pointer(index, base, line, column), valid)
@@ -76,13 +75,14 @@ class OperandTile:
             places = [(index.offset(line, i * (threads // per_line)), column) for i in range(total // threads)]
         return [(line, index.scale(column, self.plan.lanes)) for line, column in places]
 
-    def _lanes(self, row: Index, k: Index) -> tuple[Index, Index]:
+    def _lanes(self, row: Index, k: Split) -> tuple[Index, Split]:
         step = int(self.plan.lanes > 1)
         if self.plan.along_k:
-            return row, Index(k.base, step, k.multiple)
+            offset = Index(k.offset.base, step, max(k.offset.multiple, self.plan.lanes))
+            return row, Split(k.base, offset, k.window)
         return Index(row.base, step, row.multiple), k
 
-    def _inside(self, index: IndexMath, row: Index, k: Index) -> tuple[Index, Index, Value | None]:
+    def _inside(self, index: IndexMath, row: Index, first_k: Index, offset: Index) -> tuple[Index, Split, Value | None]:
         """The position kept inside the operand, and whether k was; None where it always is."""
         lanes = self.plan.lanes
         row_lanes, k_lanes = (1, lanes) if self.plan.along_k else (lanes, 1)
@@ -90,8 +90,9 @@ class OperandTile:
         if row_extent % self.rows:
             row = index.minimum(row, row_extent - row_lanes)
         if k_extent % self.depth == 0:
-            return row, k, None
-        return row, index.minimum(k, k_extent - k_lanes), index.below(k, k_extent)
+            return row, Split(first_k, offset, self.depth), None
+        k = index.add(first_k, offset)
+        return row, Split(Index(0), index.minimum(k, k_extent - k_lanes), 1), index.below(k, k_extent)
 
     def _copy(self, evaluator: Evaluator, view: View, pointer: Value, valid: Value | None) -> None:
         address = address_of(evaluator.index, evaluator.buffers, self.space.operand(self.plan.number), view)

@@ -25,12 +25,23 @@ class OperandPlan:
     along_k: whether lanes stand along k, else along the rows (m or n).
     lanes: elements of one access.
     asynchronous: whether cp.async can copy them, `lanes` elements at once.
+    divided: whether every access along k needs divisions of its own to find its place.
     """
 
     number: int
     along_k: bool
     lanes: int
     asynchronous: bool
+    divided: bool = False
+
+    @property
+    def effort(self) -> float:
+        """Instructions for each element, roughly."""
+        return (2 if self.asynchronous else 6) * (8 if self.divided else 1) / self.lanes
+
+
+_WINDOW = 32
+"""k of a tile at least: where it divides the last dimension of k, a tile's places need one division together."""
 
 
 def plan_operand(
@@ -43,15 +54,22 @@ def plan_operand(
         directions: values of `along_k` to choose from.
     """
     lanes = CHUNK_BYTES // max(stored_bytes, byte_size(element_of(space.operand(number))))
+    divided = _divides(space, number)
     while lanes > 1:
         for along_k in directions:
-            plan = _try(dispatch, space, OperandPlan(number, along_k, lanes, True), stored_bytes)
+            plan = _try(dispatch, space, OperandPlan(number, along_k, lanes, True, divided), stored_bytes)
             if plan is not None:
                 return plan
         lanes //= 2
     along_k = _last_is_k(space, number) if len(directions) > 1 else directions[0]
-    single = OperandPlan(number, along_k, 1, True)
+    single = OperandPlan(number, along_k, 1, True, divided)
     return _try(dispatch, space, single, stored_bytes) or replace(single, asynchronous=False)
+
+
+def _divides(space: ContractionSpace, number: int) -> bool:
+    """Whether k is several dimensions of the operand, the last of them not whole windows."""
+    runs = space.runs(number, space.k)
+    return len(runs) > 1 and space.extent(runs[-1]) % _WINDOW > 0
 
 
 def _try(
