@@ -1,7 +1,7 @@
 """Values passed between the threads of a warp, whatever their type."""
 
 from lumir.dtypes import byte_size
-from lumir.mlir import arith, gpu, ir, llvm
+from lumir.mlir import arith, gpu, ir, llvm, vector
 
 Value = ir.Value
 WARP = 32
@@ -11,11 +11,21 @@ def from_thread_xor(value: Value, mask: int) -> Value:
     """The value that the thread whose lane number differs by `mask` holds; every thread of the warp must take part.
 
     Args:
-        value: a scalar of any integer or float type of up to 64 bits.
+        value: of any integer or float type of up to 64 bits, or a vector of such.
         mask: 1 to 31.
     """
+    if isinstance(value.type, ir.VectorType):
+        return _lanes_from_thread_xor(value, mask)
     words = [_shuffled(word, mask) for word in _as_words(value)]
     return _from_words(words, value.type)
+
+
+def _lanes_from_thread_xor(value: Value, mask: int) -> Value:
+    result = value
+    for lane in range(ir.VectorType(value.type).shape[0]):
+        other = from_thread_xor(vector.ExtractOp(value, [], [lane]).result, mask)
+        result = vector.InsertOp(other, result, [], [lane]).result
+    return result
 
 
 def _shuffled(word: Value, mask: int) -> Value:

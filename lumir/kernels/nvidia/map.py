@@ -19,17 +19,20 @@ from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.merge import Walk
 from lumir.kernels.nvidia.roofline import (
     LAUNCH_SECONDS,
+    Traffic,
     access_efficiency,
+    buffer_bytes,
+    compute_seconds,
     element_operations,
-    moved_bytes,
-    occupancy,
+    read_bytes,
     remembered,
-    speeds,
 )
 from lumir.kernels.nvidia.scratch import scratch_kernel
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
+
+_ADDRESSING = 12  # instructions to find and store a group of lanes
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,21 @@ class MapFamily:
         return reasons
 
     def cost(self, dispatch: Dispatch, schedule: MapSchedule, target: Target) -> float:
-        machine, threads = speeds(target), dispatch.elements / (schedule.lanes * schedule.unroll)
-        moved = remembered(dispatch, "moved_bytes", moved_bytes)
+        read = remembered(dispatch, "read_bytes", read_bytes)
+        written = sum(buffer_bytes(r) for r in dispatch.results)
         operations = remembered(dispatch, "element_operations", element_operations)
+        each, elements = schedule.lanes * schedule.unroll, max(dispatch.elements, 1)
         width = schedule.lanes * min(byte_size(element_of(r)) for r in dispatch.results)
-        # Work that a thread has under way at once makes up for threads that are missing, up to a point.
-        busy = occupancy(threads * min(schedule.unroll, 2), target)
-        memory = moved / (machine.bytes * access_efficiency(width) * busy)
-        compute = dispatch.elements * operations / (machine.instructions * occupancy(threads, target))
-        return LAUNCH_SECONDS + max(memory, compute)
+        traffic = Traffic(
+            read=read,
+            written=written,
+            workgroups=_workgroups(dispatch, schedule),
+            block=schedule.block,
+            in_flight=read / elements * each,
+            efficiency=access_efficiency(width),
+        )
+        instructions = elements * (operations + _ADDRESSING / schedule.lanes)
+        return LAUNCH_SECONDS + max(traffic.seconds(target), compute_seconds(instructions, elements / each, target))
 
     def emit(self, dispatch: Dispatch, schedule: MapSchedule, target: Target, name: str) -> KernelCode:
         _write(dispatch, schedule, name)

@@ -15,12 +15,18 @@ from lumir.target import Target
 Value = ir.Value
 T = TypeVar("T")
 
-LAUNCH_SECONDS = 2.0e-6
-"""From one kernel's end to the next one's first instruction, inside a CUDA graph."""
+LAUNCH_SECONDS = 1.0e-6
+"""What a kernel costs beside its work, as one of many in a CUDA graph."""
+WORKGROUP_SECONDS = 0.62e-9
+"""The time between the starts of two workgroups anywhere on the GPU, measured on an H200."""
+ACCESS_SECONDS = 0.8e-6
+"""From a load of DRAM to its value, on a busy GPU."""
+THREADS = 2048
+"""Threads that a multiprocessor holds."""
+SHARED_BYTES_PER_SECOND = 128 * 1.7e9
+"""What one multiprocessor reads from its shared memory."""
 TRANSCENDENTAL = 20
 """Instructions of an expanded exponential, logarithm, ... relative to one addition."""
-THREADS_TO_FILL = 1024
-"""Threads of a multiprocessor that keep its memory system busy."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +51,45 @@ def speeds(target: Target) -> Speeds:
     return _SPEEDS.get(target.arch, _SPEEDS["sm_80"])
 
 
-def occupancy(threads: int, target: Target) -> float:
-    """The part of the machine's memory parallelism that this many threads can use, 0 to 1."""
-    return min(1.0, max(threads, 1) / (target.multiprocessors * THREADS_TO_FILL))
+@dataclass(frozen=True)
+class Traffic:
+    """What a kernel moves, and how.
+
+    Args:
+        read, written: bytes.
+        workgroups, block: how many, of how many threads.
+        in_flight: bytes of loads that a thread has under way at once.
+        efficiency: the part of the peak bandwidth that accesses of this kind can reach.
+    """
+
+    read: float
+    written: float
+    workgroups: int
+    block: int
+    in_flight: float
+    efficiency: float = 1.0
+
+    def seconds(self, target: Target) -> float:
+        """The longest of moving the bytes, waiting for loads with too few under way, and starting workgroups."""
+        peak = (self.read + self.written) / (speeds(target).bytes * self.efficiency)
+        resident = min(self.workgroups * self.block, target.multiprocessors * THREADS)
+        waiting = self.read * ACCESS_SECONDS / max(resident * self.in_flight, 1)
+        return max(peak, waiting, self.workgroups * WORKGROUP_SECONDS)
+
+
+def compute_seconds(instructions: float, threads: float, target: Target) -> float:
+    """The time for that many instructions spread over the threads, a quarter of a full GPU's threads being enough."""
+    busy = min(1.0, max(threads, 1) / (target.multiprocessors * THREADS / 4))
+    return instructions / (speeds(target).instructions * busy)
 
 
 def buffer_bytes(tensor: Value) -> float:
     return math.prod(shape_of(tensor)) * bit_size(element_of(tensor)) / 8
 
 
-def moved_bytes(dispatch: Dispatch) -> float:
-    """Bytes if every argument is read once and every result written once."""
-    return sum(buffer_bytes(v) for v in (*dispatch.arguments, *dispatch.results))
+def read_bytes(dispatch: Dispatch) -> float:
+    """Bytes if every argument is read once."""
+    return sum(buffer_bytes(v) for v in dispatch.arguments)
 
 
 def operations_in(nest: LoopNest) -> int:
@@ -94,4 +127,4 @@ def element_operations(dispatch: Dispatch) -> float:
 
 def access_efficiency(width: int) -> float:
     """The part of the memory bandwidth that accesses of `width` bytes a thread reach."""
-    return {1: 0.3, 2: 0.55, 4: 0.85, 8: 0.95}.get(width, 1.0)
+    return {1: 0.5, 2: 0.85, 4: 0.95}.get(width, 1.0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.nvidia.joining import is_joinable
-from lumir.kernels.nvidia.roofline import buffer_bytes, moved_bytes, operations_in, remembered
+from lumir.kernels.nvidia.roofline import buffer_bytes, operations_in, read_bytes, remembered
 from lumir.kernels.row_space import RowSpace
 
 
@@ -15,7 +15,7 @@ class RowFacts:
 
     Args:
         space: its kept and reduced dimensions.
-        moved: bytes if every argument is read and every result written once; `read`, of the arguments alone.
+        read, written: bytes of the arguments and of the results.
         work: instructions for one element.
         reductions: how many there are; passes, with the one that stores elements.
         joinable: partial results of every reduction can be joined.
@@ -24,8 +24,8 @@ class RowFacts:
     """
 
     space: RowSpace
-    moved: float
     read: float
+    written: float
     work: int
     reductions: int
     passes: int
@@ -47,8 +47,8 @@ def _gather(dispatch: Dispatch) -> RowFacts | None:
     nests, tensors = dispatch.reductions, (*dispatch.results, *dispatch.arguments)
     return RowFacts(
         space=space,
-        moved=moved_bytes(dispatch),
-        read=sum(buffer_bytes(a) for a in dispatch.arguments),
+        read=read_bytes(dispatch),
+        written=sum(buffer_bytes(r) for r in dispatch.results),
         work=sum(operations_in(nest) for nest in dispatch.nests) + 4,
         reductions=len(nests),
         passes=len(nests) + any(not space.is_row(r) for r in dispatch.results),

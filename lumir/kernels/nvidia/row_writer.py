@@ -166,23 +166,28 @@ class RowWriter:
         return _join_warp([memory.load(buffer, place) for buffer in partial], warps, join)
 
     def _join_members(self, values: list[Value], join: Join) -> list[Value]:
-        """Every thread writes its value; after the barrier each reads and joins those of its rows."""
-        lanes, threads = self.schedule.lanes, self.schedule.threads
+        """Threads of one row in a warp join by shuffles; after a barrier each reads and joins those of every warp."""
+        lanes, apart = self.schedule.lanes, members_apart(self.schedule)
+        together = self.schedule.threads // apart
+        values = _join_warp(values, together, join, self.schedule.rows)
+        if apart == 1:
+            return values
         here = _lanes_from(self.index.scale(self.slot, lanes), lanes)
-        partial = [self._for_members(v) for v in values]
-        for buffer, value in zip(partial, values, strict=True):
-            self.wide.memory.store(buffer, (self.member, here), value)
+        partial = [self._for_members(v, apart) for v in values]
+        group, first = self.index.divmod(self.member, together)
+        with only_if(self._equals(first, 0) if together > 1 else None):
+            for buffer, value in zip(partial, values, strict=True):
+                self.wide.memory.store(buffer, (group, here), value)
         self.kernel.barrier()
-        parts = [[self.wide.memory.load(b, (Index(m), here)) for b in partial] for m in range(threads)]
+        parts = [[self.wide.memory.load(b, (Index(m), here)) for b in partial] for m in range(apart)]
         total = parts[0]
         for part in parts[1:]:
             total = join(total, part)
         return total
 
-    def _for_members(self, value: Value) -> Buffer:
+    def _for_members(self, value: Value, apart: int) -> Buffer:
         element = ir.VectorType(value.type).element_type if isinstance(value.type, ir.VectorType) else value.type
-        shape = (self.schedule.threads, self.schedule.rows * self.schedule.lanes)
-        return self.kernel.shared(shape, element)
+        return self.kernel.shared((apart, self.schedule.rows * self.schedule.lanes), element)
 
     def _equals(self, x: Index, number: int) -> Value:
         return arith.CmpIOp(arith.CmpIPredicate.eq, self.index.value(x), self.index.constant(number)).result
@@ -223,11 +228,16 @@ def _lanes_from(position: Index, lanes: int) -> Index:
     return Index(position.base, 1, position.multiple) if lanes > 1 else position
 
 
-def _join_warp(values: list[Value], threads: int, join: Join) -> list[Value]:
-    """The joined values of neighbouring threads, in each of them."""
+def members_apart(schedule: Dealing) -> int:
+    """In how many warps the threads of one row are, where neighbouring threads take neighbouring rows."""
+    return schedule.threads // min(schedule.threads, max(1, WARP // schedule.rows))
+
+
+def _join_warp(values: list[Value], threads: int, join: Join, apart: int = 1) -> list[Value]:
+    """The joined values of `threads` threads of a warp that stand `apart` threads apart, in each of them."""
     distance = threads // 2
     while distance:
-        other = [from_thread_xor(value, distance) for value in values]
+        other = [from_thread_xor(value, distance * apart) for value in values]
         values = join(values, other)
         distance //= 2
     return values

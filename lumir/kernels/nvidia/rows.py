@@ -15,9 +15,17 @@ from typing import ClassVar
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.exchange import WARP
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, nvidia_kernel
-from lumir.kernels.nvidia.roofline import LAUNCH_SECONDS, access_efficiency, occupancy, speeds
+from lumir.kernels.nvidia.roofline import (
+    ACCESS_SECONDS,
+    LAUNCH_SECONDS,
+    SHARED_BYTES_PER_SECOND,
+    THREADS,
+    Traffic,
+    access_efficiency,
+    compute_seconds,
+)
 from lumir.kernels.nvidia.row_facts import RowFacts
-from lumir.kernels.nvidia.row_writer import RowWriter
+from lumir.kernels.nvidia.row_writer import RowWriter, members_apart
 from lumir.kernels.nvidia.scratch import scratch_kernel
 from lumir.kernels.row_space import RowSpace
 from lumir.schedule.family import KernelCode
@@ -26,8 +34,6 @@ from lumir.target import Target
 
 MOST_VALUES = 64
 """Elements of a row that one thread may have under way."""
-ACCESS_SECONDS = 0.6e-6
-"""From a load to its value, from DRAM."""
 JOIN_SECONDS = 0.02e-6
 """One exchange between threads."""
 
@@ -136,17 +142,35 @@ def _reasons(facts: RowFacts, schedule: RowsSchedule) -> list[str]:
 
 def _cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
     """Seconds: the longest of moving the bytes, computing, and waiting for one access after the other."""
-    space, machine, keeps = facts.space, speeds(target), schedule.keeps(facts.space)
-    steps = -(-space.row_size // schedule.columns)
-    threads = -(-space.row_count // schedule.tile) * schedule.block
-    again = 0 if keeps else (facts.passes - 1) * 0.4 * facts.read
-    busy = occupancy(threads * max(1, min(schedule.unroll, steps, 4)), target)
-    memory = (facts.moved + again) / (machine.bytes * _efficiency(facts, schedule) * busy)
-    compute = threads * steps * schedule.lanes * facts.work / (machine.instructions * occupancy(threads, target))
-    rounds = -(-steps // schedule.unroll) * (1 if keeps else facts.passes)
-    waves = -(-threads // (target.multiprocessors * 2048))
-    joins = facts.reductions * math.log2(2 * schedule.threads) * JOIN_SECONDS
-    return LAUNCH_SECONDS + max(memory, compute, waves * (rounds * ACCESS_SECONDS + joins)) + 0.01 * joins
+    space, keeps = facts.space, schedule.keeps(facts.space)
+    steps, workgroups = -(-space.row_size // schedule.columns), -(-space.row_count // schedule.tile)
+    threads, at_once = workgroups * schedule.block, max(1, min(schedule.unroll, steps))
+    passes = 1 if keeps else facts.passes
+    traffic = Traffic(
+        read=facts.read * (1 + 0.4 * (passes - 1)),
+        written=facts.written,
+        workgroups=workgroups,
+        block=schedule.block,
+        in_flight=at_once * schedule.lanes * facts.input,
+        efficiency=_efficiency(facts, schedule),
+    )
+    compute = compute_seconds(threads * steps * schedule.lanes * facts.work, threads, target)
+    waves = max(1.0, threads / (target.multiprocessors * THREADS))
+    waiting = waves * (steps / at_once * passes * ACCESS_SECONDS + _join_seconds(facts, schedule))
+    crowding = threads * _parts(schedule) * facts.partial * (schedule.lanes if schedule.across else 1)
+    shared = crowding / (min(workgroups, target.multiprocessors) * SHARED_BYTES_PER_SECOND)
+    return LAUNCH_SECONDS + max(traffic.seconds(target), compute, waiting) + shared
+
+
+def _join_seconds(facts: RowFacts, schedule: RowsSchedule) -> float:
+    """How long a row waits while its threads join what they have."""
+    shuffles = math.log2(min(schedule.threads, WARP)) + (4 if schedule.threads > WARP else 0)
+    return facts.reductions * (shuffles + _parts(schedule)) * JOIN_SECONDS
+
+
+def _parts(schedule: RowsSchedule) -> int:
+    """Partial results that each thread reads from shared memory, for one reduction."""
+    return members_apart(schedule) if schedule.across else min(1, schedule.threads // (2 * WARP))
 
 
 def _vector_size(space: RowSpace, schedule: RowsSchedule) -> int:
@@ -159,7 +183,7 @@ def _vector_size(space: RowSpace, schedule: RowsSchedule) -> int:
 def _shared_bytes(facts: RowFacts, schedule: RowsSchedule) -> int:
     if schedule.threads == 1:
         return 0
-    parts = schedule.block * schedule.lanes if schedule.across else schedule.block // WARP
+    parts = members_apart(schedule) * schedule.tile if schedule.across else schedule.block // WARP
     return parts * facts.partial
 
 
