@@ -94,12 +94,9 @@ class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
         )
         (b, h, m, d), (bk, g, n, dk), (bv, gv, nv, e) = shape(query), shape(key), shape(value)
         require(b == bk == bv, "batch sizes must agree", query=query, key=key, value=value)
-        require(
-            g == gv and g > 0 and h % g == 0,
-            "key/value heads must agree and divide the query heads",
-            query=query,
-            key=key,
-        )
+        divides = g == gv and g > 0 and h % g == 0
+        require(divides, "key/value heads must agree and divide the query heads", query=query, key=key)
+        require(all(is_float(element(t)) for t in (query, key, value)), "operands must be float", query=query, key=key)
         require(d == dk and n == nv, "head dimension and key length must agree", query=query, key=key, value=value)
         for extra in mask:
             require(is_bool(element(extra)) or is_float(element(extra)), "mask must be bool or float", mask=extra)

@@ -86,9 +86,8 @@ class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
     def infer(
         x: ir.Type, w: ir.Type, *, strides: Shape, dilations: Shape, low: Shape, high: Shape, groups: int
     ) -> ir.Type:
-        require(
-            len(shape(x)) == len(shape(w)) >= 3, "input and filter must have one rank, 3 or more", input=x, filter=w
-        )
+        require(len(shape(x)) == len(shape(w)) >= 3, "ranks must be equal, and 3 or more", input=x, filter=w)
+        require(element(x) == element(w), "input and filter must share one element type", input=x, filter=w)
         require(groups >= 1, "groups must be positive", groups=groups)
         (n, channels, *spatial), (out, per_group, *window) = shape(x), shape(w)
         require(

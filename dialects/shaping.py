@@ -188,6 +188,15 @@ def _indices(type_: ir.Type) -> None:
     require(is_int(element(type_)), "indices must be integers", indices=type_)
 
 
+def _element_indices(x: ir.Type, indices: ir.Type, axis: int) -> None:
+    """Indices replace the position along `axis`; along the other dimensions they stay inside the input."""
+    _indices(indices)
+    axis = normalize_axis(axis, len(shape(x)))
+    require(len(shape(x)) == len(shape(indices)), "input and indices must have one rank", input=x, indices=indices)
+    inside = all(i == axis or n <= d for i, (n, d) in enumerate(zip(shape(indices), shape(x), strict=True)))
+    require(inside, "indices must not exceed the input outside axis", axis=axis, input=x, indices=indices)
+
+
 @register
 class Gather(Op, dialect=Lumir, name="gather", traits=[ext.Pure]):
     """Slices of the input at `indices` along `axis`, as numpy.take; negative indices count from the end."""
@@ -215,9 +224,7 @@ class GatherElements(Op, dialect=Lumir, name="gather_elements", traits=[ext.Pure
 
     @staticmethod
     def infer(x: ir.Type, indices: ir.Type, axis: int) -> ir.Type:
-        _indices(indices)
-        axis = normalize_axis(axis, len(shape(x)))
-        require(len(shape(x)) == len(shape(indices)), "input and indices must have one rank", input=x, indices=indices)
+        _element_indices(x, indices, axis)
         return tensor(shape(indices), element(x))
 
 
@@ -257,8 +264,8 @@ class ScatterElements(Op, dialect=Lumir, name="scatter_elements", traits=[ext.Pu
 
     @staticmethod
     def infer(x: ir.Type, indices: ir.Type, updates: ir.Type, axis: int, kind: str) -> ir.Type:
-        _indices(indices)
-        normalize_axis(axis, len(shape(x)))
+        _element_indices(x, indices, axis)
+        require(element(updates) == element(x), "updates must have the input's element type", updates=updates, input=x)
         require(kind in SCATTER_KINDS, f"kind must be one of {', '.join(SCATTER_KINDS)}", kind=kind)
         require(
             shape(indices) == shape(updates),
@@ -283,6 +290,7 @@ class ScatterNd(Op, dialect=Lumir, name="scatter_nd", traits=[ext.Pure]):
     def infer(x: ir.Type, indices: ir.Type, updates: ir.Type, kind: str) -> ir.Type:
         _indices(indices)
         require(len(shape(indices)) >= 1, "indices must have at least one dimension", indices=indices)
+        require(element(updates) == element(x), "updates must have the input's element type", updates=updates, input=x)
         *outer, depth = shape(indices)
         require(depth <= len(shape(x)), "index tuples must fit the input's rank", depth=depth, input=x)
         require(kind in SCATTER_KINDS, f"kind must be one of {', '.join(SCATTER_KINDS)}", kind=kind)

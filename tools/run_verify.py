@@ -139,17 +139,21 @@ def _why_not(found: np.ndarray, candidates: Mapping[str, np.ndarray]) -> str:
 
 
 def run_onnxruntime(model: Path, inputs: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Run an ONNX model on onnxruntime's CPU provider and return the named values, inner ones too.
+    """Run a model on onnxruntime's CPU provider and return the named values, inner ones too.
+
+    Args:
+        model: an ONNX file, or a Hugging Face directory.
 
     Raises:
         UserError: `no-onnxruntime`, `no-file`, or `onnxruntime`, when it rejects the model or the inputs.
     """
     ort = _import("onnxruntime")
+    proto, folder = _read(model)
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(model.parent))
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     try:
-        session = ort.InferenceSession(_with_outputs(model, names), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(_with_outputs(proto, names), options, providers=["CPUExecutionProvider"])
         wanted = {item.name: _ORT_TYPES.get(item.type) for item in session.get_inputs()}
         feeds = {name: array.astype(wanted.get(name) or array.dtype, copy=False) for name, array in inputs.items()}
         results = session.run(list(names), feeds)
@@ -158,27 +162,28 @@ def run_onnxruntime(model: Path, inputs: Mapping[str, np.ndarray], names: Sequen
     return dict(zip(names, map(np.asarray, results)))
 
 
-def _with_outputs(model: Path, names: Sequence[str]) -> bytes:
+def _with_outputs(proto: Any, names: Sequence[str]) -> bytes:
     """The model's bytes, with inner values added to its outputs; external weights are left where they are."""
     onnx = _import("onnx")
-    proto = _read(model)
     present = {value.name for value in proto.graph.output}
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
     return proto.SerializeToString()
 
 
-def _values_by_name(model: Path) -> dict[str, tuple[str, ...]]:
-    """The values that a name can mean: a value itself, or the outputs of the node of that name."""
-    nodes = _read(model).graph.node
-    outputs = {node.name: tuple(filter(None, node.output)) for node in nodes if node.name}
-    return outputs | {value: (value,) for node in nodes for value in node.output if value}
+def _value_names(model: Path) -> set[str]:
+    return {name for node in _read(model)[0].graph.node for name in node.output}
 
 
-def _read(model: Path) -> Any:
+def _read(model: Path) -> tuple[Any, Path]:
+    """The `onnx.ModelProto`, and the folder of its external weights."""
+    if model.is_dir():
+        from lumir.frontend.huggingface import load_huggingface
+
+        return load_huggingface(model)
     if not model.is_file():
         raise UserError(f"there is no file {model}", code="no-file")
     try:
-        return _import("onnx").load(model, load_external_data=False)
+        return _import("onnx").load(model, load_external_data=False), model.parent
     except Exception as error:
         raise UserError(f"{model} is not an ONNX model: {error}", code="not-onnx") from error
 

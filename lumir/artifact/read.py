@@ -18,6 +18,8 @@ from lumir.artifact.weights import read_weights
 from lumir.diagnostics import UserError
 
 WEIGHTS = "weights.safetensors"
+ALIGNMENT = 64
+"""What kernels may assume of every weight, in bytes."""
 VERIFIED_WEIGHT_BYTES = 256 << 20
 """Weights up to this size are held against their SHA-256 at each opening (some 0.1 s for 100 MB)."""
 
@@ -32,7 +34,8 @@ class Artifact:
     """
 
     def __init__(self, path: Path, data: memoryview, members: Mapping[str, memoryview], manifest: Manifest):
-        self.path, self.manifest, self._data, self._members = path, manifest, data, members
+        self.path, self.manifest, self._data, self._members = path, manifest, data, dict(members)
+        self._members[WEIGHTS] = _aligned(self.member(WEIGHTS))
         self.weights: dict[str, np.ndarray] = read_weights(self.member(WEIGHTS))
         self.plans = tuple(Plan.from_json(self._json(name), name) for name in manifest.plans)
         require(bool(self.plans), "the artifact holds no plan")
@@ -115,6 +118,17 @@ def _slice(path: Path, data: memoryview, info: zipfile.ZipInfo) -> memoryview:
     if start is None or info.compress_type != zipfile.ZIP_STORED:
         raise _not_artifact(path, f"member {info.filename} is compressed or reaches past the end")
     return data[start : start + info.file_size]
+
+
+def _aligned(data: memoryview) -> memoryview:
+    """The bytes on a multiple of `ALIGNMENT`: a copy when another program has packed the zip anew, without the pages."""
+    address = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
+    if address % ALIGNMENT == 0:
+        return data
+    room = np.empty(len(data) + ALIGNMENT, np.uint8)
+    start = -room.__array_interface__["data"][0] % ALIGNMENT
+    room[start : start + len(data)] = np.frombuffer(data, np.uint8)
+    return room[start : start + len(data)].data.toreadonly()
 
 
 def _not_artifact(path: Path, why: str) -> UserError:

@@ -14,6 +14,7 @@ On NVIDIA no math operation stays: `convert-gpu-to-nvvm` would turn even math.fm
 from collections.abc import Callable
 from functools import partial
 
+from lumir.codegen.expand_short_floats import expand_short_floats
 from lumir.codegen.math import classify, narrow
 from lumir.codegen.math.operations import INTRINSICS, instruction
 from lumir.codegen.math.rules import RULES, Rule
@@ -58,6 +59,8 @@ def expand_math(root: ir.Module | ir.Operation, target: str) -> None:
     """
     if target not in ("cpu", "nvidia"):
         raise InternalError(f"expand_math knows no target {target!r}", rule="cpu or nvidia")
+    # First, because the conversions it writes are of types that the rules below know.
+    expand_short_floats(root.operation, target)
     found: list[tuple[ir.Operation, Expand]] = []
 
     def collect(op: ir.Operation) -> ir.WalkResult:

@@ -42,10 +42,19 @@ def _needs_memory(op: ir.OpView) -> bool:
     return any(not use.owner.operation.name.startswith("lumir.") for use in op.results[0].uses)
 
 
+def _free_name(main: ir.OpView, number: int) -> str:
+    """`constant.<number>`, or with underscores after it where the model has a weight of that name."""
+    name = f"constant.{number}"
+    taken = {op.attributes["sym_name"].value for op in main.operation.block.operations if "sym_name" in op.attributes}
+    while name in taken:
+        name += "_"
+    return name
+
+
 def _outlined(main: ir.OpView, op: ir.OpView, names: dict[str, str]) -> str:
     key = str(op.attributes["value"])
     if key not in names:
-        names[key] = f"constant.{len(names)}"
+        names[key] = _free_name(main, len(names))
         with ir.InsertionPoint(main):
             weight = ir.Operation.create(
                 "lumir.derived_weight",

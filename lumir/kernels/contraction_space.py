@@ -76,6 +76,10 @@ class ContractionSpace:
         wide = [d for d in out if nest.sizes[d] > 1]
         return space.swapped() if wide and wide[-1] in m else space
 
+    def place_dims(self) -> Dims:
+        """The iteration dimension that each dimension of the result is."""
+        return tuple(dims_of(e)[0] for e in self.nest.output_maps[0].results)
+
     def swapped(self) -> "ContractionSpace":
         """The same product transposed: rows become columns."""
         return replace(self, lhs=self.rhs, rhs=self.lhs, m=self.n, n=self.m)

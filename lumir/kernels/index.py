@@ -108,7 +108,9 @@ class IndexMath:
         return Index(arith.MulIOp(x.base, factor).result, x.step * by, x.multiple * abs(by))
 
     def divmod(self, x: Index, by: int) -> tuple[Index, Index]:
-        """Quotient and remainder of a non-negative index by a positive constant."""
+        """Quotient and remainder of a non-negative index by a constant; by 0, the extent of a tensor without elements, both are 0."""
+        if by == 0:
+            return ZERO, ZERO
         if by == 1:
             return x, ZERO
         if isinstance(x.base, int) and x.uniform:

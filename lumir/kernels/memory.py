@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lumir.dtypes import byte_size
+from lumir.dtypes import bit_size, byte_size
 from lumir.kernels.index import Index, IndexMath
 from lumir.mlir import arith, ir, llvm, vector
 
@@ -19,7 +19,7 @@ class Buffer:
     Args:
         pointer: `!llvm.ptr` to its first element.
         shape: its dimensions.
-        element: its signless element type; an i1 takes one byte.
+        element: its element type; signedness does not matter here.
         alignment: what the pointer is known to be aligned to, in bytes.
     """
 
@@ -30,12 +30,28 @@ class Buffer:
 
     @property
     def stored(self) -> ir.Type:
-        """The element type as memory holds it."""
-        return ir.IntegerType.get_signless(8) if _is_bool(self.element) else self.element
+        """The type that memory holds: of an element, or of two where they are packed. Loads and stores know it."""
+        held = held_type(self.element)
+        if isinstance(held, ir.IntegerType):
+            return ir.IntegerType.get_signless(max(held.width, 8))
+        return ir.IntegerType.get_signless(8) if byte_size(held) == 1 else held
+
+    @property
+    def packed(self) -> bool:
+        """Two elements share a byte, the first in the low nibble."""
+        return is_packed_type(self.element)
 
 
-def _is_bool(type_: ir.Type) -> bool:
-    return isinstance(type_, ir.IntegerType) and type_.width == 1
+def held_type(element: ir.Type) -> ir.Type:
+    """The type of an element in a register: integers are signless."""
+    if isinstance(element, ir.IntegerType) and not element.is_signless:
+        return ir.IntegerType.get_signless(element.width)
+    return element
+
+
+def is_packed_type(element: ir.Type) -> bool:
+    """The 4-bit types. Only a kernel that owns both elements of a byte may write one."""
+    return bit_size(element) == 4
 
 
 def pointer_type(space: int | None = None) -> ir.Type:
@@ -59,6 +75,8 @@ class Memory:
     def load(self, buffer: Buffer, place: Sequence[Index]) -> Value:
         """The element at a uniform place as a scalar, else a vector with one element a lane."""
         at = self.index.linearize(place, buffer.shape)
+        if buffer.packed:
+            return self._load_packed(buffer, at)
         if at.uniform or at.step == 1:
             lanes = 1 if at.uniform else self.index.lanes
             return self._from_stored(self._read(buffer, at, lanes), buffer.element)
@@ -68,13 +86,14 @@ class Memory:
     def store(self, buffer: Buffer, place: Sequence[Index], value: Value) -> None:
         """Write a scalar at a uniform place, or a vector with one element a lane."""
         at = self.index.linearize(place, buffer.shape)
-        value = self._to_stored(value, buffer)
         if not at.uniform and not isinstance(value.type, ir.VectorType):
             value = self.index.splat(value)
+        if buffer.packed:
+            self._store_packed(buffer, at, value)
+            return
+        value = self._to_stored(value, buffer)
         if at.uniform or at.step == 1:
-            pointer = advance(buffer.pointer, buffer.stored, self.index.scalar(at.base))
-            lanes = 1 if at.uniform else self.index.lanes
-            llvm.StoreOp(value, pointer, alignment=self._alignment(buffer, at, lanes))
+            self._write(buffer, at, value)
             return
         self.scattered += 1
         for lane, pointer in enumerate(self._lane_pointers(buffer, at)):
@@ -86,6 +105,11 @@ class Memory:
         pointer = advance(buffer.pointer, buffer.stored, self.index.scalar(at.base))
         return llvm.LoadOp(type_, pointer, alignment=self._alignment(buffer, at, lanes)).result
 
+    def _write(self, buffer: Buffer, at: Index, value: Value) -> None:
+        pointer = advance(buffer.pointer, buffer.stored, self.index.scalar(at.base))
+        lanes = 1 if at.uniform else self.index.lanes
+        llvm.StoreOp(value, pointer, alignment=self._alignment(buffer, at, lanes))
+
     def _alignment(self, buffer: Buffer, at: Index, lanes: int) -> int:
         """The alignment of the access that is known, at least the element's and at most the access's size."""
         size = byte_size(buffer.stored)
@@ -93,10 +117,16 @@ class Memory:
         return max(size, min(known, lanes * size))
 
     def _gather(self, buffer: Buffer, at: Index) -> Value:
-        type_ = ir.VectorType.get([self.index.lanes], buffer.stored)
-        result = llvm.PoisonOp(type_).result
-        for lane, pointer in enumerate(self._lane_pointers(buffer, at)):
-            element = llvm.LoadOp(buffer.stored, pointer, alignment=byte_size(buffer.stored)).result
+        elements = [
+            llvm.LoadOp(buffer.stored, pointer, alignment=byte_size(buffer.stored)).result
+            for pointer in self._lane_pointers(buffer, at)
+        ]
+        return self._joined(elements)
+
+    def _joined(self, elements: Sequence[Value]) -> Value:
+        """The vector of these lanes."""
+        result = llvm.PoisonOp(ir.VectorType.get([self.index.lanes], elements[0].type)).result
+        for lane, element in enumerate(elements):
             result = vector.InsertOp(element, result, [], [lane]).result
         return result
 
@@ -108,14 +138,102 @@ class Memory:
         return [advance(buffer.pointer, buffer.stored, place) for place in places]
 
     def _from_stored(self, value: Value, element: ir.Type) -> Value:
-        if not _is_bool(element):
+        """What was read as the element's own type: a bool or a 2-bit integer is the byte's low bits."""
+        held = like(value.type, held_type(element))
+        if held == value.type:
             return value
-        return arith.TruncIOp(like(value.type, element), value).result
+        return (arith.TruncIOp if isinstance(element, ir.IntegerType) else arith.BitcastOp)(held, value).result
 
     def _to_stored(self, value: Value, buffer: Buffer) -> Value:
-        if not _is_bool(buffer.element):
+        stored = like(value.type, buffer.stored)
+        if stored == value.type:
             return value
-        return arith.ExtUIOp(like(value.type, buffer.stored), value).result
+        if not isinstance(buffer.element, ir.IntegerType):
+            return arith.BitcastOp(stored, value).result
+        signed = buffer.element.width > 1 and not buffer.element.is_unsigned
+        return (arith.ExtSIOp if signed else arith.ExtUIOp)(stored, value).result
+
+    # -- two elements in a byte ----------------------------------------------------------------------------------------
+
+    def _load_packed(self, buffer: Buffer, at: Index) -> Value:
+        if at.uniform:
+            return self._to_element(self._nibble(buffer, self.index.scalar(at.base)), buffer)
+        lanes = self.index.lanes
+        if at.step == 1 and at.known % 2 == 0 and lanes % 2 == 0:
+            pairs = ir.VectorType.get([lanes // 2], buffer.stored)
+            both = llvm.LoadOp(pairs, self._byte_pointer(buffer, at), alignment=1).result
+            high = arith.ShRUIOp(both, _splat(pairs, 4)).result
+            low, high = (arith.TruncIOp(ir.VectorType.get([lanes // 2], _nibble_type()), v).result for v in (both, high))
+            vector_type = ir.VectorType.get([lanes], _nibble_type())
+            joined = ir.Operation.create("vector.interleave", [vector_type], [low, high]).result
+            return self._to_element(joined, buffer)
+        self.scattered += 1
+        places = [vector.ExtractOp(self.index.wide(at), [], [lane]).result for lane in range(lanes)]
+        return self._to_element(self._joined([self._nibble(buffer, place) for place in places]), buffer)
+
+    def _store_packed(self, buffer: Buffer, at: Index, value: Value) -> None:
+        value = self._to_nibble(value, buffer)
+        if at.uniform:
+            self._put_nibble(buffer, self.index.scalar(at.base), value)
+            return
+        lanes = self.index.lanes
+        if at.step == 1 and at.known % 2 == 0 and lanes % 2 == 0:
+            half = ir.VectorType.get([lanes // 2], _nibble_type())
+            low, high = ir.Operation.create("vector.deinterleave", [half, half], [value]).results
+            pairs = ir.VectorType.get([lanes // 2], buffer.stored)
+            low, high = (arith.ExtUIOp(pairs, v).result for v in (low, high))
+            both = arith.OrIOp(low, arith.ShLIOp(high, _splat(pairs, 4)).result).result
+            llvm.StoreOp(both, self._byte_pointer(buffer, at), alignment=1)
+            return
+        self.scattered += 1
+        for lane in range(lanes):
+            place = vector.ExtractOp(self.index.wide(at), [], [lane]).result
+            self._put_nibble(buffer, place, vector.ExtractOp(value, [], [lane]).result)
+
+    def _byte_pointer(self, buffer: Buffer, at: Index) -> Value:
+        byte = arith.ShRUIOp(self.index.scalar(at.base), self.index.constant(1)).result
+        return advance(buffer.pointer, buffer.stored, byte)
+
+    def _byte_of(self, buffer: Buffer, place: Value) -> tuple[Value, Value]:
+        """The pointer to the byte of an element, and how far up the element is in it, as an i8: 0 or 4."""
+        one = self.index.constant(1)
+        pointer = advance(buffer.pointer, buffer.stored, arith.ShRUIOp(place, one).result)
+        odd = arith.TruncIOp(buffer.stored, arith.AndIOp(place, one).result).result
+        return pointer, arith.ShLIOp(odd, _splat(buffer.stored, 2)).result
+
+    def _nibble(self, buffer: Buffer, place: Value) -> Value:
+        pointer, shift = self._byte_of(buffer, place)
+        byte = llvm.LoadOp(buffer.stored, pointer, alignment=1).result
+        return arith.TruncIOp(_nibble_type(), arith.ShRUIOp(byte, shift).result).result
+
+    def _put_nibble(self, buffer: Buffer, place: Value, value: Value) -> None:
+        """Write one element and keep the other one of its byte."""
+        pointer, shift = self._byte_of(buffer, place)
+        byte = llvm.LoadOp(buffer.stored, pointer, alignment=1).result
+        mask = arith.ShLIOp(_splat(buffer.stored, 15), shift).result
+        kept = arith.AndIOp(byte, arith.XOrIOp(mask, _splat(buffer.stored, -1)).result).result
+        new = arith.ShLIOp(arith.ExtUIOp(buffer.stored, value).result, shift).result
+        llvm.StoreOp(arith.OrIOp(kept, new).result, pointer, alignment=1)
+
+    def _to_element(self, nibble: Value, buffer: Buffer) -> Value:
+        held = like(nibble.type, held_type(buffer.element))
+        return nibble if held == nibble.type else arith.BitcastOp(held, nibble).result
+
+    def _to_nibble(self, value: Value, buffer: Buffer) -> Value:
+        nibble = like(value.type, _nibble_type())
+        return value if nibble == value.type else arith.BitcastOp(nibble, value).result
+
+
+def _nibble_type() -> ir.Type:
+    return ir.IntegerType.get_signless(4)
+
+
+def _splat(type_: ir.Type, number: int) -> Value:
+    """An integer constant, in every lane where `type_` is a vector."""
+    if not isinstance(type_, ir.VectorType):
+        return arith.ConstantOp(type_, ir.IntegerAttr.get(type_, number)).result
+    scalar = ir.IntegerAttr.get(type_.element_type, number)
+    return arith.ConstantOp(type_, ir.DenseElementsAttr.get_splat(type_, scalar)).result
 
 
 def like(type_: ir.Type, element: ir.Type) -> ir.Type:

@@ -32,5 +32,8 @@ def lower_cast(source: Source, x: ir.Value) -> ir.Value:
     to = source.result_types[0].element_type
     to_unsigned = isinstance(to, ir.IntegerType) and to.is_unsigned
     return pointwise(
-        [x], source.shape, source.element, lambda v: convert(v, source.element, source.unsigned, to_unsigned)
+        [x],
+        source.shape,
+        source.element,
+        lambda v: convert(v, source.element, source.unsigned, to_unsigned, source.saturate),
     )

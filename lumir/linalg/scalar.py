@@ -5,6 +5,9 @@ Half and 8-bit floats compute in float32 and round once at the end.
 
 from collections.abc import Callable
 
+import ml_dtypes
+
+from lumir.dtypes import numpy_dtype
 from lumir.linalg.generic import constant
 from lumir.mlir import arith, ir, math
 
@@ -50,15 +53,37 @@ def convert(x: Value, to: ir.Type, unsigned: bool = False, to_unsigned: bool = F
 def _from_float(x: Value, to: ir.Type, to_unsigned: bool, saturate: bool) -> Value:
     width = ir.FloatType(x.type).width
     if not is_float(to):
-        x = convert(x, compute_type(x.type))
-        wide = ir.IntegerType.get_signless(max(32, ir.IntegerType(to).width))
-        integer = (arith.FPToUIOp if to_unsigned and wide == to else arith.FPToSIOp)(wide, x).result
-        return convert(integer, to)
+        return _float_to_integer(convert(x, compute_type(x.type)), to, to_unsigned)
+    if saturate and (limit := _limit_of(to)):
+        x = _clamped(convert(x, compute_type(x.type)), limit)
+        return arith.TruncFOp(to, x).result
     if ir.FloatType(to).width == width:
         return convert(arith.ExtFOp(ir.F32Type.get(), x).result, to)
     if ir.FloatType(to).width > width:
         return arith.ExtFOp(to, x).result
     return arith.TruncFOp(to, x).result
+
+
+def _float_to_integer(x: Value, to: ir.Type, to_unsigned: bool) -> Value:
+    """Truncated toward zero, modulo the width where that fits 32 or 64 bits."""
+    width = ir.IntegerType(to).width
+    wide = ir.IntegerType.get_signless(64 if width == 64 or (width == 32 and to_unsigned) else 32)
+    signed = arith.FPToSIOp(wide, x).result
+    if width < 64 or not to_unsigned:
+        return convert(signed, to)
+    large = compare("ge", x, constant(2.0**63, x.type))
+    return arith.SelectOp(large, arith.FPToUIOp(wide, x).result, signed).result
+
+
+def _limit_of(to: ir.Type) -> float | None:
+    """The largest number of a float type of 8 bits or fewer; None for the wider ones, which overflow to infinity."""
+    return float(ml_dtypes.finfo(numpy_dtype(to)).max) if ir.FloatType(to).width <= 8 else None
+
+
+def _clamped(x: Value, limit: float) -> Value:
+    """x between -limit and limit; NaN stays."""
+    above = arith.MinimumFOp(x, constant(limit, x.type)).result
+    return arith.MaximumFOp(above, constant(-limit, x.type)).result
 
 
 def _sign(x: Value, unsigned: bool) -> Value:
@@ -143,13 +168,19 @@ def _pow(x: Value, y: Value, unsigned: bool) -> Value:
     return math.powf(x, y) if is_float(x.type) else math.ipowi(x, y)
 
 
-def _shift(op: type) -> Callable[[Value, Value, bool], Value]:
-    def emit(x: Value, y: Value, unsigned: bool) -> Value:
-        inside = compare("lt", y, constant(ir.IntegerType(x.type).width, x.type), unsigned=True)
-        shifted = op(x, arith.SelectOp(inside, y, constant(0, x.type)).result).result
-        return arith.SelectOp(inside, shifted, constant(0, x.type)).result
+def _shift(op: type, x: Value, y: Value) -> Value:
+    """Bits shifted out at either end are lost; a distance from the width on, or below 0, leaves none."""
+    inside = compare("lt", y, constant(ir.IntegerType(x.type).width, x.type), unsigned=True)
+    shifted = op(x, arith.SelectOp(inside, y, constant(0, x.type)).result).result
+    return arith.SelectOp(inside, shifted, constant(0, x.type)).result
 
-    return emit
+
+def _shift_right(x: Value, y: Value, unsigned: bool) -> Value:
+    """Signed numbers are shifted with their sign, which is all that is left from the width on."""
+    if unsigned:
+        return _shift(arith.ShRUIOp, x, y)
+    last = constant(ir.IntegerType(x.type).width - 1, x.type)
+    return arith.ShRSIOp(x, arith.MinUIOp(y, last).result).result
 
 
 BINARY: dict[str, Callable[[Value, Value, bool], Value]] = {
@@ -165,8 +196,8 @@ BINARY: dict[str, Callable[[Value, Value, bool], Value]] = {
     "fmod": _fmod,
     "mod": _mod,
     "pow": _pow,
-    "shl": _shift(arith.ShLIOp),
-    "shr": _shift(arith.ShRUIOp),
+    "shl": lambda x, y, _: _shift(arith.ShLIOp, x, y),
+    "shr": _shift_right,
     **{p: lambda x, y, u, p=p: compare(p, x, y, u) for p in ("eq", "ne", "lt", "le", "gt", "ge")},
 }
 

@@ -1,10 +1,10 @@
 """Step 8: where every tensor lies."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lumir.dtypes import byte_size
+from lumir.artifact.dtypes import byte_size
+from lumir.dtypes import dtype_name
 from lumir.mlir import ir
 from lumir.module import body_of, main_of
 from lumir.plan.arena import Lifetime, assign_offsets
@@ -84,8 +84,6 @@ class Places:
 
 
 def nbytes_of(type_: ir.Type) -> int:
-    """The bytes of a dense tensor; 4- and 2-bit elements are packed."""
+    """The bytes of a dense tensor; 4-bit elements are packed."""
     tensor = ir.RankedTensorType(type_)
-    count, element = math.prod(tensor.shape), tensor.element_type
-    bits = ir.IntegerType(element).width if isinstance(element, ir.IntegerType) else 8 * byte_size(element)
-    return -(-count * bits // 8) if bits in (2, 4) else count * byte_size(element)
+    return byte_size(dtype_name(tensor.element_type), tuple(tensor.shape))

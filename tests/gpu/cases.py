@@ -59,6 +59,15 @@ def mixed(shape: Shape) -> str:
     return dispatch(body, (shape, "float16"), (shape, "float32"))
 
 
+def scaled_reshape(shape: Shape, new: Shape, dtype: str) -> str:
+    """A tensor in another shape, times a scalar."""
+
+    def body(x: ir.Value, factor: ir.Value) -> ir.Value:
+        return build("mul", build("reshape", x, shape=list(new)), factor)
+
+    return dispatch(body, (shape, dtype), ((), dtype))
+
+
 def matmul(m: int, n: int, k: int, dtype: str) -> str:
     return op("contract", ((m, k), dtype), ((k, n), dtype), equation="mk,kn->mn", to=dtype)
 

@@ -31,6 +31,8 @@ def _cases() -> dict[str, Callable[[], str]]:
         "large": partial(cases.op, "add", ((1027, 4096), "float16"), ((4096,), "float16")),
         "transpose": partial(cases.op, "transpose", ((37, 70), "float32"), permutation=[1, 0]),
         "heads": partial(cases.op, "transpose", ((2, 16, 3, 32), "float16"), permutation=[0, 2, 1, 3]),
+        "reshaped": partial(cases.scaled_reshape, (2, 32), (2, 32, 1, 1), "float32"),
+        "regrouped": partial(cases.scaled_reshape, (6, 40), (4, 5, 12), "float16"),
         "concat": partial(cases.op, "concat", ((20, 64), "float32"), ((20, 32), "float32"), axis=1),
         "concat-ragged": partial(cases.op, "concat", ((20, 5), "int8"), ((20, 6), "int8"), axis=1),
         "slice": partial(cases.op, "slice", ((9, 40), "float32"), starts=[1, 39], steps=[2, -3], sizes=[4, 13]),

@@ -28,7 +28,9 @@ def _cases() -> dict[str, Callable[[], str]]:
     return found | {
         "any": partial(cases.reduce, "max", (40, 100), [0], "bool"),
         "all": partial(cases.reduce, "min", (40, 128), [1], "bool"),
-        "one-row": partial(cases.reduce, "sum", (10000,), [0], "float32"),
+        "one-row": partial(cases.reduce, "sum", (100000,), [0], "int32"),
+        "one-row-of-floats": partial(cases.reduce, "min", (100001,), [0], "float32"),
+        "small-images": partial(cases.mean_of_squares, (2, 32, 2, 2), [2, 3], "float32"),
         "everything": partial(cases.reduce, "max", (3, 4, 5), [0, 1, 2], "float32"),
         "one-column": partial(cases.softmax, (70, 1), 1, "float32"),
         "two-columns": partial(cases.softmax, (70, 2), 1, "float16"),

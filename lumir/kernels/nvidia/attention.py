@@ -19,7 +19,7 @@ from lumir.kernels.nvidia.contraction import tensor_core_type
 from lumir.kernels.nvidia.contraction_cost import BANDWIDTH, L2_SPEEDUP, LAUNCH, TERAFLOPS, resident_blocks, traffic
 from lumir.kernels.nvidia.contraction_store import Staging, staging_within, store_lanes
 from lumir.kernels.nvidia.function import nvidia_kernel
-from lumir.kernels.nvidia.mma import WARP
+from lumir.kernels.nvidia.mma import WARP, use_all_registers
 from lumir.kernels.nvidia.tiles_plan import OperandPlan, plan_operand, scratch
 from lumir.kernels.push import result_paths
 from lumir.mlir import ir, llvm
@@ -69,8 +69,8 @@ class AttentionProblem:
 
     @property
     def columns(self) -> int:
-        """The width of value tiles: a power of two."""
-        return _power_of_two(self.space.shape[4])
+        """The width of value tiles: a power of two, a chunk for each of the SIMT kernel's eight threads of a row."""
+        return max(_power_of_two(self.space.shape[4]), 32 if self.schedule.instruction == "simt" else 16)
 
     @property
     def whole_depth(self) -> int:
@@ -175,6 +175,7 @@ class AttentionFamily:
     def emit(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target, name: str) -> KernelCode:
         problem = AttentionProblem(dispatch, schedule, _space(dispatch))
         with nvidia_kernel(dispatch, name, schedule.threads) as kernel:
+            use_all_registers()
             (MmaAttention if schedule.instruction == "mma" else SimtAttention)(problem, kernel).write()
         return KernelCode((problem.blocks, 1, 1), schedule.threads, kernel.shared_bytes)
 
@@ -210,8 +211,6 @@ def _illegal_simt(problem: AttentionProblem) -> list[str]:
     rows = s.m * 8 // s.threads
     if s.m * 8 % s.threads or s.n % 32 or s.stages < 2 or rows < 1:
         return ["m must be whole rows for each eight threads, n a multiple of 32, and stages at least 2"]
-    if problem.columns % 32:
-        return ["columns must be whole chunks for each of eight threads"]
     if rows * (problem.columns + s.n) // 8 > 112:
         return ["a thread's sums need more than 112 registers"]
     return []
@@ -242,4 +241,4 @@ def _cost(problem: AttentionProblem, target: Target) -> float:
     compute = share * block / reuse / min(1.0, warps / 8) + visited / s.n * 0.3e-6
     fetched = problem.blocks * visited * width * byte_size(problem.stored)
     memory = max(traffic(problem.dispatch), fetched / L2_SPEEDUP) / BANDWIDTH[target.arch]
-    return LAUNCH + max(compute, memory)
+    return LAUNCH + max(compute, memory) + 0.05 * problem.blocks * block / target.multiprocessors

@@ -39,7 +39,7 @@ class AttentionSpace:
         nests = dispatch.reductions
         if len(nests) != 4:
             return None
-        first, second = ContractionSpace.of(nests[0]), ContractionSpace.of(nests[3])
+        first, second = _product_of(nests[0]), _product_of(nests[3])
         if first is None or second is None:
             return None
         scores, weights = _softmax_of(nests[1]), second.operand(second.lhs)
@@ -69,6 +69,15 @@ class AttentionSpace:
         return self.path.place(index, place)
 
 
+def _product_of(nest: LoopNest) -> ContractionSpace | None:
+    """The contraction, with the last dimension of its result as columns."""
+    space = ContractionSpace.of(nest)
+    if space is None:
+        return None
+    last = space.place_dims()[-1:]
+    return space.swapped() if last and last[0] in space.m else space
+
+
 def _composed(first: Path, second: Path) -> Path:
     for step in second.steps:
         first = first.then(step)
@@ -77,9 +86,9 @@ def _composed(first: Path, second: Path) -> Path:
 
 def _fit(first: ContractionSpace, second: ContractionSpace) -> bool:
     """The first product's rows and keys are, in this order, the second's rows and sum."""
-    out = [e.position for e in first.nest.output_maps[0].results if isinstance(e, ir.AffineDimExpr)]
-    read = [e.position for e in second.nest.maps[second.lhs].results if isinstance(e, ir.AffineDimExpr)]
-    ordered = out == [*first.batch, *first.m, *first.n] and read == [*second.batch, *second.m, *second.k]
+    out = first.place_dims()
+    read = tuple(e.position for e in second.nest.maps[second.lhs].results if isinstance(e, ir.AffineDimExpr))
+    ordered = out == (*first.batch, *first.m, *first.n) and read == (*second.batch, *second.m, *second.k)
     groups = [(first.batch, second.batch), (first.m, second.m), (first.n, second.k)]
     same = all(first.sizes(x) == second.sizes(y) for x, y in groups)
     return ordered and same and len(first.n) == 1 and bool(first.m)

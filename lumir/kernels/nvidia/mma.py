@@ -20,6 +20,15 @@ def constant_i32(value: int) -> Value:
     return arith.ConstantOp(i32(), ir.IntegerAttr.get(i32(), value)).result
 
 
+def use_all_registers() -> None:
+    """Tell ptxas that one resident block will do: it otherwise spills a little to fit two.
+
+    Call it at the top level of a `gpu.func`.
+    """
+    function = ir.InsertionPoint.current.block.owner
+    function.attributes["nvvm.minctasm"] = ir.IntegerAttr.get(i32(), 1)
+
+
 def byte_offset(pointer: Value, by: Value | int) -> Value:
     """The pointer `by` bytes further on."""
     i8 = ir.IntegerType.get_signless(8)

@@ -21,8 +21,8 @@ WORKGROUP_SECONDS = 0.62e-9
 """The time between the starts of two workgroups anywhere on the GPU, measured on an H200."""
 ACCESS_SECONDS = 0.8e-6
 """From a load of DRAM to its value, on a busy GPU."""
-THREADS = 2048
-"""Threads that a multiprocessor holds."""
+THREADS, REGISTERS = 2048, 65536
+"""What a multiprocessor holds."""
 SHARED_BYTES_PER_SECOND = 128 * 1.7e9
 """What one multiprocessor reads from its shared memory."""
 TRANSCENDENTAL = 20
@@ -60,6 +60,7 @@ class Traffic:
         workgroups, block: how many, of how many threads.
         in_flight: bytes of loads that a thread has under way at once.
         efficiency: the part of the peak bandwidth that accesses of this kind can reach.
+        registers: that a thread needs.
     """
 
     read: float
@@ -68,12 +69,17 @@ class Traffic:
     block: int
     in_flight: float
     efficiency: float = 1.0
+    registers: int = 32
+
+    def resident(self, target: Target) -> int:
+        """Threads that run at once."""
+        return min(self.workgroups * self.block, target.multiprocessors * min(THREADS, REGISTERS // self.registers))
 
     def seconds(self, target: Target) -> float:
         """The longest of moving the bytes, waiting for loads with too few under way, and starting workgroups."""
-        peak = (self.read + self.written) / (speeds(target).bytes * self.efficiency)
-        resident = min(self.workgroups * self.block, target.multiprocessors * THREADS)
-        waiting = self.read * ACCESS_SECONDS / max(resident * self.in_flight, 1)
+        spread = min(1.0, 1.5 * max(self.workgroups, 1) / target.multiprocessors)
+        peak = (self.read + self.written) / (speeds(target).bytes * self.efficiency * spread)
+        waiting = ACCESS_SECONDS * max(1.0, self.read / max(self.resident(target) * self.in_flight, 1))
         return max(peak, waiting, self.workgroups * WORKGROUP_SECONDS)
 
 

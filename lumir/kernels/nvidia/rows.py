@@ -16,10 +16,8 @@ from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.exchange import WARP
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, nvidia_kernel
 from lumir.kernels.nvidia.roofline import (
-    ACCESS_SECONDS,
     LAUNCH_SECONDS,
     SHARED_BYTES_PER_SECOND,
-    THREADS,
     Traffic,
     access_efficiency,
     compute_seconds,
@@ -34,8 +32,10 @@ from lumir.target import Target
 
 MOST_VALUES = 64
 """Elements of a row that one thread may have under way."""
-JOIN_SECONDS = 0.02e-6
-"""One exchange between threads."""
+ROUND_SECONDS, JOIN_SECONDS, INSTRUCTION_SECONDS = 0.4e-6, 0.02e-6, 0.6e-9
+"""What one thread waits for: loads that another pass has brought near, an exchange between threads, an instruction."""
+OVERLAP = 0.2
+"""The part of the work beside the longest that is not hidden behind it."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _reasons(facts: RowFacts, schedule: RowsSchedule) -> list[str]:
 
 
 def _cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
-    """Seconds: the longest of moving the bytes, computing, and waiting for one access after the other."""
+    """Seconds: the longest of moving the bytes, computing, and waiting for one access after the other, and a bit."""
     space, keeps = facts.space, schedule.keeps(facts.space)
     steps, workgroups = -(-space.row_size // schedule.columns), -(-space.row_count // schedule.tile)
     threads, at_once = workgroups * schedule.block, max(1, min(schedule.unroll, steps))
@@ -153,18 +153,21 @@ def _cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
         block=schedule.block,
         in_flight=at_once * schedule.lanes * facts.input,
         efficiency=_efficiency(facts, schedule),
+        registers=24 + int(1.5 * at_once * schedule.lanes),
     )
     compute = compute_seconds(threads * steps * schedule.lanes * facts.work, threads, target)
-    waves = max(1.0, threads / (target.multiprocessors * THREADS))
-    waiting = waves * (steps / at_once * passes * ACCESS_SECONDS + _join_seconds(facts, schedule))
+    waves = threads / max(traffic.resident(target), 1)
+    alone = steps / at_once * passes * ROUND_SECONDS + steps * schedule.lanes * facts.work * INSTRUCTION_SECONDS
+    waiting = waves * (alone + _join_seconds(facts, schedule))
     crowding = threads * _parts(schedule) * facts.partial * (schedule.lanes if schedule.across else 1)
-    shared = crowding / (min(workgroups, target.multiprocessors) * SHARED_BYTES_PER_SECOND)
-    return LAUNCH_SECONDS + max(traffic.seconds(target), compute, waiting) + shared
+    shared = crowding / (max(1, min(workgroups, target.multiprocessors)) * SHARED_BYTES_PER_SECOND)
+    parts = (traffic.seconds(target), compute, waiting)
+    return LAUNCH_SECONDS + max(parts) + OVERLAP * (sum(parts) - max(parts)) + shared
 
 
 def _join_seconds(facts: RowFacts, schedule: RowsSchedule) -> float:
     """How long a row waits while its threads join what they have."""
-    shuffles = math.log2(min(schedule.threads, WARP)) + (4 if schedule.threads > WARP else 0)
+    shuffles = math.log2(schedule.threads) + (4 if schedule.threads > WARP else 0)
     return facts.reductions * (shuffles + _parts(schedule)) * JOIN_SECONDS
 
 

@@ -626,6 +626,14 @@ func.func @gather_elements(%x: tensor<2x3xf32>, %i: tensor<2xi64>) {
 
 // -----
 
+func.func @gather_elements(%x: tensor<2x3xf32>, %i: tensor<2x4xi64>) {
+  // expected-error@+1 {{'lumir.gather_elements' op indices must not exceed the input outside axis (found axis = 0}}
+  %0 = "lumir.gather_elements"(%x, %i) {axis = 0 : i64} : (tensor<2x3xf32>, tensor<2x4xi64>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
 func.func @gather_nd(%x: tensor<2x3xf32>, %i: tensor<2x3xi64>) {
   // expected-error@+1 {{'lumir.gather_nd' op index tuples must fit the input's rank (found depth = 3}}
   %0 = "lumir.gather_nd"(%x, %i) {batch_dims = 0 : i64} : (tensor<2x3xf32>, tensor<2x3xi64>) -> tensor<2xf32>

@@ -1,0 +1,30 @@
+"""What is not compared, by name, and why. Each entry is counted when it is drawn, and listed in the run's totals."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from tests.fuzz.values import Value
+
+Inputs = Sequence[Value | None]
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Nodes of these operators are left out when `when(node, inputs, opset)` holds."""
+
+    ops: tuple[str, ...]
+    reason: str
+    when: Callable[[onnx.NodeProto, Inputs, int], bool] = lambda node, inputs, opset: True
+
+
+EXCLUSIONS: list[Exclusion] = []
+
+
+def excluded(node: onnx.NodeProto, inputs: Inputs, opset: int) -> str | None:
+    """Why a node is left out; None where it is compared."""
+    for item in EXCLUSIONS:
+        if node.op_type in item.ops and item.when(node, inputs, opset):
+            return f"{node.op_type}: {item.reason}"
+    return None

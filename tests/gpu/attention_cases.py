@@ -1,0 +1,103 @@
+"""Attention dispatches by name: masks, head dimensions, grouped heads, layouts, ragged lengths."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cases
+
+from lumir.dialects import build
+from lumir.mlir import ir
+
+
+@dataclass(frozen=True)
+class Attention:
+    """softmax(scale q k^T ...) v with b batches, h query heads on g key heads, m queries, n keys, depths d and e."""
+
+    dtype: str = "float16"
+    b: int = 2
+    h: int = 4
+    g: int = 4
+    m: int = 50
+    n: int = 77
+    d: int = 64
+    e: int = 64
+    mask: str = ""
+    causal: bool = False
+    offset: int = 0
+    softcap: float = 0.0
+    packed: bool = False
+    """Operands come as [b, s, heads * depth], and the result goes so."""
+
+    @property
+    def arguments(self) -> list[cases.Argument]:
+        c = self
+        if c.packed:
+            shapes = [(c.b, c.m, c.h * c.d), (c.b, c.n, c.g * c.d), (c.b, c.n, c.g * c.e)]
+        else:
+            shapes = [(c.b, c.h, c.m, c.d), (c.b, c.g, c.n, c.d), (c.b, c.g, c.n, c.e)]
+        masks = {
+            "bool": [((c.b, 1, c.m, c.n), "bool")],
+            "float": [((1, c.h, c.m, c.n), c.dtype)],
+            "keys": [((c.b, 1, 1, c.n), "bool")],
+            "float32": [((c.m, c.n), "float32")],
+        }
+        return [*((shape, c.dtype) for shape in shapes), *masks.get(c.mask, [])]
+
+    def text(self) -> str:
+        c = self
+
+        def body(q: ir.Value, k: ir.Value, v: ir.Value, *mask: ir.Value) -> ir.Value:
+            if c.packed:
+                q, k, v = (self._heads(x, *size) for x, size in zip((q, k, v), ((c.h, c.d), (c.g, c.d), (c.g, c.e))))
+            scale = c.d**-0.5
+            out = build(
+                "attention", q, k, v, *mask, scale=scale, causal=c.causal, offset=c.offset, softcap=c.softcap
+            )
+            if not c.packed:
+                return out
+            out = build("transpose", out, permutation=[0, 2, 1, 3])
+            return build("reshape", out, shape=[c.b, c.m, c.h * c.e])
+
+        return cases.dispatch(body, *self.arguments)
+
+    def _heads(self, x: ir.Value, heads: int, depth: int) -> ir.Value:
+        length = ir.RankedTensorType(x.type).shape[1]
+        x = build("reshape", x, shape=[self.b, length, heads, depth])
+        return build("transpose", x, permutation=[0, 2, 1, 3])
+
+
+_PLAIN = Attention()
+_VARIANTS = {
+    "plain": {},
+    "aligned": {"m": 128, "n": 128},
+    "causal": {"causal": True, "m": 77},
+    "causal-long": {"causal": True, "m": 200, "n": 200, "b": 1},
+    "causal-offset": {"causal": True, "offset": 27},
+    "causal-nothing": {"causal": True, "offset": -30, "m": 60},
+    "grouped": {"g": 2},
+    "grouped-causal": {"g": 1, "causal": True, "offset": 27},
+    "bool-mask": {"mask": "bool"},
+    "float-mask": {"mask": "float", "n": 78},
+    "key-mask": {"mask": "keys"},
+    "float32-mask": {"mask": "float32"},
+    "softcap": {"softcap": 5.0},
+    "everything": {"mask": "bool", "causal": True, "offset": 20, "softcap": 3.0, "g": 2, "packed": True},
+    "packed": {"packed": True},
+    "depth-16": {"d": 16, "e": 16},
+    "depth-32": {"d": 32, "e": 32, "packed": True},
+    "depth-80": {"d": 80, "e": 80},
+    "depth-96": {"d": 96, "e": 96, "packed": True},
+    "depth-128": {"d": 128, "e": 128},
+    "depth-192": {"d": 192, "e": 128},
+    "depth-256": {"d": 256, "e": 256, "b": 1},
+    "depth-odd": {"d": 37, "e": 53},
+    "one-query": {"m": 1, "n": 300, "g": 2},
+    "one-key": {"n": 1},
+    "one-head": {"h": 1, "g": 1, "b": 1, "m": 16, "n": 16},
+}
+
+CASES: dict[str, Callable[[], str]] = {
+    f"{name}-{dtype}": replace(_PLAIN, dtype=dtype, **changes).text
+    for name, changes in _VARIANTS.items()
+    for dtype in ("float16", "bfloat16", "float32")
+}
