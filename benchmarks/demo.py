@@ -1,6 +1,6 @@
 """`make demo`: a real sentence encoder from its Hugging Face directory to a semantic search, in a few seconds.
 
-    python benchmarks/demo.py [FOLDER]     # everything is kept in FOLDER, .demo by default
+python benchmarks/demo.py [FOLDER]     # everything is kept in FOLDER, .demo by default
 """
 
 import sys
@@ -12,7 +12,7 @@ import numpy as np
 from fetch_models import fetch_minilm
 from rich.console import Console
 from rich.table import Table
-from sentence_model import OnnxRuntime, Tokenizer, medians
+from sentence_model import Feeds, OnnxRuntime, Tokenizer, medians
 
 import lumir
 from lumir.artifact.read import Artifact
@@ -31,10 +31,10 @@ SENTENCES = (
     "Gradient descent follows the slope of the loss.",
     "He tuned the cello before the concert began.",
     "Glaciers carve valleys over thousands of years.",
-    "Interest rates rose for the third time this year.",
+    "Backpropagation tells each weight its share of the error.",
     "The goalkeeper saved a penalty in the last minute.",
     "Whales sing across hundreds of kilometres of ocean.",
-    "Bread dough rises faster in a warm kitchen.",
+    "Compost and mulch keep the garden's soil moist.",
     "Registers are faster than the cache, and fewer.",
 )
 QUESTIONS = ("How do I grow vegetables?", "making a neural network learn", "What limits the speed of a processor?")
@@ -79,7 +79,7 @@ def _compile(model: Path, target: str, precision: str | None, output: Path) -> t
     artifact = Artifact.open(output, verify=False)
     name = "this CPU" if target == "cpu" else f"{target}, {precision}"
     kernels = f"{len(artifact.manifest.kernels)} kernels"
-    return f"[bold]{name}[/]", f"in {seconds:.1f} s", kernels, f"{human_bytes(artifact.nbytes)}  [dim]{output}[/]"
+    return f"[bold]{name}[/]", f"in {seconds:.1f} s", kernels, human_bytes(artifact.nbytes)
 
 
 def _search(console: Console, embed: Callable[[Sequence[str]], np.ndarray]) -> None:
@@ -98,12 +98,14 @@ def _compare(console: Console, executable: lumir.Executable, model: Path, tokeni
     for column in ("", "lumir", "onnxruntime, CPU", "largest difference"):
         table.add_column(column, justify="right" if column else "left")
     for texts in (QUESTIONS[:1], SENTENCES):
-        feeds = tokenizer(texts)
-        ours, theirs = medians([lambda: executable.run(feeds), lambda: onnxruntime(feeds)])
-        error = np.abs(executable.run(feeds)["sentence_embedding"] - onnxruntime(feeds)["sentence_embedding"]).max()
-        what = f"{len(texts)} sentence{'s' * (len(texts) > 1)} of {SEQ} tokens"
-        table.add_row(what, f"{ours * 1e3:.2f} ms", f"{theirs * 1e3:.2f} ms", f"{error:.1e}")
+        table.add_row(f"{len(texts)} x {SEQ} tokens", *_row(executable, onnxruntime, tokenizer(texts)))
     console.print("", table)
+
+
+def _row(executable: lumir.Executable, onnxruntime: OnnxRuntime, feeds: Feeds) -> list[str]:
+    ours, theirs = medians([lambda: executable.run(feeds), lambda: onnxruntime(feeds)])
+    found, expected = executable.run(feeds)["sentence_embedding"], onnxruntime(feeds)["sentence_embedding"]
+    return [f"{ours * 1e3:.2f} ms", f"{theirs * 1e3:.2f} ms", f"{np.abs(found - expected).max():.1e}"]
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def from_attribute(attribute: ir.Attribute) -> Any:
     return attribute
 
 
-class Lumir(ext.Dialect, name="lumir"):
+class Lumir(ext.Dialect, name="lumir"):  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
     """Tensor operations of neural-network inference, and the dispatches they are grouped into."""
 
 
@@ -151,9 +151,13 @@ class Layout:
     regions: tuple[str, ...]
 
 
-@functools.cache
 def layout(cls: type[Op]) -> Layout:
     """The fields that the class's annotations declare."""
+    return _layout(cls)  # pyright: ignore[reportArgumentType]
+
+
+@functools.cache
+def _layout(cls: Any) -> Layout:
     hints = cls.__annotations__
     kinds = {name: field_kind(hint) for name, hint in hints.items()}
 
@@ -186,7 +190,7 @@ def verify(op: ir.OpView) -> bool:
 
 
 def _check(cls: type[Op], op: ir.OpView) -> None:
-    _check_fields(layout(cls), op)  # pyright: ignore[reportArgumentType]
+    _check_fields(layout(cls), op)
     if cls.infer is not None:
         inferred = cls.infer(*(value.type for value in op.operands), **attributes_of(op))
         expected = list(inferred) if isinstance(inferred, list) else [inferred]
@@ -225,7 +229,7 @@ def register(cls: type[Op]) -> type[Op]:
 
 
 @functools.cache
-def _defaults(cls: type[Op]) -> dict[str, Any]:
+def _defaults(cls: Any) -> dict[str, Any]:
     """The attributes that `infer` declares a default for."""
     parameters = inspect.signature(cls.infer).parameters.values() if cls.infer else ()
     return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}

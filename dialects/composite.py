@@ -1,7 +1,7 @@
 """Composite ops: kept whole because kernels want them whole."""
 
 # The annotations below are constraints, read by `dialects.ext`.
-# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false, reportCallIssue=false
 
 from collections.abc import Sequence
 

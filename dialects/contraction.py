@@ -1,7 +1,7 @@
 """Contraction and convolution: where the floating-point operations are."""
 
 # The annotations below are constraints, read by `dialects.ext`.
-# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false, reportCallIssue=false
 
 from lumir.dialects.base import Lumir, Op, Shape, element, is_element, register, require, shape, tensor
 from lumir.dialects.constraints import IntArray, Tensor

@@ -1,7 +1,7 @@
 """Element-wise ops: numpy broadcasting, one table row each."""
 
 # The annotations below are constraints, read by `dialects.ext`.
-# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false, reportCallIssue=false
 
 from collections.abc import Callable
 from dataclasses import dataclass

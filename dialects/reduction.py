@@ -1,7 +1,7 @@
 """Reductions, scans, and ops that order elements."""
 
 # The annotations below are constraints, read by `dialects.ext`.
-# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false, reportCallIssue=false
 
 from lumir.dialects.base import Lumir, Op, Shape, element, is_bool, normalize_axis, register, require, shape, tensor
 from lumir.dialects.constraints import Flag, IntArray, SameType, Tensor, one_of

@@ -5,7 +5,7 @@ equal dispatches are one function, and any MLIR tool can open one alone.
 """
 
 # The annotations below are constraints, read by `dialects.ext`.
-# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false
+# pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false, reportCallIssue=false
 
 from typing import Any
 

@@ -23,6 +23,7 @@ from lumir.target import Target, target_named
 from lumir.weights import WeightStore
 
 PRECISIONS = ("fp32", "fp16", "bf16")
+Observer = Callable[[str, int, ir.Module, WeightStore], None]
 
 
 @dataclass(frozen=True)

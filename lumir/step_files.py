@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lumir.dialects import from_attribute, to_attribute
 from lumir.diagnostics import InternalError, UserError
+from lumir.dialects import from_attribute, to_attribute
 from lumir.mlir import ir
 from lumir.module import symbols
 from lumir.pipelines.boundary import check_boundary
@@ -55,7 +55,7 @@ def read_start(path: Path, weights: Path | None = None) -> Start:
         weights: what relative weight paths start at; the file's folder by default.
 
     Raises:
-        UserError: `unreadable`, `bad-ir`, `unknown-step`, or `wrong-step` when the file is not what may follow the step.
+        UserError: `unreadable`, `bad-ir`, `unknown-step`; `wrong-step`, when the file is not what may follow the step.
     """
     module, step = parse(path), step_of(path)
     if "main" not in symbols(module):
@@ -142,7 +142,7 @@ def parse(path: Path) -> ir.Module:
 
 
 def overridden(module: ir.Module, store: WeightStore, step: str, folder: Path | None) -> ir.Module:
-    """The module, or the one in the folder's `<step>.mlir` or `NN-<step>.mlir`; its weight paths start at the folder."""
+    """The module, or the one in the folder's `<step>.mlir` or `NN-<step>.mlir`, whose weight paths start there."""
     files = [path for path in sorted(folder.glob("*.mlir")) if step_of(path) == step] if folder else []
     if not files:
         return module

@@ -79,11 +79,14 @@ def _sizes(plan: Plan, number: int, count: int) -> str:
 def _plan(plan: Plan, flops: int | None) -> str:
     launches = sum(1 for launch in plan.launches if isinstance(launch, Launch))
     copies = len(plan.launches) - launches
-    parts = [
-        f"{launches} launches" + (f" and {copies} copies" if copies else ""),
-        f"arena {human_bytes(plan.arena_bytes)}",
-    ]
+    parts = [_count(launches, "launch", "launches")]
+    parts += [_count(copies, "copy", "copies")] if copies else []
+    parts += [f"arena {human_bytes(plan.arena_bytes)}"]
     return ", ".join([*parts, *([human_flops(flops)] if flops is not None else [])])
+
+
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
 
 
 def human_flops(count: int) -> str:

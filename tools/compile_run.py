@@ -12,8 +12,9 @@ from rich.console import Console
 
 from lumir.artifact.archive import replace_file
 from lumir.artifact.read import Artifact
+from lumir.artifact.schema import Plan
 from lumir.compile import Compiled, Request, compile_to, write
-from lumir.diagnostics import InternalError, LumirError, UserError
+from lumir.diagnostics import InternalError, UserError
 from lumir.instrument import Session
 from lumir.options import from_environment
 from lumir.step_files import portable_text, weights_in_memory
@@ -40,7 +41,7 @@ def write_model(model: Path, progress: Console, report: Console, flags: Mapping[
             plans = _write(compiled, temporary)
         seconds = time.perf_counter() - start
         artifact = Artifact.open(temporary, verify=False)
-        verified = _verify(artifact, model, report, flags["precision"]) if flags["verify"] else None
+        verified = _verify(artifact, model, flags["precision"]) if flags["verify"] else None
     steps = {name: entry.seconds for name, entry in session.timing.root.children.items()}
     print_summary(report, output, artifact, plans, compiled.target, watch.flops, seconds, steps, verified)
 
@@ -94,19 +95,21 @@ def _session() -> Session:
     return session
 
 
-def _write(compiled: Compiled, path: Path) -> Any:
+def _write(compiled: Compiled, path: Path) -> list[Plan]:
+    """Write the artifact; a defect in that leaves the last step's text, from which it can be written again."""
     try:
         return write(compiled, path)
     except UserError:
         raise
     except Exception as error:
+        folder = reproducer_folder(from_environment().reproducer_dir)
+        folder.mkdir(parents=True, exist_ok=True)
         with compiled.context:
             for number, item in enumerate(compiled.specialisations):
-                kept = (
-                    reproducer_folder(from_environment().reproducer_dir) / f"artifact-{os.getpid()}-{number}.plan.mlir"
-                )
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.write_text(portable_text(item.module, item.store, kept.parent))
+                kept = folder / f"artifact-{os.getpid()}-{number}.plan.mlir"
+                if weights_in_memory(item.module):
+                    item.store.spill(item.module, kept.resolve().with_suffix(".weights.bin"))
+                kept.write_text(portable_text(item.module, item.store, folder))
                 error.add_note(f"reproducer: lumir-compile {kept}")
         raise
 
@@ -152,7 +155,7 @@ def _needs_gpu(target: Target) -> None:
         device_capability()
 
 
-def _verify(artifact: Artifact, model: Path, report: Console, precision: str | None) -> str:
+def _verify(artifact: Artifact, model: Path, precision: str | None) -> str:
     """Hold every plan against onnxruntime; a sentence about the result.
 
     Raises:
@@ -167,10 +170,11 @@ def _verify(artifact: Artifact, model: Path, report: Console, precision: str | N
             f"{len(wrong)} of {len(comparisons)} outputs differ from onnxruntime's; nothing was written",
             code="verify",
             values={item.name: f"max abs {item.max_abs:.3g}, max rel {item.max_rel:.3g} {item.note}" for item in wrong},
-            hint="compile without --verify, and find the first dispatch that differs: lumir-run --verify --every-dispatch",
+            hint="compile without --verify, then find the dispatch: lumir-run --verify MODEL --every-dispatch",
         )
     worst = max((item.max_abs for item in comparisons), default=0.0)
-    return f"{len(comparisons)} outputs agree with onnxruntime, max abs error {worst:.2g}"
+    outputs = "1 output agrees" if len(comparisons) == 1 else f"{len(comparisons)} outputs agree"
+    return f"{outputs} with onnxruntime, max abs error {worst:.2g}"
 
 
 def _say_what_is_missing(names: list[str]) -> None:
@@ -179,6 +183,3 @@ def _say_what_is_missing(names: list[str]) -> None:
             f"note: the bytes of {len(names)} weight(s) are not in this text; with -o FILE they are written beside it",
             err=True,
         )
-
-
-__all__ = ["LumirError", "write_model", "write_step"]

@@ -170,8 +170,11 @@ def _with_outputs(proto: Any, names: Sequence[str]) -> bytes:
     return proto.SerializeToString()
 
 
-def _value_names(model: Path) -> set[str]:
-    return {name for node in _read(model)[0].graph.node for name in node.output}
+def _values_by_name(model: Path) -> dict[str, tuple[str, ...]]:
+    """The values that a name can mean: a value itself, or the outputs of the node of that name."""
+    nodes = _read(model)[0].graph.node
+    outputs = {node.name: tuple(filter(None, node.output)) for node in nodes if node.name}
+    return outputs | {value: (value,) for node in nodes for value in node.output if value}
 
 
 def _read(model: Path) -> tuple[Any, Path]:

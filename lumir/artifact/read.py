@@ -121,7 +121,7 @@ def _slice(path: Path, data: memoryview, info: zipfile.ZipInfo) -> memoryview:
 
 
 def _aligned(data: memoryview) -> memoryview:
-    """The bytes on a multiple of `ALIGNMENT`: a copy when another program has packed the zip anew, without the pages."""
+    """The bytes on a multiple of `ALIGNMENT`; a copy when another program has packed the zip anew, without pages."""
     address = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
     if address % ALIGNMENT == 0:
         return data

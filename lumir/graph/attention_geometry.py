@@ -116,7 +116,8 @@ def with_groups_as_heads(query: Operand, key: Operand, value: Operand) -> tuple[
     batch, heads = key.heads
     if heads != 1 or count == 1 or not alike or batch % count:
         return query, key, value
-    return tuple(dataclasses.replace(o, heads=(batch // count, count)) for o in (query, key, value))
+    query, key, value = (dataclasses.replace(o, heads=(batch // count, count)) for o in (query, key, value))
+    return query, key, value
 
 
 def common_heads(key: Operand, value: Operand) -> tuple[bool, bool] | None:

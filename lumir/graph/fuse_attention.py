@@ -73,7 +73,7 @@ def fuse(op: ir.Operation, keep_empty_rows: bool) -> ir.Value | None:
             continue
         query, key, values = with_groups_as_heads(*pair, values)
         if (once := common_heads(key, values)) is not None:
-            mask = Mask(*weights[-2:], keep_empty_rows)
+            mask = Mask(weights[-2], weights[-1], keep_empty_rows)
             attended = _attention(Parts(query, key, values, once), scores, mask)
             return _like_contraction(attended, op, labels[index], values, out)
     return None
@@ -101,7 +101,7 @@ def _attention(parts: Parts, scores: Scores, mask: Mask) -> ir.Value:
 def _build(parts: Parts, mask: Mask, scale: float, softcap: float) -> ir.Value:
     query, key, value = parts.query.built(False), parts.key.built(parts.once[0]), parts.value.built(parts.once[1])
     factor = parts.value.side.factor
-    operand = build_mask(mask, ir.F32Type.get(), shape(query)[:2])
+    operand = build_mask(mask, ir.F32Type.get(), (shape(query)[0], shape(query)[1]))
     result = build(
         "attention",
         query,
@@ -128,7 +128,7 @@ def _like_contraction(attended: ir.Value, op: ir.Operation, weights: str, values
 def refine(op: ir.Operation, keep_empty_rows: bool) -> ir.Value | None:
     """Take into an attention what its own operands hide: scales, repeated heads, causality."""
     q, k, v, *masks = op.operands
-    heads, type_ = shape(q)[:2], element(v)
+    heads, type_ = (shape(q)[0], shape(q)[1]), element(v)
     query, key, value = (
         Operand(look_through(operand, labels, type_), "bh", labels[2], labels[3], heads)
         for operand, labels in ((q, "bhmd"), (k, "bhnd"), (v, "bhne"))

@@ -127,8 +127,9 @@ def _unshifted(shifted: ir.Value, axes: tuple[int, ...]) -> ir.Value:
     """x where `shifted` is x - max(x) over the axes; else `shifted` itself, as softmax ignores a shift."""
     difference = definition(shifted, "sub")
     top = match_reduction(difference.operands[1], "max") if difference else None
-    found = difference is not None and top is not None and top.axes == axes and top.source == difference.operands[0]
-    return top.source if found else shifted
+    if difference is None or top is None or top.axes != axes or top.source != difference.operands[0]:
+        return shifted
+    return top.source
 
 
 @PATTERNS.on("cast")

@@ -85,7 +85,7 @@ class ContractionSpace:
         return replace(self, lhs=self.rhs, rhs=self.lhs, m=self.n, n=self.m)
 
     def summation_orders(self) -> "list[ContractionSpace]":
-        """The same product with k counted in each order that may suit memory: an operand's, or its first dimension last."""
+        """The same product, k counted in each order that may suit memory: an operand's, or its first dimension last."""
         orders = [_order_in(map_, self.nest.reductions) for map_ in self.nest.maps]
         orders += [(*order[1:], order[0]) for order in orders]
         return [replace(self, k=order) for order in dict.fromkeys(orders)]
@@ -126,14 +126,20 @@ class ContractionSpace:
         groups = [(self.batch, batch), (self.m, m), (self.n, n)]
         return self._view(index, self.nest.output_maps[0], shape_of(self.result), groups)
 
-    def _view(self, index: IndexMath, map_: ir.AffineMap, shape: Dims, groups: Sequence[tuple[Dims, Index | Split]]) -> "View":
+    def _view(
+        self, index: IndexMath, map_: ir.AffineMap, shape: Dims, groups: Sequence[tuple[Dims, Index | Split]]
+    ) -> "View":
         """Dimensions of a group that lie side by side in the tensor stay one."""
         at, runs = [Index(0)] * self.nest.rank, {}
         expressions, plain = self._expressions(map_), self._plain(map_)
         for dims, position in groups:
             parts = _runs(plain, [d for d in dims if self.nest.sizes[d] > 1])
             sizes = [self.extent(run) for run in parts]
-            split = position.delinearize(index, sizes) if isinstance(position, Split) else index.delinearize(position, sizes)
+            split = (
+                position.delinearize(index, sizes)
+                if isinstance(position, Split)
+                else index.delinearize(position, sizes)
+            )
             for run, place in zip(parts, split, strict=True):
                 at[run[0]] = place
                 runs[run[0]] = len(run)
@@ -229,7 +235,9 @@ def _starts_at_zero(start: Value) -> bool:
     if isinstance(start.owner, ir.Block) or start.owner.name != "linalg.fill":
         return False
     scalar = start.owner.operands[0].owner
-    return not isinstance(scalar, ir.Block) and scalar.name == "arith.constant" and scalar.attributes["value"].value == 0
+    return (
+        not isinstance(scalar, ir.Block) and scalar.name == "arith.constant" and scalar.attributes["value"].value == 0
+    )
 
 
 def _multiplies_and_adds(nest: LoopNest) -> bool:
@@ -266,5 +274,3 @@ def _widening(nest: LoopNest, number: int) -> list[ir.Operation]:
 
 def _defining(value: Value) -> ir.Operation | None:
     return None if isinstance(value.owner, ir.Block) else value.owner
-
-

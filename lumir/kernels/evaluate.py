@@ -12,6 +12,7 @@ from functools import cached_property
 from lumir.diagnostics import InternalError
 from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.memory import Buffer, Memory, like
+from lumir.linalg.scalar import ROUNDS
 from lumir.mlir import arith, ir, scf, vector
 
 Value = ir.Value
@@ -398,9 +399,9 @@ def _constant_int(value: Value) -> int:
 
 
 def _narrowed_from(value: Value, to: ir.Type) -> Value | None:
-    """x where `value` is truncf(x) of type `to`: a fused chain keeps the wide intermediate."""
+    """x where `value` is truncf(x) of type `to`: a fused chain keeps the wide intermediate, unless the model rounds it."""
     owner = value.owner
-    if isinstance(owner, ir.Block) or owner.name != "arith.truncf":
+    if isinstance(owner, ir.Block) or owner.name != "arith.truncf" or ROUNDS in owner.attributes:
         return None
     wide = owner.operands[0]
     return wide if wide.type == like(wide.type, to) else None

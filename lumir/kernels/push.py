@@ -1,7 +1,7 @@
 """Where an element of the root goes: the way from a tensor's places to the places of the dispatch's results.
 
-A kernel that computes a root tile by tile holds elements by root place and stores results by result place. Between the two
-stand element-wise operations, transposes and reshapes; a `Path` is what they do to a place.
+A kernel that computes a root tile by tile holds elements by root place and stores results by result place. Between the
+two stand element-wise operations, transposes and reshapes; a `Path` is what they do to a place.
 """
 
 import math
@@ -88,7 +88,7 @@ class Path:
 def paths_from(dispatch: Dispatch, root: Value) -> dict[Value, Path]:
     """The path from `root` to every tensor that has its elements one to one.
 
-    Left out is what needs an element of the root at another place than its own: through a reduction, a broadcast, a slice.
+    Left out is what needs an element of the root at another place than its own: by a reduction, a broadcast, a slice.
     """
     paths: dict[Value, Path] = {root: Path()}
     stray: set[Value] = set()
@@ -104,7 +104,7 @@ def paths_from(dispatch: Dispatch, root: Value) -> dict[Value, Path]:
 
 
 def result_paths(dispatch: Dispatch, root: Value) -> list[Path] | None:
-    """The path from `root` to each result of the dispatch; None where a tile of the root does not suffice for a result."""
+    """The path from `root` to each result; None where a tile of the root does not suffice for some result."""
     paths = paths_from(dispatch, root)
     reached = [paths.get(result) for result in dispatch.results]
     return None if None in reached else reached  # pyright: ignore[reportReturnType]
@@ -117,7 +117,7 @@ def result_places(index: IndexMath, dispatch: Dispatch, root: Value, place: Plac
 
 
 def _paths_through(op: ir.OpView, paths: dict[Value, Path], stray: set[Value]) -> list[Path] | None:
-    """The path to the results of one operation; [] if it does not depend on the root, None if there is no single one."""
+    """The path to one operation's results; [] if it does not depend on the root, None if there is no single one."""
     operands = list(op.operands)
     name = op.operation.name
     inner = _captured(op)
@@ -135,7 +135,9 @@ def _paths_through(op: ir.OpView, paths: dict[Value, Path], stray: set[Value]) -
 def _captured(op: ir.OpView) -> list[Value]:
     """Tensors that the body reads at places of its own choice."""
     bodies = [block for region in op.regions for block in region.blocks]
-    return [inner.operands[0] for block in bodies for inner in block.operations if inner.operation.name == "tensor.extract"]
+    return [
+        inner.operands[0] for block in bodies for inner in block.operations if inner.operation.name == "tensor.extract"
+    ]
 
 
 def _through_generic(nest: LoopNest, paths: dict[Value, Path]) -> list[Path] | None:
@@ -165,11 +167,9 @@ def _order(nest: LoopNest, read: ir.AffineMap) -> tuple[int | None, ...] | None:
             return None
         order.append(source.get(position))
     covered = {i for i in order if i is not None}
-    whole = all(isinstance(e, ir.AffineDimExpr) and i in covered or _is_zero(e) for i, e in enumerate(read.results))
+    whole = all(i in covered or _is_zero(e) for i, e in enumerate(read.results))
     return tuple(order) if whole and len(source) == len(covered) else None
 
 
 def _is_zero(expression: ir.AffineExpr) -> bool:
     return isinstance(expression, ir.AffineConstantExpr) and expression.value == 0
-
-

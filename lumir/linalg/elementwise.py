@@ -3,7 +3,7 @@
 from lumir.dialects import ELEMENTWISE
 from lumir.linalg.generic import pointwise
 from lumir.linalg.rules import Source, rule
-from lumir.linalg.scalar import convert, emit_elementwise
+from lumir.linalg.scalar import convert, emit_elementwise, rounding
 from lumir.mlir import arith, ir
 
 
@@ -31,9 +31,8 @@ def lower_select(source: Source, condition: ir.Value, lhs: ir.Value, rhs: ir.Val
 def lower_cast(source: Source, x: ir.Value) -> ir.Value:
     to = source.result_types[0].element_type
     to_unsigned = isinstance(to, ir.IntegerType) and to.is_unsigned
-    return pointwise(
-        [x],
-        source.shape,
-        source.element,
-        lambda v: convert(v, source.element, source.unsigned, to_unsigned, source.saturate),
-    )
+
+    def body(value: ir.Value) -> ir.Value:
+        return rounding(convert(value, source.element, source.unsigned, to_unsigned, source.saturate))
+
+    return pointwise([x], source.shape, source.element, body)

@@ -12,6 +12,8 @@ from lumir.linalg.generic import constant
 from lumir.mlir import arith, ir, math
 
 Value = ir.Value
+ROUNDS = "lumir.rounds"
+"""The mark of an `arith.truncf` whose rounding is wanted."""
 
 
 def is_float(type_: ir.Type) -> bool:
@@ -62,6 +64,17 @@ def _from_float(x: Value, to: ir.Type, to_unsigned: bool, saturate: bool) -> Val
     if ir.FloatType(to).width > width:
         return arith.ExtFOp(to, x).result
     return arith.TruncFOp(to, x).result
+
+
+def rounding(value: Value) -> Value:
+    """The value, marked so that the rounding which made it stays.
+
+    Where a model does arithmetic on narrow floats, a fused chain may keep its intermediates in float32. What the model
+    itself casts to a narrow float has the narrow float's value also where it is widened again.
+    """
+    if value.owner.name == "arith.truncf":
+        value.owner.attributes[ROUNDS] = ir.UnitAttr.get()
+    return value
 
 
 def _float_to_integer(x: Value, to: ir.Type, to_unsigned: bool) -> Value:

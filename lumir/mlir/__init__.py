@@ -17,10 +17,8 @@ except ImportError:
 ir = importlib.import_module(f"{_HOST}.ir")
 PassManager = importlib.import_module(f"{_HOST}.passmanager").PassManager
 
-_DIALECTS = frozenset(
-    ["affine", "arith", "cf", "ext", "func", "gpu", "irdl", "linalg", "llvm", "math"]
-    + ["memref", "nvgpu", "nvvm", "scf", "tensor", "vector"]
-)
+_BASIC = {"affine", "arith", "cf", "func", "math", "memref", "scf", "tensor", "vector"}
+_DIALECTS = frozenset({*_BASIC, "ext", "gpu", "irdl", "linalg", "llvm", "nvgpu", "nvvm"})
 
 
 def __getattr__(name: str) -> Any:

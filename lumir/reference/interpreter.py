@@ -68,7 +68,9 @@ class Interpreter:
     def weight(self, name: str) -> np.ndarray:
         """The array of a weight, or of a derived one, computed once."""
         if name not in self._weights:
-            symbol = self._symbols[name]
+            symbol = self._symbols.get(name)
+            if symbol is None:
+                raise InternalError(f"the module has no weight '{name}'", code="no-weight", op="lumir.load")
             if symbol.operation.name == "lumir.weight":
                 self._weights[name] = self.hold(self.store.array(symbol))
             else:

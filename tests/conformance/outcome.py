@@ -9,6 +9,7 @@ from onnx.backend.test.runner import Runner
 
 from lumir.diagnostics import UnsupportedError, UserError
 from tests.conformance.cases import NotAvailable, all_cases, data_sets_of, model_of
+from tests.conformance.known import KNOWN
 from tests.conformance.lumir_backend import DEVICES, LumirBackend
 
 VERDICTS = ("passed", "refused", "wrong", "crashed", "timeout")
@@ -33,6 +34,11 @@ class Outcome:
     reasons: tuple[str, ...] = ()
     fixed: tuple[str, ...] = field(default=())
     seconds: float = 0.0
+
+    @property
+    def is_defect(self) -> bool:
+        """Ours to mend: neither passed nor refused, and not because of the case itself."""
+        return self.verdict in DEFECTS and self.name not in KNOWN
 
 
 def run_case(name: str, target: str) -> Outcome:

@@ -2,7 +2,7 @@
 
     python -m tests.conformance.run --target cpu [--only REGEX] [--jobs 2] [--json FILE] [--write-coverage]
 
-The exit status is 1 when a case is wrong, crashes or hangs; refused cases are counted, and are no error.
+The exit status is 1 when a case is wrong, crashes or hangs, unless `known.py` says why; refused cases are no error.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from tests.conformance.cases import Facts, NotAvailable, all_cases, facts_of
+from tests.conformance.known import KNOWN
 from tests.conformance.outcome import Outcome
 from tests.conformance import report
 from tests.conformance.workers import run_all
@@ -52,7 +53,9 @@ def facts(names: Sequence[str]) -> dict[str, Facts]:
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="write every outcome here")
 @click.option("--write-coverage", is_flag=True, help=f"write docs/{COVERAGE.name}; needs a run of all cases")
 @click.option("--verbose", is_flag=True, help="also list each refused case")
-def main(target: str, only: str, jobs: int, timeout: float, json_file: Path | None, write_coverage: bool, verbose: bool):
+def main(
+    target: str, only: str, jobs: int, timeout: float, json_file: Path | None, write_coverage: bool, verbose: bool
+):
     """Run ONNX's back-end tests and report."""
     names = [name for name in all_cases() if re.search(only, name)]
     if write_coverage and only:
@@ -79,6 +82,8 @@ def _print(outcomes: list[Outcome], about: dict[str, Facts], verbose: bool, seco
         click.echo(f"{count:6}  {reason}")
     for outcome in report.defects(outcomes):
         click.echo(f"{outcome.verdict:8} {outcome.name}: {'; '.join(outcome.reasons)}")
+    for outcome in report.known(outcomes):
+        click.echo(f"known    {outcome.name}: {outcome.verdict}: {KNOWN[outcome.name]}")
     click.echo(report.totals(outcomes, about))
     click.echo(f"{report.summary(outcomes)}; {seconds:.0f} s")
 

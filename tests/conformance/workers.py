@@ -44,12 +44,14 @@ def run_all(
     target: str,
     jobs: int,
     limit: Callable[[str], float],
+    run: Callable[[str, str], Outcome] = run_case,
 ) -> Iterator[Outcome]:
     """Outcomes in the order in which the cases end.
 
     Args:
         jobs: the number of processes.
         limit: the seconds that a case may take.
+        run: what runs a case, by its name and the target; a function of a module.
     """
     waiting = list(reversed(names))
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
@@ -57,7 +59,7 @@ def run_all(
         try:
             while waiting or any(worker.case for worker in workers):
                 while waiting and len(workers) < min(jobs, len(names)):
-                    workers.append(_start(target, Path(folder) / f"{len(waiting)}.log"))
+                    workers.append(_start(run, target, Path(folder) / f"{len(waiting)}.log"))
                     workers[-1].give(waiting.pop())
                 wait([worker.pipe for worker in workers if worker.case], timeout=0.5)
                 for worker in list(workers):
@@ -75,9 +77,9 @@ def run_all(
                 worker.stop()
 
 
-def _start(target: str, log: Path) -> Worker:
+def _start(run: Callable[[str, str], Outcome], target: str, log: Path) -> Worker:
     ours, theirs = CONTEXT.Pipe()
-    process = CONTEXT.Process(target=_serve, args=(theirs, target, str(log)), daemon=True)
+    process = CONTEXT.Process(target=_serve, args=(theirs, run, target, str(log)), daemon=True)
     process.start()
     theirs.close()
     return Worker(process, ours, log)
@@ -112,7 +114,7 @@ def _cause(worker: Worker) -> str:
     return " | ".join([name, *last])
 
 
-def _serve(pipe: Connection, target: str, log: str) -> None:
+def _serve(pipe: Connection, run: Callable[[str, str], Outcome], target: str, log: str) -> None:
     """The worker's process: says that it is ready with None, then an outcome for each case it gets."""
     import faulthandler
 
@@ -127,4 +129,4 @@ def _serve(pipe: Connection, target: str, log: str) -> None:
     while True:
         case = pipe.recv()
         os.ftruncate(file, 0)
-        pipe.send(run_case(case, target))
+        pipe.send(run(case, target))

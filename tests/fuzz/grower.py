@@ -51,13 +51,13 @@ class Grower:
         """True in one of so many cases; shrinks towards False."""
         return self.integer(0, one_in - 1) == one_in - 1
 
-    def shape(self, low: int = 0, high: int = 4, largest: int = LARGEST) -> tuple[int, ...]:
-        """A fresh shape of so many dimensions; one in thirty-two has a dimension of size 0."""
+    def shape(self, low: int = 0, high: int = 4, largest: int = LARGEST, filled: bool = False) -> tuple[int, ...]:
+        """A fresh shape of so many dimensions; one in thirty-two has a dimension of size 0, unless `filled`."""
         dims: list[int] = []
         for _ in range(self.integer(low, high)):
             room = largest // max(int(np.prod(dims)), 1)
             dims.append(self.choose([d for d in DIMS if d <= max(room, 1)]))
-        if dims and self.flag(32):
+        if dims and not filled and self.flag(32):
             dims[self.integer(0, len(dims) - 1)] = 0
         return tuple(dims)
 
@@ -79,7 +79,8 @@ class Grower:
         return self._keep(np.asarray(array, dtype), self.choose(("initializer", "constant")), fixed=True)
 
     def _keep(self, array: Array, kind: str, fixed: bool = False) -> Value:
-        value = Value(f"{kind[0]}{len(self.values)}", array, None, kind, fixed)
+        prefix = {"input": "x", "initializer": "w", "constant": "c"}[kind]
+        value = Value(f"{prefix}{len(self.values)}", array, None, kind, fixed)
         self.values.append(value)
         return value
 
@@ -90,21 +91,24 @@ class Grower:
         domain: Domain = TAME,
         where: Callable[[Value], bool] = lambda value: True,
         shape: Callable[[], Sequence[int]] | None = None,
+        filled: bool = False,
     ) -> Value:
         """A value of the graph that fits, or a fresh one.
 
         Args:
             where: what else must hold of a value of the graph.
             shape: draws the shape of a fresh value; by default any of a rank in `rank`.
+            filled: whether it must have elements.
         """
         found = [
             v for v in self.values[-24:]
-            if not v.fixed and v.dtype in dtypes and rank[0] <= v.rank <= rank[1] and where(v) and domain.holds(v.array)
+            if not v.fixed and v.dtype in dtypes and rank[0] <= v.rank <= rank[1] and (v.array.size or not filled)
+            and where(v) and domain.holds(v.array)
         ]  # fmt: skip
         if found and self.integer(0, 4):
             return self.choose(found[::-1])
         dtype = self.choose([dtypes[0], dtypes[0], *dtypes])
-        return self.fresh(dtype, shape() if shape else self.shape(*rank), domain)
+        return self.fresh(dtype, shape() if shape else self.shape(*rank, filled=filled), domain)
 
     def like(self, dtype: str, shape: Sequence[int], domain: Domain = TAME) -> Value:
         """A value of exactly this type."""

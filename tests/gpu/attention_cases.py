@@ -50,9 +50,7 @@ class Attention:
             if c.packed:
                 q, k, v = (self._heads(x, *size) for x, size in zip((q, k, v), ((c.h, c.d), (c.g, c.d), (c.g, c.e))))
             scale = c.d**-0.5
-            out = build(
-                "attention", q, k, v, *mask, scale=scale, causal=c.causal, offset=c.offset, softcap=c.softcap
-            )
+            out = build("attention", q, k, v, *mask, scale=scale, causal=c.causal, offset=c.offset, softcap=c.softcap)
             if not c.packed:
                 return out
             out = build("transpose", out, permutation=[0, 2, 1, 3])

@@ -1,6 +1,6 @@
 """Dispatches with one contraction or convolution, by name: layouts, ragged sizes, fused producers and consumers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import cases
 
@@ -8,11 +8,11 @@ from lumir.dialects import build
 from lumir.dtypes import mlir_type
 from lumir.mlir import ir
 
-LETTERS = dict(zip("bmnk", (3, 45, 67, 38), strict=True))
-ALIGNED = dict(zip("bmnk", (2, 136, 72, 64), strict=True))
+RAGGED: dict[str, int] = {"b": 3, "m": 45, "n": 67, "k": 38}
+ALIGNED: dict[str, int] = {"b": 2, "m": 136, "n": 72, "k": 64}
 
 
-def product(equation: str, sizes: dict[str, int], dtype: str, to: str | None = None) -> str:
+def product(equation: str, sizes: Mapping[str, int], dtype: str, to: str | None = None) -> str:
     """Einsum of two operands of one dtype."""
     lhs, rhs, _ = equation.replace("->", ",").split(",")
     shapes = [tuple(sizes[label] for label in labels) for labels in (lhs, rhs)]
@@ -113,18 +113,18 @@ CASES: dict[str, Callable[[], str]] = {
         f"{equation}-{dtype}-{name}": lambda e=equation, d=dtype, s=sizes: product(e, s, d)
         for equation in _EQUATIONS
         for dtype in ("float16", "float32")
-        for name, sizes in (("ragged", LETTERS), ("aligned", ALIGNED))
+        for name, sizes in (("ragged", RAGGED), ("aligned", ALIGNED))
     },
     "bfloat16-aligned": lambda: product("mk,kn->mn", ALIGNED, "bfloat16"),
-    "bfloat16-ragged": lambda: product("mk,kn->mn", LETTERS, "bfloat16"),
+    "bfloat16-ragged": lambda: product("mk,kn->mn", RAGGED, "bfloat16"),
     "float64-aligned": lambda: product("mk,kn->mn", ALIGNED, "float64"),
-    "float64-ragged": lambda: product("km,nk->mn", LETTERS, "float64"),
-    "int8-ragged": lambda: product("mk,kn->mn", LETTERS, "int8", "int32"),
+    "float64-ragged": lambda: product("km,nk->mn", RAGGED, "float64"),
+    "int8-ragged": lambda: product("mk,kn->mn", RAGGED, "int8", "int32"),
     "uint8-aligned": lambda: product("mk,nk->mn", ALIGNED, "uint8", "int32"),
-    "int64-ragged": lambda: product("mk,kn->mn", LETTERS, "int64"),
+    "int64-ragged": lambda: product("mk,kn->mn", RAGGED, "int64"),
     "int16-aligned": lambda: product("mk,kn->mn", ALIGNED, "int16"),
     "float16-to-float32": lambda: product("mk,kn->mn", ALIGNED, "float16", "float32"),
-    "two-summed": lambda: product("bmk,bkn->mn", LETTERS, "float16"),
+    "two-summed": lambda: product("bmk,bkn->mn", RAGGED, "float16"),
     "row": lambda: product("mk,kn->mn", {"m": 1, "n": 200, "k": 130}, "float16"),
     "column": lambda: product("mk,kn->mn", {"m": 200, "n": 1, "k": 130}, "float32"),
     "inner": lambda: product("k,k->", {"k": 1000}, "float32"),

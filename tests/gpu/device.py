@@ -16,7 +16,7 @@ POISON = 0x5A
 def gpu_is_there() -> bool:
     """Whether the driver loads and sees a GPU."""
     try:
-        from cuda.bindings import driver
+        from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]
     except ImportError:
         return False
     try:
@@ -34,7 +34,7 @@ class Device:
         return Device()
 
     def __init__(self):
-        from cuda.bindings import driver
+        from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]
 
         self.driver: Any = driver
         self.call("cuInit", 0)

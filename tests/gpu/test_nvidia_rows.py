@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import row_cases
 
-from lumir.kernels.nvidia.rows import RowsFamily, RowsSchedule
+from lumir.kernels.nvidia.row_schedule import RowsSchedule
+from lumir.kernels.nvidia.rows import RowsFamily
 
 pytestmark = pytest.mark.gpu
 FEW = 10

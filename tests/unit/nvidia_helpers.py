@@ -5,8 +5,9 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "gpu"))
 
+import emulator
 import harness
 import map_cases
 import row_cases
 
-__all__ = ["harness", "map_cases", "row_cases"]
+__all__ = ["emulator", "harness", "map_cases", "row_cases"]

@@ -201,7 +201,9 @@ def test_a_truncated_artifact(run_artifact: Tool, artifact: Path):
     artifact.write_bytes(artifact.read_bytes()[:-100])
     status, err = run_artifact(artifact)
     assert status != 0
-    assert err.startswith(f"error[not-artifact]: {artifact} is not a lumir artifact: it is not a zip, or its end is missing")
+    assert err.startswith(
+        f"error[not-artifact]: {artifact} is not a lumir artifact: it is not a zip, or its end is missing"
+    )
     assert "copy it again" in err
 
 
@@ -246,8 +248,14 @@ def test_an_artifact_for_another_machine(run_artifact: Tool, artifact: Path):
     [
         ({"z": np.zeros((3, 12), np.float32)}, "error[bad-input]: the model has no input 'z'\n  inputs: x"),
         ({"x": np.zeros((3, 12), np.float64)}, "error[input-dtype]: input 'x' has element type float64, and the model"),
-        ({"x": np.zeros((3, 12, 1), np.float32)}, "error[input-rank]: input 'x' has rank 3, and the model takes rank 2"),
-        ({"x": np.zeros((4, 12), np.float32)}, "error[input-shape]: input 'x' has shape [4, 12], and the model takes [3, 12]"),
+        (
+            {"x": np.zeros((3, 12, 1), np.float32)},
+            "error[input-rank]: input 'x' has rank 3, and the model takes rank 2",
+        ),
+        (
+            {"x": np.zeros((4, 12), np.float32)},
+            "error[input-shape]: input 'x' has shape [4, 12], and the model takes [3, 12]",
+        ),
     ],
 )
 def test_wrong_inputs(run_artifact: Tool, artifact: Path, tmp_path: Path, inputs: dict, message: str):

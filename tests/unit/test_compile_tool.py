@@ -63,10 +63,10 @@ def test_compiles_and_says_what_it_made(tool, linear: Path, tmp_path: Path):
     assert (status, err) == (0, "")
     plain = re.sub(r"\s+", " ", out)
     assert "m.lumir " in plain
-    assert "batch=7 1 launches, arena 0 B, 840 FLOP" in plain
+    assert "batch=7 1 launch, arena 0 B, 840 FLOP" in plain
     assert "dispatches 1 weights 2, " in plain
     assert re.search(r"compiled in \d+\.\d\d s", plain)
-    assert "verified 1 outputs agree with onnxruntime" in plain
+    assert "verified 1 output agrees with onnxruntime" in plain
     outputs_match(tmp_path / "m.lumir", linear, {"batch": 7})
 
 

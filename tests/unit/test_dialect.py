@@ -138,7 +138,7 @@ def test_inference_gives_a_type_or_names_a_rule(name):
             attributes = {key: random_value(rng, *rule) for key, rule in fields.attributes.items()}
             with ir.InsertionPoint(function.add_entry_block()):
                 try:
-                    build(name, *function.arguments, **attributes)
+                    build(name, *function.arguments, **attributes)  # pyright: ignore[reportArgumentType]
                 except RuleError:
                     continue
                 func.ReturnOp([])

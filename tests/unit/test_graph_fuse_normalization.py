@@ -19,7 +19,7 @@ def reduce(x, kind, *axes, keep=True):
 
 
 def mean(x, *axes, how="div"):
-    count = np.prod([x.type.shape[a] for a in axes])
+    count = float(np.prod([x.type.shape[a] for a in axes]))
     total = reduce(x, "sum", *axes)
     return build("div", total, scalar(count)) if how == "div" else build("mul", scalar(1 / count), total)
 

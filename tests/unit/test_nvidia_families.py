@@ -7,7 +7,8 @@ from lumir.codegen.nvidia import ptx_of
 from lumir.codegen.ptx import find_ptxas
 from lumir.diagnostics import InternalError
 from lumir.kernels.nvidia.map import MapFamily, MapSchedule
-from lumir.kernels.nvidia.rows import RowsFamily, RowsSchedule
+from lumir.kernels.nvidia.row_schedule import RowsSchedule
+from lumir.kernels.nvidia.rows import RowsFamily
 
 needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 EVERYWHERE_MAP = (

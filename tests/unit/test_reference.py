@@ -394,6 +394,6 @@ def test_a_float64_oracle_holds_no_short_float(rng):
     x = random_array(rng, (3, 4), np.float16)
     dtypes = []
     with make_context(), ir.Location.unknown():
-        module = make_module(lambda v: build("exp", build("add", v, constant(np.float16(0.1)))), x)
+        module = make_module(lambda v: build("exp", build("add", v, constant(np.asarray(0.1, np.float16)))), x)
         evaluate(module, None, {"x0": x}, "float64", lambda _, results: dtypes.extend(r.dtype for r in results))
     assert set(dtypes) == {np.dtype(np.float64)}

@@ -1,7 +1,8 @@
-"""NVIDIA family `attention`: scores, softmax and the product with the values in one kernel; scores never leave the chip.
+"""NVIDIA family `attention`: scores, softmax and the product with the values in one kernel.
 
-A block has a tile of query rows and runs over the keys with a running softmax. Whatever the dispatch does to the scores
-(scale, mask, soft cap, causality) is written out per element; so are the operands' producers and the result's consumers.
+A block has a tile of query rows and runs over the keys with a running softmax; scores never leave the chip. Whatever
+the dispatch does to them (scale, mask, soft cap, causality) is written out per element; so are the operands' producers
+and the result's consumers.
 """
 
 from collections.abc import Iterable
@@ -16,10 +17,11 @@ from lumir.kernels.nvidia.attention_mma import MmaAttention
 from lumir.kernels.nvidia.attention_simt import SimtAttention
 from lumir.kernels.nvidia.attention_space import AttentionSpace
 from lumir.kernels.nvidia.contraction import tensor_core_type
-from lumir.kernels.nvidia.contraction_cost import BANDWIDTH, L2_SPEEDUP, LAUNCH, TERAFLOPS, resident_blocks, traffic
+from lumir.kernels.nvidia.contraction_cost import L2_SPEEDUP, LAUNCH, TERAFLOPS, moved_bytes, resident_blocks
 from lumir.kernels.nvidia.contraction_store import Staging, staging_within, store_lanes
 from lumir.kernels.nvidia.function import nvidia_kernel
 from lumir.kernels.nvidia.mma import WARP, use_all_registers
+from lumir.kernels.nvidia.roofline import remembered, speeds
 from lumir.kernels.nvidia.tiles_plan import OperandPlan, plan_operand, scratch
 from lumir.kernels.push import result_paths
 from lumir.mlir import ir, llvm
@@ -140,7 +142,7 @@ class AttentionFamily:
     schedule: ClassVar[type[Schedule]] = AttentionSchedule
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
-        space = AttentionSpace.of(dispatch)
+        space = remembered(dispatch, "attention_space", AttentionSpace.of)
         if space is None or result_paths(dispatch, space.second.result) is None or max(space.shape[3:]) > 256:
             return False
         sums = {space.first.accumulator, space.second.accumulator}
@@ -150,9 +152,18 @@ class AttentionFamily:
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[AttentionSchedule]:
         space = _space(dispatch)
         instruction = "mma" if _on_tensor_cores(space) else "simt"
-        tiles = [(128, 64, 4), (128, 64, 8), (64, 64, 4), (128, 32, 4), (64, 32, 4), (32, 64, 2), (16, 64, 1), (16, 32, 1)]
+        tiles = [
+            (128, 64, 4),
+            (64, 64, 4),
+            (128, 64, 8),
+            (128, 32, 4),
+            (64, 32, 4),
+            (32, 64, 2),
+            (16, 64, 1),
+            (16, 32, 1),
+        ]
         if instruction == "simt":
-            tiles = [(64, 64, 4), (64, 32, 4), (32, 64, 4), (32, 32, 4), (16, 32, 4)]
+            tiles = [(128, 32, 4), (64, 32, 4), (64, 64, 4), (32, 32, 4), (32, 64, 4), (16, 32, 4)]
         candidates = [AttentionSchedule(instruction, m, n, warps, stages) for m, n, warps in tiles for stages in (2, 3)]
         candidates = [c for c in candidates if not self.legal(dispatch, c, target)]
         return sorted(candidates, key=lambda c: self.cost(dispatch, c, target))
@@ -166,7 +177,9 @@ class AttentionFamily:
         tiles = ((schedule.m, problem.depth), (schedule.n, problem.depth), (schedule.n, problem.columns))
         for rows, width in tiles:
             if rows * width // chunk % schedule.threads:
-                reasons.append(f"a {rows}x{width} tile is not whole 16-byte chunks for each of {schedule.threads} threads")
+                reasons.append(
+                    f"a {rows}x{width} tile is not whole 16-byte chunks for each of {schedule.threads} threads"
+                )
         return reasons
 
     def cost(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target) -> float:
@@ -181,7 +194,7 @@ class AttentionFamily:
 
 
 def _space(dispatch: Dispatch) -> AttentionSpace:
-    space = AttentionSpace.of(dispatch)
+    space = remembered(dispatch, "attention_space", AttentionSpace.of)
     assert space is not None
     return space
 
@@ -237,8 +250,16 @@ def _cost(problem: AttentionProblem, target: Target) -> float:
     share = max(problem.blocks / target.multiprocessors, 1.0)  # blocks of one multiprocessor
     at_once = min(share, resident_blocks(target, s.threads, problem.shared_bytes, problem.registers))
     warps = at_once * s.warps
-    reuse = min(1.0, s.m / s.warps / 32) ** 0.3 * min(1.0, s.n / 64) ** 0.2
+    reuse = _efficiency(s)
     compute = share * block / reuse / min(1.0, warps / 8) + visited / s.n * 0.3e-6
     fetched = problem.blocks * visited * width * byte_size(problem.stored)
-    memory = max(traffic(problem.dispatch), fetched / L2_SPEEDUP) / BANDWIDTH[target.arch]
+    memory = max(moved_bytes(problem.dispatch), fetched / L2_SPEEDUP) / speeds(target).bytes
     return LAUNCH + max(compute, memory) + 0.05 * problem.blocks * block / target.multiprocessors
+
+
+def _efficiency(s: AttentionSchedule) -> float:
+    """The rate against the best tile's, as measured on an H200: barriers of many warps and narrow tiles cost."""
+    rows = s.m / s.warps
+    if s.instruction == "simt":
+        return min(1.0, rows / 16) ** 0.6 * (0.8 if s.n > 32 else 1.0) * (0.8 if rows > 16 else 1.0)
+    return min(1.0, rows / 32) ** 0.15 * min(1.0, s.n / 64) ** 0.25 * (0.8 if s.warps > 4 else 1.0)

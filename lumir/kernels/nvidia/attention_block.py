@@ -7,10 +7,10 @@ from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.attention_softmax import RowSoftmax, RowState, f32
 from lumir.kernels.nvidia.contraction_store import ResultTile
 from lumir.kernels.nvidia.function import NvidiaKernel
-from lumir.kernels.nvidia.mma import byte_offset
+from lumir.kernels.nvidia.mma import byte_offset, joined, separated
 from lumir.kernels.nvidia.tiles_fill import OperandTile
 from lumir.kernels.nvidia.tiles_pipeline import Feed, Pipeline
-from lumir.mlir import arith, ir, vector
+from lumir.mlir import arith, ir
 
 if TYPE_CHECKING:
     from lumir.kernels.nvidia.attention import AttentionProblem
@@ -118,7 +118,7 @@ class AttentionBlock(ABC):
             here = index.minimum(here, row_count - 1) if row_count % self.problem.schedule.m else here
             changed: list[Value] = []
             for key in self._lane_groups(first_key):
-                total = _joined(values[len(changed) : len(changed) + lanes])
+                total = joined(values[len(changed) : len(changed) + lanes])
                 evaluator.bind(space.first.result, lambda _, total=total: total)
                 inside = key_count % self.problem.schedule.n == 0
                 kept = key if inside else index.minimum(key, key_count - lanes)
@@ -126,7 +126,7 @@ class AttentionBlock(ABC):
                 value = evaluator.at(space.scores, place)
                 if not inside:
                     value = arith.SelectOp(index.below(key, key_count), value, _minus_infinity(value.type)).result
-                changed += _split(value)
+                changed += separated(value)
             scores.append(changed)
         return scores
 
@@ -154,19 +154,6 @@ class AttentionBlock(ABC):
         latest = arith.SelectOp(one_head, index.scalar(query.base), index.constant(space.queries - 1)).result
         needed = index.minimum(index.maximum(index.offset(Index(latest), space.offset + 1), 0), keys)
         return index.scalar(index.divmod(index.offset(needed, s.n - 1), s.n)[0].base)
-
-
-def _joined(values: list[Value]) -> Value:
-    """The values as one vector; a single one as it is."""
-    if len(values) == 1:
-        return values[0]
-    return vector.FromElementsOp(ir.VectorType.get([len(values)], values[0].type), values).result
-
-
-def _split(value: Value) -> list[Value]:
-    if not isinstance(value.type, ir.VectorType):
-        return [value]
-    return [vector.ExtractOp(value, [], [lane]).result for lane in range(value.type.shape[0])]
 
 
 def _minus_infinity(type_: ir.Type) -> Value:

@@ -1,13 +1,13 @@
-"""The attention kernel on tensor cores: weights go from one product's sums to the next one's operand inside registers."""
+"""The attention kernel on tensor cores: weights go from one product's sums to the next one's operand in registers."""
 
 from typing import TYPE_CHECKING
 
 from lumir.kernels.index import Index
 from lumir.kernels.nvidia.attention_block import AttentionBlock, Rows
 from lumir.kernels.nvidia.attention_softmax import RowSoftmax, f32
-from lumir.kernels.nvidia.contraction_mma import Fragments, store_pair
+from lumir.kernels.nvidia.contraction_mma import Fragments
 from lumir.kernels.nvidia.function import NvidiaKernel
-from lumir.kernels.nvidia.mma import WARP, byte_offset, multiply_16x8x16, packed_pair
+from lumir.kernels.nvidia.mma import WARP, byte_offset, multiply_16x8x16, packed_pair, store_vector
 from lumir.mlir import ir
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class MmaAttention(AttentionBlock):
     def __init__(self, problem: "AttentionProblem", kernel: NvidiaKernel):
         super().__init__(problem, kernel)
         index, s = self.index, problem.schedule
-        self.softmax = RowSoftmax((1, 2), exact=False)
+        self.softmax = RowSoftmax((1, 2))
         warp, self.lane = index.divmod(kernel.thread(), WARP)
         self.warp = warp
         self.warp_rows = s.m // s.warps
@@ -85,7 +85,7 @@ class MmaAttention(AttentionBlock):
         for i in range(share // 8):
             values = totals[part * share // 8 + i]
             for j in range(0, len(values), 2):
-                store_pair(byte_offset(base, (8 * i * staging.pitch + 4 * j) * 4), values[j : j + 2])
+                store_vector(byte_offset(base, (8 * i * staging.pitch + 4 * j) * 4), values[j : j + 2])
 
 
 def _by_row(tiles: Rows, across: int) -> Rows:
@@ -99,11 +99,13 @@ def _by_row(tiles: Rows, across: int) -> Rows:
 
 def _by_tile(rows: Rows, across: int) -> Rows:
     return [
-        [*rows[i][2 * j : 2 * j + 2], *rows[i + 1][2 * j : 2 * j + 2]] for i in range(0, len(rows), 2) for j in range(across)
+        [*rows[i][2 * j : 2 * j + 2], *rows[i + 1][2 * j : 2 * j + 2]]
+        for i in range(0, len(rows), 2)
+        for j in range(across)
     ]
 
 
 def _operand(rows: Rows, k: int, element: ir.Type) -> list[Value]:
     """The left operand 16x16 of sums in columns k to k + 15: they lie in the right lanes already."""
-    at = k // 4
-    return [packed_pair(*row[at + i : at + i + 2], element) for i in (0, 2) for row in rows]
+    starts = (k // 4, k // 4 + 2)
+    return [packed_pair(row[at], row[at + 1], element) for at in starts for row in rows]

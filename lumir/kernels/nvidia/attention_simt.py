@@ -1,4 +1,4 @@
-"""The attention kernel on ordinary multiply-adds, for float32: weights go through shared memory between the products."""
+"""The attention kernel on ordinary multiply-adds, for float32: weights go through shared memory in between."""
 
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ class SimtAttention(AttentionBlock):
     def __init__(self, problem: "AttentionProblem", kernel: NvidiaKernel):
         super().__init__(problem, kernel)
         index, s = self.index, problem.schedule
-        self.softmax = RowSoftmax((1, 2, 4), exact=True)
+        self.softmax = RowSoftmax((1, 2, 4))
         down, across = thread_place(index, kernel.thread(), 1)
         rows = Team(down, s.threads // _ACROSS, s.m // (s.threads // _ACROSS))
         weights = TileLayout(s.m, s.n, byte_size(problem.stored))
@@ -55,7 +55,7 @@ class SimtAttention(AttentionBlock):
         return self._multiply(self.q, self.shared, self.k, keys, self.problem.whole_depth, start)
 
     def accumulate(self, weights: Rows, values: Value, totals: Rows) -> Rows:
-        """The threads that read a row's weights are those of the warp that wrote them; the barrier is for their order."""
+        """The threads that read a row's weights are of the warp that wrote them; the barrier is for their order."""
         index = self.index
         for row, of_row in zip(self.rows(), weights, strict=True):
             keys = [index.offset(first, i) for first, count in self.runs() for i in range(count)]

@@ -1,7 +1,7 @@
 """The running softmax of an attention kernel: each thread's rows, a tile of keys at a time.
 
-Source of the algorithm: Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018); Dao, "FlashAttention-2"
-(2023): outputs are scaled when a row's maximum grows, and divided by the sum once at the end.
+Source of the algorithm: Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018); Dao,
+"FlashAttention-2" (2023): outputs are scaled when a row's maximum grows, and divided by the sum once at the end.
 """
 
 import math
@@ -13,8 +13,8 @@ from lumir.mlir import arith, ir
 from lumir.mlir import math as math_ops
 
 Value = ir.Value
-LOWEST = -2.3e38
-"""Where a row's maximum starts: so low that it never counts, and finite also times log2(e)."""
+LOWEST = -3.0e38
+"""Where a row's maximum starts: finite, so that a row whose scores are all -inf has weights of zero."""
 _LOG2_E = 1 / math.log(2)
 
 
@@ -36,11 +36,9 @@ class RowState:
 class RowSoftmax:
     """Args:
     partners: lane distances (powers of two) to the threads that hold the other columns of the same rows.
-    exact: subtract the maximum before scaling by log2(e): one rounding less, one instruction more.
     """
 
     partners: tuple[int, ...]
-    exact: bool
 
     def update(self, scores: list[list[Value]], state: RowState) -> tuple[list[list[Value]], RowState, list[Value]]:
         """Weights exp(score - maximum) by row, the new state, and what earlier sums and outputs must be scaled by."""
@@ -74,12 +72,9 @@ class RowSoftmax:
         return joined
 
     def _power(self, score: Value, highest: Value) -> Value:
-        """exp(score - highest)."""
-        if self.exact:
-            exponent = arith.MulFOp(arith.SubFOp(score, highest).result, f32(_LOG2_E)).result
-        else:
-            exponent = math_ops.FmaOp(score, f32(_LOG2_E), arith.MulFOp(highest, f32(-_LOG2_E)).result).result
-        return math_ops.Exp2Op(exponent).result
+        """exp(score - highest): subtracted first, as score * log2(e) rounds by more than 1 where masks reach -1e9."""
+        below = arith.SubFOp(score, highest).result
+        return math_ops.Exp2Op(arith.MulFOp(below, f32(_LOG2_E)).result).result
 
 
 def f32(value: float) -> Value:

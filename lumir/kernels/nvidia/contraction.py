@@ -1,8 +1,8 @@
 """NVIDIA family `contraction`: matrix products and convolutions, by tensor cores (`mma.sync`) or by register tiles.
 
-A block computes a tile of [m, n] for one batch index: tiles of both operands go through shared memory, a few stages ahead of
-the arithmetic. What produces the operands is read where the tiles are filled; what consumes the product is applied where it is
-stored.
+A block computes a tile of [m, n] for one batch index: tiles of both operands go through shared memory, a few stages
+ahead of the arithmetic. What produces the operands is written out where the tiles are filled; what consumes the
+product, where it is stored.
 """
 
 import math
@@ -19,6 +19,7 @@ from lumir.kernels.nvidia.contraction_mma import emit_mma
 from lumir.kernels.nvidia.contraction_simt import MicroTile, emit_simt
 from lumir.kernels.nvidia.contraction_store import Staging, staging_within, store_lanes
 from lumir.kernels.nvidia.mma import WARP
+from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tiles_plan import OperandPlan, plan_operand
 from lumir.kernels.push import result_paths
 from lumir.mlir import ir
@@ -137,11 +138,8 @@ class Problem:
 
 def problem_of(dispatch: Dispatch, schedule: ContractionSchedule) -> Problem:
     """The schedule on the best orientation, which is looked for once a dispatch."""
-    known: dict[bool, Reading] = vars(dispatch).setdefault("_contraction_readings", {})
-    tensor_cores = schedule.instruction == "mma"
-    if tensor_cores not in known:
-        known[tensor_cores] = _best_reading(dispatch, tensor_cores)
-    return Problem(dispatch, schedule, known[tensor_cores])
+    cores = schedule.instruction == "mma"
+    return Problem(dispatch, schedule, remembered(dispatch, f"contraction_{cores}", lambda d: _best_reading(d, cores)))
 
 
 def _best_reading(dispatch: Dispatch, tensor_cores: bool) -> Reading:
@@ -161,8 +159,11 @@ class ContractionFamily:
     schedule: ClassVar[type[Schedule]] = ContractionSchedule
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
+        """One multiply-add reduction of plain numbers, all whose results follow from it element by element."""
         space = contraction_of(dispatch)
         if space is None or result_paths(dispatch, space.result) is None:
+            return False
+        if not all(_is_plain(element_of(v)) for v in (*space.nest.inputs, space.result)):
             return False
         return all(0 not in shape_of(v) for v in (*dispatch.arguments, *dispatch.results))
 
@@ -197,6 +198,13 @@ class ContractionFamily:
         return KernelCode((math.prod(problem.tiles), 1, 1), schedule.threads, kernel.shared_bytes)
 
 
+def _is_plain(type_: ir.Type) -> bool:
+    """Integers of whole bytes and floats that have arithmetic of their own."""
+    if isinstance(type_, ir.IntegerType):
+        return type_.width >= 8
+    return isinstance(type_, (ir.F16Type, ir.BF16Type, ir.F32Type, ir.F64Type))
+
+
 def tensor_core_type(space: ContractionSpace) -> ir.Type | None:
     """The operands' type where mma.sync multiplies it: both f16 or both bf16, summed in f32."""
     kinds = {element_of(space.operand(number)) for number in (0, 1)}
@@ -207,7 +215,8 @@ def tensor_core_type(space: ContractionSpace) -> ir.Type | None:
 def _mma_schedules() -> Iterable[ContractionSchedule]:
     tiles = [
         (256, 128, 4, 2), (128, 256, 2, 4), (128, 128, 2, 2), (128, 64, 2, 2), (64, 128, 2, 2), (64, 64, 2, 2),
-        (128, 32, 4, 1), (32, 128, 1, 4), (64, 32, 2, 2), (32, 64, 1, 4), (32, 32, 2, 2), (16, 64, 1, 4), (64, 16, 4, 1),
+        (128, 32, 4, 1), (32, 128, 1, 4), (64, 32, 2, 2), (32, 64, 1, 4), (32, 32, 2, 2), (16, 64, 1, 4),
+        (64, 16, 4, 1),
     ]  # fmt: skip
     for m, n, warps_m, warps_n in tiles:
         for k, stages in ((64, 3), (64, 4), (64, 6), (32, 4), (32, 3), (64, 2), (32, 2), (128, 3), (128, 4)):
@@ -239,7 +248,12 @@ def _illegal_simt(space: ContractionSpace, s: ContractionSchedule) -> list[str]:
     chunk = 16 // byte_size(space.accumulator)
     micro = MicroTile.of(s)
     reasons = []
-    if micro.rows * micro.down != s.m or micro.columns * micro.across != s.n or micro.rows % chunk or micro.columns % chunk:
+    if (
+        micro.rows * micro.down != s.m
+        or micro.columns * micro.across != s.n
+        or micro.rows % chunk
+        or micro.columns % chunk
+    ):
         reasons.append(f"a thread's part of {s.m}x{s.n} is not whole chunks of {chunk}")
     elif not 16 <= micro.rows * micro.columns * byte_size(space.accumulator) // 4 <= 64:
         reasons.append("a thread's accumulators are fewer than 16 or more than 64 registers")

@@ -1,13 +1,12 @@
 """What the two kinds of contraction kernel share: which tile a block computes, and the pipeline along k."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.contraction_store import ResultTile
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.tiles_fill import OperandTile
-from lumir.kernels.nvidia.tiles_pipeline import Feed, Pipeline
+from lumir.kernels.nvidia.tiles_pipeline import Feed, Multiply, Pipeline
 from lumir.mlir import arith, ir
 
 if TYPE_CHECKING:
@@ -57,12 +56,12 @@ class Block:
         block = self.kernel.workgroup()
         return (Index(0), block) if self.problem.tiles[0] == 1 else self.index.divmod(block, tiles)
 
-    def run(self, totals: list[Value], multiply: Callable[[Value, Value, list[Value]], list[Value]]) -> list[Value]:
-        """The loop along k: `multiply(lhs tile, rhs tile, totals) -> totals` on each stage in shared memory."""
+    def run(self, totals: list[Value], multiply: Multiply) -> list[Value]:
+        """The loop along k: `multiply(step, [lhs tile, rhs tile], totals) -> totals` on each stage."""
         s = self.problem.schedule
         feeds = (
             Feed(self.lhs, lambda step: (self.tile.m, self.index.scale(step, s.k))),
             Feed(self.rhs, lambda step: (self.tile.n, self.index.scale(step, s.k))),
         )
         pipeline = Pipeline(self.kernel, self.shared, self.tile.batch, feeds, s.stages)
-        return pipeline.run(self.problem.steps, totals, lambda _, tiles, now: multiply(*tiles, now))
+        return pipeline.run(self.problem.steps, totals, multiply)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.nvidia.roofline import speeds
 from lumir.target import Target
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ TERAFLOPS = {
 
 sm_90a was measured on an H200 (4096^3 in bf16, 2048^3 in float32, 1024^3 in float64); the others are estimates.
 """
-BANDWIDTH = {"sm_80": 1.6e12, "sm_86": 0.8e12, "sm_89": 0.9e12, "sm_90a": 4.0e12, "sm_100a": 6.5e12, "sm_120": 1.6e12}
 L2_SPEEDUP = 1.5
 """Bandwidth of the L2 cache against device memory's."""
 _SHARED_OF_SM = {"sm_80": 164, "sm_86": 100, "sm_89": 100, "sm_90a": 228, "sm_100a": 228, "sm_120": 100}  # KiB
@@ -43,7 +43,8 @@ def contraction_cost(problem: "Problem", target: Target) -> float:
     full, rest = divmod(math.prod(problem.tiles), target.multiprocessors * resident)
     step = _step_seconds(problem, target)
     seconds = full * step(resident) + (step(-(-rest // target.multiprocessors)) if rest else 0)
-    return LAUNCH + max(seconds * problem.steps, traffic(problem.dispatch) / BANDWIDTH[target.arch])
+    compute, memory = seconds * problem.steps, moved_bytes(problem.dispatch) / speeds(target).bytes
+    return LAUNCH + max(compute, memory) + 0.1 * min(compute, memory)
 
 
 def resident_blocks(target: Target, threads: int, shared_bytes: int, registers: int) -> int:
@@ -63,7 +64,7 @@ def _step_seconds(problem: "Problem", target: Target) -> Callable[[int], float]:
         hidden = hidden and plan.asynchronous
         compute += rows * s.k * max(plan.effort - 0.5, 0) * _EFFORT / 8
     alone = compute / min(1.0, s.warps_m * s.warps_n / 4) + _STEP + (0 if hidden else _FETCH)
-    return lambda blocks: max(blocks * compute, alone, fetch)
+    return lambda blocks: max(blocks * compute + _STEP / 2, alone, fetch)
 
 
 def _efficiency(problem: "Problem") -> float:
@@ -73,6 +74,6 @@ def _efficiency(problem: "Problem") -> float:
     return min(1.0, (m * n / (m + n) / (32 if s.instruction == "mma" else 16)) ** 0.5)
 
 
-def traffic(dispatch: Dispatch) -> float:
-    """Bytes through device memory: each buffer once."""
+def moved_bytes(dispatch: Dispatch) -> float:
+    """Through device memory: each buffer once."""
     return sum(math.prod(shape_of(v)) * byte_size(element_of(v)) for v in (*dispatch.arguments, *dispatch.results))

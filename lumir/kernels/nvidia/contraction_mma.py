@@ -1,4 +1,4 @@
-"""The contraction kernel on tensor cores: ldmatrix from swizzled tiles, mma.sync m16n8k16, float32 sums in registers."""
+"""The contraction kernel on tensor cores: ldmatrix from swizzled tiles, mma.sync m16n8k16, float32 sums."""
 
 from typing import TYPE_CHECKING
 
@@ -6,10 +6,10 @@ from lumir.kernels.dispatch import element_of
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.contraction_block import Block
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
-from lumir.kernels.nvidia.mma import WARP, byte_offset, constant_i32, load_matrices, multiply_16x8x16
+from lumir.kernels.nvidia.mma import WARP, byte_offset, load_matrices, multiply_16x8x16, store_vector
 from lumir.kernels.nvidia.tiles import TileLayout
 from lumir.kernels.nvidia.tiles_fill import zero_of
-from lumir.mlir import ir, llvm
+from lumir.mlir import ir
 
 if TYPE_CHECKING:
     from lumir.kernels.nvidia.contraction import Problem
@@ -82,7 +82,8 @@ class MmaKernel:
         staging = self.problem.staging
         self.block.tile.store(self.block.shared, staging, lambda part, shared: self._stage(part, shared, totals))
 
-    def _multiply(self, lhs: Value, rhs: Value, totals: list[Value]) -> list[Value]:
+    def _multiply(self, _step: Index, tiles: list[Value], totals: list[Value]) -> list[Value]:
+        lhs, rhs = tiles
         totals, across = list(totals), self.columns // 8
         for k in range(0, self.problem.schedule.k, 16):
             a = [self.a.load(lhs, row, k) for row in range(0, self.rows, 16)]
@@ -108,12 +109,4 @@ class MmaKernel:
                 at = 4 * ((part * share // 16 + i) * across + j)
                 for half in (0, 1):
                     offset = ((16 * i + 8 * half) * staging.pitch + 8 * j) * 4
-                    store_pair(byte_offset(base, offset), totals[at + 2 * half : at + 2 * half + 2])
-
-
-def store_pair(pointer: Value, values: list[Value]) -> None:
-    """Two float32 at an address that is a multiple of 8."""
-    pair = llvm.PoisonOp(ir.VectorType.get([2], ir.F32Type.get())).result
-    for i, value in enumerate(values):
-        pair = llvm.InsertElementOp(pair, value, constant_i32(i)).result
-    llvm.StoreOp(pair, pointer, alignment=8)
+                    store_vector(byte_offset(base, offset), totals[at + 2 * half : at + 2 * half + 2])

@@ -8,10 +8,10 @@ from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.contraction_block import Block
 from lumir.kernels.nvidia.contraction_store import Staging
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
-from lumir.kernels.nvidia.mma import WARP, byte_offset
+from lumir.kernels.nvidia.mma import WARP, byte_offset, separated, store_vector
 from lumir.kernels.nvidia.tiles import TileLayout
 from lumir.kernels.nvidia.tiles_fill import zero_of
-from lumir.mlir import ir, llvm, vector
+from lumir.mlir import ir, llvm
 
 if TYPE_CHECKING:
     from lumir.kernels.nvidia.contraction import ContractionSchedule, Problem
@@ -53,8 +53,8 @@ class Team:
 class Strips:
     """A thread's rows (or columns) of an operand's tile, in registers for a chunk of k.
 
-    With t and T the thread and the threads of its team: a tile with lines along k gives rows t, t + T, ...; one with lines
-    along the rows gives chunks t, t + T, ... of neighbouring rows.
+    With t and T the thread and the threads of its team: a tile with lines along k gives rows t, t + T, ...; one with
+    lines along the rows gives chunks t, t + T, ... of neighbouring rows.
     """
 
     def __init__(self, index: IndexMath, layout: TileLayout, along_k: bool, team: Team, element: ir.Type):
@@ -86,7 +86,7 @@ class Strips:
         at = self.index.scalar(self.layout.offset(self.index, line, chunk).base)
         type_ = ir.VectorType.get([self.chunk], self.element)
         value = llvm.LoadOp(type_, byte_offset(base, at), alignment=16).result
-        return [vector.ExtractOp(value, [], [i]).result for i in range(self.chunk)]
+        return separated(value)
 
     def runs(self) -> list[tuple[int, Index]]:
         """(first number, row in the tile) of each run of `together` neighbouring rows."""
@@ -121,10 +121,13 @@ class SimtKernel:
         rows = [totals[i : i + width] for i in range(0, len(totals), width)]
         strips, staging = (self.left, self.right), self.problem.staging
         self.block.tile.store(
-            self.block.shared, staging, lambda part, shared: stage_rows(self.block.index, staging, part, shared, strips, rows)
+            self.block.shared,
+            staging,
+            lambda part, shared: stage_rows(self.block.index, staging, part, shared, strips, rows),
         )
 
-    def _multiply(self, lhs: Value, rhs: Value, totals: list[Value]) -> list[Value]:
+    def _multiply(self, _step: Index, tiles: list[Value], totals: list[Value]) -> list[Value]:
+        lhs, rhs = tiles
         totals, space = list(totals), self.problem.space
         for k in range(0, self.problem.schedule.k, self.left.chunk):
             for xs, ys in zip(self.left.load(lhs, Index(k)), self.right.load(rhs, Index(k)), strict=True):
@@ -134,7 +137,12 @@ class SimtKernel:
 
 
 def stage_rows(
-    index: IndexMath, staging: Staging, part: int, shared: Value, strips: tuple[Strips, Strips], totals: list[list[Value]]
+    index: IndexMath,
+    staging: Staging,
+    part: int,
+    shared: Value,
+    strips: tuple[Strips, Strips],
+    totals: list[list[Value]],
 ) -> None:
     """Write the accumulators (by row and column of the strips) whose row lies in a part of the tile."""
     left, right = strips
@@ -146,7 +154,7 @@ def stage_rows(
                 run = totals[first + i][number : number + right.together]
                 size = byte_size(run[0].type)
                 at = index.scalar(index.scale(index.add(line, column), size).base)
-                llvm.StoreOp(_joined(run), byte_offset(shared, at), alignment=size * len(run))
+                store_vector(byte_offset(shared, at), run)
 
 
 def thread_place(index: IndexMath, thread: Index, warps_across: int) -> tuple[Index, Index]:
@@ -158,10 +166,3 @@ def thread_place(index: IndexMath, thread: Index, warps_across: int) -> tuple[In
         index.add(index.scale(warp_row, _WARP_DOWN), row),
         index.add(index.scale(warp_column, _WARP_ACROSS), column),
     )
-
-
-def _joined(values: list[Value]) -> Value:
-    """The values as one vector; a single one as it is."""
-    if len(values) == 1:
-        return values[0]
-    return vector.FromElementsOp(ir.VectorType.get([len(values)], values[0].type), values).result

@@ -1,4 +1,4 @@
-"""The end of a contraction kernel: accumulators through shared memory to the results, fused operations applied on the way."""
+"""The end of a contraction kernel: accumulators through shared memory to the results, fused operations on the way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,10 +53,8 @@ class Staging:
         return index.add(index.scale(group, share * self.passes), index.offset(inside, part * share))
 
 
-def staging_within(
-    budget: int, tile: tuple[int, int], groups: int, most_passes: int, element_bytes: int
-) -> Staging:
-    """The fewest passes with which a part of a tile (rows, columns) fits in `budget` bytes; `most_passes` if none does."""
+def staging_within(budget: int, tile: tuple[int, int], groups: int, most_passes: int, element_bytes: int) -> Staging:
+    """The fewest passes with which a part of a tile (rows, columns) fits in `budget` bytes, else `most_passes`."""
     (rows, width), passes = tile, 1
     while passes < most_passes and Staging(passes, rows // passes, width, groups).size(element_bytes) > budget:
         passes *= 2

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from functools import reduce
 
+from lumir.dtypes import byte_size
 from lumir.kernels.memory import ANY_INDEX
-from lumir.mlir import arith, ir, llvm, nvvm
+from lumir.mlir import arith, ir, llvm, nvvm, vector
 
 Value = ir.Value
 WARP = 32
@@ -44,7 +45,7 @@ def all_of(conditions: Sequence[Value | None]) -> Value | None:
 
 
 def copy_async(shared: Value, source: Value, size: int, valid: Value | None = None) -> None:
-    """cp.async of `size` (4, 8, 16) bytes from global to shared memory; where `valid` (i1) is false, zeros are written."""
+    """cp.async of `size` (4, 8, 16) bytes from global to shared memory; zeros where `valid` (i1) is false."""
     modifier = ir.Attribute.parse(f"#nvvm<load_cache_modifier {'cg' if size == CHUNK_BYTES else 'ca'}>")
     taken = None if valid is None else arith.SelectOp(valid, constant_i32(size), constant_i32(0)).result
     nvvm.cp_async_shared_global(shared, source, size, modifier, cp_size=taken)
@@ -98,9 +99,25 @@ def shuffle_xor(value: Value, distance: int) -> Value:
 
 def packed_pair(low: Value, high: Value, element: ir.Type) -> Value:
     """Two float32 rounded to a 16-bit type, in one i32."""
-    wide = ir.VectorType.get([2], ir.F32Type.get())
-    pair = llvm.PoisonOp(wide).result
-    for i, value in enumerate((low, high)):
-        pair = llvm.InsertElementOp(pair, value, constant_i32(i)).result
-    narrow = arith.TruncFOp(ir.VectorType.get([2], element), pair).result
+    narrow = arith.TruncFOp(ir.VectorType.get([2], element), joined([low, high])).result
     return llvm.BitcastOp(i32(), narrow).result
+
+
+def joined(values: Sequence[Value]) -> Value:
+    """Scalars as one vector; a single one as it is."""
+    if len(values) == 1:
+        return values[0]
+    return vector.FromElementsOp(ir.VectorType.get([len(values)], values[0].type), values).result
+
+
+def separated(value: Value) -> list[Value]:
+    """The elements of a vector; a scalar alone."""
+    if not isinstance(value.type, ir.VectorType):
+        return [value]
+    return [vector.ExtractOp(value, [], [lane]).result for lane in range(ir.VectorType(value.type).shape[0])]
+
+
+def store_vector(pointer: Value, values: Sequence[Value]) -> None:
+    """Store scalars side by side, at an address that is a multiple of their size together (up to 16 bytes)."""
+    value = joined(values)
+    llvm.StoreOp(value, pointer, alignment=byte_size(values[0].type) * len(values))

@@ -98,6 +98,11 @@ def read_bytes(dispatch: Dispatch) -> float:
     return sum(buffer_bytes(v) for v in dispatch.arguments)
 
 
+def moved_bytes(dispatch: Dispatch) -> float:
+    """Bytes if every argument is read once and every result written once."""
+    return read_bytes(dispatch) + sum(buffer_bytes(v) for v in dispatch.results)
+
+
 def operations_in(nest: LoopNest) -> int:
     """Instructions of one iteration of the body, roughly."""
     names = (op.operation.name for op in nest.block.operations)

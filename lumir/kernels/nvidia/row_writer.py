@@ -1,7 +1,6 @@
 """Writes the code of one thread of the family `rows`."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from lumir.kernels.evaluate import Evaluator, LoopNest
 from lumir.kernels.index import Index, Place
@@ -10,25 +9,13 @@ from lumir.kernels.nvidia.exchange import WARP, from_thread_xor
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.joining import Join, join_of, selects
+from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.row_space import RowSpace
 from lumir.mlir import arith, ir, vector
 
 Value = ir.Value
 Step = Callable[[Place, Value | None, Sequence[Value]], list[Value]]
 """(columns, whether they are inside the row if that is in doubt, carried values) -> carried values."""
-
-
-class Dealing(Protocol):
-    """What the writer needs of a `RowsSchedule`."""
-
-    threads: int
-    rows: int
-    lanes: int
-    unroll: int
-    across: bool
-
-    @property
-    def columns(self) -> int: ...
 
 
 class RowWriter:
@@ -38,7 +25,7 @@ class RowWriter:
     there already, and what they add to a sum is dropped.
     """
 
-    def __init__(self, kernel: NvidiaKernel, space: RowSpace, schedule: Dealing):
+    def __init__(self, kernel: NvidiaKernel, space: RowSpace, schedule: RowsSchedule):
         self.kernel, self.space, self.schedule = kernel, space, schedule
         self.wide, self.narrow = kernel.evaluator(schedule.lanes), kernel.evaluator()
         self.index = self.wide.index
@@ -167,7 +154,7 @@ class RowWriter:
 
     def _join_members(self, values: list[Value], join: Join) -> list[Value]:
         """Threads of one row in a warp join by shuffles; after a barrier each reads and joins those of every warp."""
-        lanes, apart = self.schedule.lanes, members_apart(self.schedule)
+        lanes, apart = self.schedule.lanes, self.schedule.apart
         together = self.schedule.threads // apart
         values = _join_warp(values, together, join, self.schedule.rows)
         if apart == 1:
@@ -226,11 +213,6 @@ class RowWriter:
 def _lanes_from(position: Index, lanes: int) -> Index:
     """`lanes` neighbours from a position that is a multiple of `lanes`."""
     return Index(position.base, 1, position.multiple) if lanes > 1 else position
-
-
-def members_apart(schedule: Dealing) -> int:
-    """In how many warps the threads of one row are, where neighbouring threads take neighbouring rows."""
-    return schedule.threads // min(schedule.threads, max(1, WARP // schedule.rows))
 
 
 def _join_warp(values: list[Value], threads: int, join: Join, apart: int = 1) -> list[Value]:

@@ -6,24 +6,18 @@ covers a thread's whole part, the passes are written out one after the other and
 computed are still in registers for the next.
 """
 
-import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import ClassVar
 
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.exchange import WARP
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, nvidia_kernel
-from lumir.kernels.nvidia.roofline import (
-    LAUNCH_SECONDS,
-    SHARED_BYTES_PER_SECOND,
-    Traffic,
-    access_efficiency,
-    compute_seconds,
-)
+from lumir.kernels.nvidia.row_cost import row_cost
 from lumir.kernels.nvidia.row_facts import RowFacts
-from lumir.kernels.nvidia.row_writer import RowWriter, members_apart
+from lumir.kernels.nvidia.row_schedule import RowsSchedule
+from lumir.kernels.nvidia.row_writer import RowWriter
 from lumir.kernels.nvidia.scratch import scratch_kernel
 from lumir.kernels.row_space import RowSpace
 from lumir.schedule.family import KernelCode
@@ -32,47 +26,6 @@ from lumir.target import Target
 
 MOST_VALUES = 64
 """Elements of a row that one thread may have under way."""
-ROUND_SECONDS, JOIN_SECONDS, INSTRUCTION_SECONDS = 0.4e-6, 0.02e-6, 0.6e-9
-"""What one thread waits for: loads that another pass has brought near, an exchange between threads, an instruction."""
-OVERLAP = 0.2
-"""The part of the work beside the longest that is not hidden behind it."""
-
-
-@dataclass(frozen=True)
-class RowsSchedule(Schedule):
-    """How rows are dealt out.
-
-    Args:
-        threads: threads that share a row, a power of two.
-        rows: rows side by side in a workgroup, a power of two; groups of `lanes` rows if `across`.
-        lanes: neighbouring elements of one access: of the last reduced dimension, or of the last kept one if `across`.
-        unroll: accesses of a thread that are written out one after the other.
-        across: neighbouring threads take neighbouring rows instead of neighbouring elements of one row.
-    """
-
-    threads: int = 32
-    rows: int = 4
-    lanes: int = 1
-    unroll: int = 1
-    across: bool = False
-
-    @property
-    def block(self) -> int:
-        return self.threads * self.rows
-
-    @property
-    def columns(self) -> int:
-        """Elements of a row that its threads take with one access each."""
-        return self.threads * (1 if self.across else self.lanes)
-
-    @property
-    def tile(self) -> int:
-        """Rows of a workgroup."""
-        return self.rows * (self.lanes if self.across else 1)
-
-    def keeps(self, space: RowSpace) -> bool:
-        """Whether a row's values stay in registers from pass to pass."""
-        return self.unroll * self.columns >= space.row_size
 
 
 class RowsFamily:
@@ -86,7 +39,7 @@ class RowsFamily:
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[RowsSchedule]:
         facts = _facts(dispatch)
         found = [s for s in _schedules(facts) if not _reasons(facts, s)]
-        return sorted(found, key=lambda s: (_cost(facts, s, target), s.block, s.threads, -s.lanes, s.unroll))
+        return sorted(found, key=lambda s: (row_cost(facts, s, target), s.block, s.threads, -s.lanes, s.unroll))
 
     def legal(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> list[str]:
         reasons = _reasons(_facts(dispatch), schedule)
@@ -95,7 +48,7 @@ class RowsFamily:
         return reasons
 
     def cost(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> float:
-        return _cost(_facts(dispatch), schedule, target)
+        return row_cost(_facts(dispatch), schedule, target)
 
     def emit(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target, name: str) -> KernelCode:
         _write(dispatch, schedule, name)
@@ -140,42 +93,6 @@ def _reasons(facts: RowFacts, schedule: RowsSchedule) -> list[str]:
     return reasons
 
 
-def _cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
-    """Seconds: the longest of moving the bytes, computing, and waiting for one access after the other, and a bit."""
-    space, keeps = facts.space, schedule.keeps(facts.space)
-    steps, workgroups = -(-space.row_size // schedule.columns), -(-space.row_count // schedule.tile)
-    threads, at_once = workgroups * schedule.block, max(1, min(schedule.unroll, steps))
-    passes = 1 if keeps else facts.passes
-    traffic = Traffic(
-        read=facts.read * (1 + 0.4 * (passes - 1)),
-        written=facts.written,
-        workgroups=workgroups,
-        block=schedule.block,
-        in_flight=at_once * schedule.lanes * facts.input,
-        efficiency=_efficiency(facts, schedule),
-        registers=24 + int(1.5 * at_once * schedule.lanes),
-    )
-    compute = compute_seconds(threads * steps * schedule.lanes * facts.work, threads, target)
-    waves = threads / max(traffic.resident(target), 1)
-    alone = steps / at_once * passes * ROUND_SECONDS + steps * schedule.lanes * facts.work * INSTRUCTION_SECONDS
-    waiting = waves * (alone + _join_seconds(facts, schedule))
-    crowding = threads * _parts(schedule) * facts.partial * (schedule.lanes if schedule.across else 1)
-    shared = crowding / (max(1, min(workgroups, target.multiprocessors)) * SHARED_BYTES_PER_SECOND)
-    parts = (traffic.seconds(target), compute, waiting)
-    return LAUNCH_SECONDS + max(parts) + OVERLAP * (sum(parts) - max(parts)) + shared
-
-
-def _join_seconds(facts: RowFacts, schedule: RowsSchedule) -> float:
-    """How long a row waits while its threads join what they have."""
-    shuffles = math.log2(schedule.threads) + (4 if schedule.threads > WARP else 0)
-    return facts.reductions * (shuffles + _parts(schedule)) * JOIN_SECONDS
-
-
-def _parts(schedule: RowsSchedule) -> int:
-    """Partial results that each thread reads from shared memory, for one reduction."""
-    return members_apart(schedule) if schedule.across else min(1, schedule.threads // (2 * WARP))
-
-
 def _vector_size(space: RowSpace, schedule: RowsSchedule) -> int:
     """The size of the dimension that lanes run along."""
     if schedule.across:
@@ -186,19 +103,8 @@ def _vector_size(space: RowSpace, schedule: RowsSchedule) -> int:
 def _shared_bytes(facts: RowFacts, schedule: RowsSchedule) -> int:
     if schedule.threads == 1:
         return 0
-    parts = members_apart(schedule) * schedule.tile if schedule.across else schedule.block // WARP
+    parts = schedule.apart * schedule.tile if schedule.across else schedule.block // WARP
     return parts * facts.partial
-
-
-def _efficiency(facts: RowFacts, schedule: RowsSchedule) -> float:
-    """The part of the bandwidth that the accesses reach: neighbouring threads should read neighbouring elements."""
-    space, width = facts.space, schedule.lanes * facts.input
-    contiguous = len(space.full) - 1 in (space.kept_axes if schedule.across else space.axes)
-    neighbours = (
-        schedule.rows if schedule.across else min(schedule.threads, -(-max(space.row_size, 1) // schedule.lanes))
-    )
-    run = neighbours * width if contiguous else width
-    return min(1.0, run / 32) * (access_efficiency(width) if contiguous and run >= 32 else 0.4)
 
 
 def _splits_lanes(dispatch: Dispatch, schedule: RowsSchedule) -> bool:

@@ -15,6 +15,7 @@ from lumir.kernels.nvidia.tiles_plan import OperandPlan
 from lumir.mlir import arith, ir, llvm
 
 Value = ir.Value
+Position = Index | Split
 
 
 class OperandTile:
@@ -33,7 +34,8 @@ class OperandTile:
         self.kernel, self.space, self.plan, self.stored = kernel, space, plan, stored
         self.rows, self.depth = shape
         self.thread = kernel.thread()
-        self.layout = TileLayout(*(shape if plan.along_k else shape[::-1]), byte_size(stored))
+        lines, width = shape if plan.along_k else shape[::-1]
+        self.layout = TileLayout(lines, width, byte_size(stored))
 
     @property
     def size(self) -> int:
@@ -66,33 +68,40 @@ class OperandTile:
         threads, per_line = self.kernel.block, self.layout.width // self.plan.lanes
         total = self.layout.lines * per_line
         if total % threads:
-            raise InternalError("a tile must be whole units for every thread", values={"units": total, "threads": threads})
+            raise InternalError(
+                "a tile must be whole units for every thread", values={"units": total, "threads": threads}
+            )
         if per_line > threads:
             turns = per_line // threads
-            places = [(Index(i // turns), index.offset(self.thread, i % turns * threads)) for i in range(total // threads)]
+            places = [
+                (Index(i // turns), index.offset(self.thread, i % turns * threads)) for i in range(total // threads)
+            ]
         else:
             line, column = index.divmod(self.thread, per_line)
             places = [(index.offset(line, i * (threads // per_line)), column) for i in range(total // threads)]
         return [(line, index.scale(column, self.plan.lanes)) for line, column in places]
 
-    def _lanes(self, row: Index, k: Split) -> tuple[Index, Split]:
-        step = int(self.plan.lanes > 1)
-        if self.plan.along_k:
-            offset = Index(k.offset.base, step, max(k.offset.multiple, self.plan.lanes))
-            return row, Split(k.base, offset, k.window)
-        return Index(row.base, step, row.multiple), k
+    def _lanes(self, row: Index, k: Position) -> tuple[Index, Position]:
+        """The row and k with the lanes along one of them."""
+        if not self.plan.along_k:
+            return self._widened(row), k
+        return row, Split(k.base, self._widened(k.offset), k.window) if isinstance(k, Split) else self._widened(k)
 
-    def _inside(self, index: IndexMath, row: Index, first_k: Index, offset: Index) -> tuple[Index, Split, Value | None]:
+    def _widened(self, at: Index) -> Index:
+        return Index(at.base, int(self.plan.lanes > 1), at.multiple)
+
+    def _inside(
+        self, index: IndexMath, row: Index, first_k: Index, offset: Index
+    ) -> tuple[Index, Position, Value | None]:
         """The position kept inside the operand, and whether k was; None where it always is."""
-        lanes = self.plan.lanes
-        row_lanes, k_lanes = (1, lanes) if self.plan.along_k else (lanes, 1)
+        row_lanes, k_lanes = (1, self.plan.lanes) if self.plan.along_k else (self.plan.lanes, 1)
         row_extent, k_extent = self.space.extent(self.space.rows_of(self.plan.number)), self.space.extent(self.space.k)
         if row_extent % self.rows:
             row = index.minimum(row, row_extent - row_lanes)
         if k_extent % self.depth == 0:
             return row, Split(first_k, offset, self.depth), None
         k = index.add(first_k, offset)
-        return row, Split(Index(0), index.minimum(k, k_extent - k_lanes), 1), index.below(k, k_extent)
+        return row, index.minimum(k, k_extent - k_lanes), index.below(k, k_extent)
 
     def _copy(self, evaluator: Evaluator, view: View, pointer: Value, valid: Value | None) -> None:
         address = address_of(evaluator.index, evaluator.buffers, self.space.operand(self.plan.number), view)

@@ -43,9 +43,9 @@ class Pipeline:
         return sum(feed.operand.size for feed in self.feeds)
 
     def run(self, steps: int | Value, carried: list[Value], multiply: Multiply) -> list[Value]:
-        """`multiply(step, tiles, carried) -> carried` for each step, its tiles in shared memory; gives what was carried last.
+        """`multiply(step, tiles, carried) -> carried` for each step, its tiles in shared memory.
 
-        Everything is fetched and read when it returns, for this thread; others may still be reading.
+        Returns what was carried last. By then this thread has fetched and read everything; others may not.
         """
         loops = self.kernel.evaluator()
         self._fetch_first(loops, steps)
@@ -92,7 +92,9 @@ class Pipeline:
 
     def _start(self, step: Index, tiles: list[Value], asynchronous: tuple[bool, ...]) -> list[list[Value]]:
         return [
-            feed.operand.start(tile, self.batch, *feed.position(step)) if feed.operand.plan.asynchronous in asynchronous else []
+            feed.operand.start(tile, self.batch, *feed.position(step))
+            if feed.operand.plan.asynchronous in asynchronous
+            else []
             for feed, tile in zip(self.feeds, tiles, strict=True)
         ]
 

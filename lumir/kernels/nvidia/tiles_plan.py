@@ -1,4 +1,4 @@
-"""How an operand of a contraction is read: along which dimension, how wide, and whether the copy can be asynchronous."""
+"""How an operand of a contraction is read: along which dimension, how wide, and whether by asynchronous copies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +45,11 @@ _WINDOW = 32
 
 
 def plan_operand(
-    dispatch: Dispatch, space: ContractionSpace, number: int, stored_bytes: int, directions: tuple[bool, ...] = (True, False)
+    dispatch: Dispatch,
+    space: ContractionSpace,
+    number: int,
+    stored_bytes: int,
+    directions: tuple[bool, ...] = (True, False),
 ) -> OperandPlan:
     """The widest way to read an input: tried out in a module that is thrown away.
 
@@ -61,7 +65,7 @@ def plan_operand(
             if plan is not None:
                 return plan
         lanes //= 2
-    along_k = _last_is_k(space, number) if len(directions) > 1 else directions[0]
+    along_k = _last_is_k(space, number) if len(set(directions)) > 1 else all(directions)
     single = OperandPlan(number, along_k, 1, True, divided)
     return _try(dispatch, space, single, stored_bytes) or replace(single, asynchronous=False)
 
@@ -72,9 +76,7 @@ def _divides(space: ContractionSpace, number: int) -> bool:
     return len(runs) > 1 and space.extent(runs[-1]) % _WINDOW > 0
 
 
-def _try(
-    dispatch: Dispatch, space: ContractionSpace, plan: OperandPlan, stored_bytes: int
-) -> OperandPlan | None:
+def _try(dispatch: Dispatch, space: ContractionSpace, plan: OperandPlan, stored_bytes: int) -> OperandPlan | None:
     """The plan, if its lanes are consecutive; not asynchronous where cp.async cannot copy them."""
     lanes = plan.lanes
     line = space.k if plan.along_k else space.rows_of(plan.number)
@@ -96,13 +98,13 @@ def _try(
 
 def _last_is_k(space: ContractionSpace, number: int) -> bool:
     """Whether neighbours in memory are neighbours along k rather than along the rows."""
-    last = set(dims_of(space.nest.maps[number].results[len(space.nest.maps[number].results) - 1]))
+    last = set(dims_of(list(space.nest.maps[number].results).pop()))
     return not any(d in last and space.nest.sizes[d] > 1 for d in space.rows_of(number))
 
 
 @contextmanager
 def scratch(dispatch: Dispatch, lanes: int) -> Iterator[tuple[Evaluator, Value]]:
-    """A module that is thrown away to write code in: gives an evaluator of the dispatch and a position nothing is known of."""
+    """A module that is thrown away to write code in: gives an evaluator and a position that nothing is known of."""
     module = ir.Module.create()
     with ir.InsertionPoint(module.body):
         pointer, i32 = llvm.PoisonOp(pointer_type(GLOBAL)).result, ir.IntegerType.get_signless(32)

@@ -21,7 +21,7 @@ def _signed(g: Grower, index: Array, size: int) -> Array:
 
 
 def _filled(g: Grower, low: int = 1) -> Value:
-    return g.pick(ALL, (low, 4), ANY, lambda v: v.array.size > 0)
+    return g.pick(ALL, (low, 4), ANY, filled=True)
 
 
 @recipe("indexing", "Gather")
@@ -89,7 +89,7 @@ def _reduction(g: Grower) -> str | None:
 
 def _target(g: Grower, reduction: str | None) -> Value:
     dtypes: Sequence[str] = ALL if reduction is None else (*FLOATS, *INTEGERS)
-    return g.pick(dtypes, (1, 3), where=lambda v: v.array.size > 0)
+    return g.pick(dtypes, (1, 3), filled=True)
 
 
 @recipe("indexing", "ReverseSequence")
@@ -113,7 +113,7 @@ def compress(g: Grower, op: str) -> None:
 def tensor_scatter(g: Grower, op: str) -> None:
     if g.opset < 24:
         return
-    cache = g.pick(("float32", "float16", "int32"), (3, 4), where=lambda v: v.array.size > 0)
+    cache = g.pick(("float32", "float16", "int32"), (3, 4), filled=True)
     length = g.integer(1, cache.shape[-2])
     update = g.like(cache.dtype, [*cache.shape[:-2], length, cache.shape[-1]])
     mode = g.choose((None, "linear", "circular"))

@@ -33,7 +33,7 @@ def _activated(g: Grower, x: Value) -> Value:
 
 @recipe("pattern", "layer norm in parts")
 def layer_norm(g: Grower, op: str) -> None:
-    x = g.pick(FLOATS, (1, 4), SMALL, lambda v: v.array.size > 0)
+    x = g.pick(FLOATS, (1, 4), SMALL, filled=True)
     centred = _one(g, "Sub", x, _mean(g, x))
     squared = _one(g, "Pow", centred, _number(g, x, 2)) if g.flag() else _one(g, "Mul", centred, centred)
     deviation = _one(g, "Sqrt", _one(g, "Add", _mean(g, squared), _number(g, x, 1e-2)))
@@ -44,7 +44,7 @@ def layer_norm(g: Grower, op: str) -> None:
 
 @recipe("pattern", "RMS norm in parts")
 def rms_norm(g: Grower, op: str) -> None:
-    x = g.pick(FLOATS, (1, 4), SMALL, lambda v: v.array.size > 0)
+    x = g.pick(FLOATS, (1, 4), SMALL, filled=True)
     mean = _mean(g, _one(g, "Mul", x, x))
     root = _one(g, "Sqrt", _one(g, "Add", mean, _number(g, x, 1e-2)))
     result = _one(g, "Mul", x, _one(g, "Reciprocal", root)) if g.flag() else _one(g, "Div", x, root)
@@ -60,7 +60,7 @@ def gelu(g: Grower, op: str) -> None:
 
 @recipe("pattern", "softmax in parts")
 def softmax(g: Grower, op: str) -> None:
-    x = g.pick(FLOATS, (1, 4), SMALL, lambda v: v.array.size > 0)
+    x = g.pick(FLOATS, (1, 4), SMALL, filled=True)
     axis = g.integer(0, x.rank - 1)
 
     def over(kind: str, y: Value) -> Value:

@@ -55,7 +55,7 @@ def round_trip(g: Grower, op: str) -> None:
 
 @recipe("quantized", "DynamicQuantizeLinear")
 def dynamic(g: Grower, op: str) -> None:
-    x = g.pick(("float32",), (1, 3), Domain(-50, 50), lambda v: v.array.size > 0)
+    x = g.pick(("float32",), (1, 3), Domain(-50, 50), filled=True)
     g.add("DynamicQuantizeLinear", [x], 3)
 
 

@@ -30,7 +30,7 @@ def axes_of(g: Grower, rank: int) -> list[int] | None:
 
 @recipe("reduction", *REDUCE)
 def reduce(g: Grower, op: str) -> None:
-    x = g.pick((*FLOATS, "int32", "int64", "uint8", "int8"), domain=REDUCE[op], where=lambda v: v.array.size > 0)
+    x = g.pick((*FLOATS, "int32", "int64", "uint8", "int8"), domain=REDUCE[op], filled=True)
     axes = axes_of(g, x.rank)
     as_input = g.opset >= (13 if op == "ReduceSum" else 18)
     inputs = [x, g.fixed(axes)] if axes is not None and as_input else [x]
@@ -85,7 +85,7 @@ def hardmax(g: Grower, op: str) -> None:
 
 
 def _row(g: Grower, dtypes: tuple[str, ...]) -> Value:
-    return g.pick(dtypes, (1, 4), where=lambda v: v.array.size > 0)
+    return g.pick(dtypes, (1, 4), filled=True)
 
 
 def _axis(g: Grower, x: Value) -> int:

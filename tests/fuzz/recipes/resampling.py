@@ -38,8 +38,8 @@ def resize(g: Grower, op: str) -> None:
 
 def _image(g: Grower, low: int, high: int) -> Value:
     return g.pick(
-        ("float32", "float32", "uint8", "int8"), (2 + low, 2 + high), Domain(0, 100), lambda v: v.array.size > 0,
-        lambda: [g.choose((1, 2)), g.choose((1, 3)), *(g.choose((4, 1, 3, 7)) for _ in range(g.integer(low, high)))],
+        ("float32", "float32", "uint8", "int8"), (2 + low, 2 + high), Domain(0, 100), filled=True,
+        shape=lambda: [g.choose((1, 2)), g.choose((1, 3)), *(g.choose((4, 1, 3, 7)) for _ in range(g.integer(low, high)))],
     )  # fmt: skip
 
 
@@ -48,8 +48,8 @@ def grid_sample(g: Grower, op: str) -> None:
     if g.opset < 16:
         return
     x = g.pick(
-        ("float32",), (4, 4), Domain(-100, 100), lambda v: v.array.size > 0,
-        lambda: [g.choose((1, 2)), g.choose((1, 3)), g.choose((4, 1, 5)), g.choose((3, 1, 6))],
+        ("float32",), (4, 4), Domain(-100, 100), filled=True,
+        shape=lambda: [g.choose((1, 2)), g.choose((1, 3)), g.choose((4, 1, 5)), g.choose((3, 1, 6))],
     )  # fmt: skip
     grid = g.fresh("float32", [x.shape[0], g.choose((3, 1)), g.choose((2, 5)), 2], Domain(-1.2, 1.2))
     modes = ("linear", "nearest", "cubic") if g.opset >= 20 else ("bilinear", "nearest", "bicubic")
@@ -61,8 +61,8 @@ def grid_sample(g: Grower, op: str) -> None:
 @recipe("resampling", "LRN")
 def lrn(g: Grower, op: str) -> None:
     x = g.pick(
-        ("float32",), (4, 4), Domain(-100, 100), lambda v: v.array.size > 0,
-        lambda: [g.choose((1, 2)), g.choose((3, 1, 5)), g.choose((4, 1)), g.choose((3, 2))],
+        ("float32",), (4, 4), Domain(-100, 100), filled=True,
+        shape=lambda: [g.choose((1, 2)), g.choose((3, 1, 5)), g.choose((4, 1)), g.choose((3, 2))],
     )  # fmt: skip
     options = {"alpha": g.choose((None, 0.5)), "beta": g.choose((None, 0.5)), "bias": g.choose((None, 2.0))}
     g.add("LRN", [x], absolute=1e-5, size=g.choose((1, 3, 5)), **options)

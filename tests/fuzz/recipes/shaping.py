@@ -128,7 +128,7 @@ def split(g: Grower, op: str) -> None:
 def pad(g: Grower, op: str) -> None:
     modes = ("constant", "edge", "reflect", *(["wrap"] if g.opset >= 19 else []))
     mode = g.choose(modes)
-    x = g.pick(ALL, (1, 4), ANY, lambda v: v.array.size > 0 and (mode != "reflect" or min(v.shape) > 1))
+    x = g.pick(ALL, (1, 4), ANY, lambda v: mode != "reflect" or min(v.shape) > 1, filled=True)
     most = [max(d - 1, 0) if mode == "reflect" else d if mode == "wrap" else 3 for d in x.shape]
     pads = [g.integer(0, min(m, 3)) for m in (*most, *most)]
     if mode == "constant":

@@ -1,0 +1,49 @@
+"""How the family `rows` deals out a dispatch."""
+
+from dataclasses import dataclass
+
+from lumir.kernels.nvidia.exchange import WARP
+from lumir.kernels.row_space import RowSpace
+from lumir.schedule.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class RowsSchedule(Schedule):
+    """How rows are dealt out.
+
+    Args:
+        threads: threads that share a row, a power of two.
+        rows: rows side by side in a workgroup, a power of two; groups of `lanes` rows if `across`.
+        lanes: neighbouring elements of one access: of the last reduced dimension, or of the last kept one if `across`.
+        unroll: accesses of a thread that are written out one after the other.
+        across: neighbouring threads take neighbouring rows instead of neighbouring elements of one row.
+    """
+
+    threads: int = 32
+    rows: int = 4
+    lanes: int = 1
+    unroll: int = 1
+    across: bool = False
+
+    @property
+    def block(self) -> int:
+        return self.threads * self.rows
+
+    @property
+    def columns(self) -> int:
+        """Elements of a row that its threads take with one access each."""
+        return self.threads * (1 if self.across else self.lanes)
+
+    @property
+    def tile(self) -> int:
+        """Rows of a workgroup."""
+        return self.rows * (self.lanes if self.across else 1)
+
+    @property
+    def apart(self) -> int:
+        """In how many warps the threads of one row are, if `across`."""
+        return self.threads // min(self.threads, max(1, WARP // self.rows))
+
+    def keeps(self, space: RowSpace) -> bool:
+        """Whether a row's values stay in registers from pass to pass."""
+        return self.unroll * self.columns >= space.row_size

@@ -1,0 +1,144 @@
+"""Rounds of random graphs. A finding ends its round, shrunk; the campaign goes on with the next one."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+
+from tests.fuzz.check import Verdict, judge
+from tests.fuzz.child import Child
+from tests.fuzz.strategy import Case, cases
+
+ROUND = 10
+"""Graphs a round: hypothesis starts after ten to vary the graphs it has seen, which shows less than a fresh one does."""
+
+
+class Found(AssertionError):
+    """A case on which lumir and onnxruntime differ, or on which lumir crashes."""
+
+
+@dataclass
+class Totals:
+    """What a campaign has seen.
+
+    Attributes:
+        verdicts: graphs by verdict.
+        refused: reasons of refusals.
+        skipped: nodes that were drawn and not added, by reason.
+        operators: how often each operator stood in a compared graph.
+        findings: shrunk, in order.
+    """
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    operators: Counter[str] = field(default_factory=Counter)
+    findings: list[tuple[Case, Verdict]] = field(default_factory=list)
+
+    @property
+    def graphs(self) -> int:
+        return self.verdicts.total()
+
+    def count(self, case: Case, verdict: Verdict) -> None:
+        self.verdicts[verdict.kind] += 1
+        self.skipped += case.skipped
+        if verdict.kind == "refused":
+            self.refused.update(verdict.reasons)
+        elif verdict.kind == "equal":
+            self.operators.update(node.op_type for node in case.model.graph.node)
+
+
+@dataclass
+class Campaign:
+    """Runs graphs and collects what they show.
+
+    Args:
+        child: where lumir runs.
+        only: see `strategy.cases`.
+        shrink_seconds: how long a finding may be shrunk.
+        progress: called after each graph.
+    """
+
+    child: Child
+    only: str = ""
+    shrink_seconds: float = 40.0
+    progress: Callable[[Totals], None] = lambda totals: None
+    totals: Totals = field(default_factory=Totals)
+    _seen: set[bytes] = field(default_factory=set)
+
+    def run(self, graphs: int, start: int, most_findings: int = 20) -> Totals:
+        """Run at least so many graphs."""
+        number = 0
+        while self.totals.graphs < graphs and len(self.totals.findings) < most_findings:
+            self.round(start * 100_003 + number)
+            number += 1
+        return self.totals
+
+    def round(self, start: int) -> None:
+        """One run of hypothesis, until a finding is shrunk or the graphs are through."""
+        shrinking = _Shrinking(self.shrink_seconds)
+
+        @seed(start)
+        @settings(
+            max_examples=ROUND,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.quiet,
+            report_multiple_bugs=False,
+        )
+        @given(cases(self.only))
+        def attempt(case: Case) -> None:
+            if not shrinking.started and self._is_repeated(case):
+                return
+            verdict = shrinking.known(case) or judge(case, self.child)
+            if not shrinking.started:
+                self.totals.count(case, verdict)
+                self.progress(self.totals)
+            if verdict.is_finding:
+                shrinking.note(case, verdict)
+                raise Found
+
+        try:
+            attempt()
+        except Found:
+            assert shrinking.last is not None
+            self.totals.findings.append(shrinking.last)
+
+    def _is_repeated(self, case: Case) -> bool:
+        """Whether the same model has run before: each round begins with the simplest one."""
+        key = case.model.SerializeToString(deterministic=True)
+        if key in self._seen:
+            return True
+        self._seen.add(key)
+        return False
+
+
+class _Shrinking:
+    """Bounds the time of shrinking: after it only cases that are known to fail do so, so that hypothesis ends."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self.since = seconds, 0.0
+        self.last: tuple[Case, Verdict] | None = None
+        self.failed: dict[bytes, Verdict] = {}
+
+    @property
+    def started(self) -> bool:
+        return bool(self.failed)
+
+    def known(self, case: Case) -> Verdict | None:
+        if self.started and time.monotonic() - self.since > self.seconds:
+            return self.failed.get(_key(case), Verdict("equal"))
+        return None
+
+    def note(self, case: Case, verdict: Verdict) -> None:
+        self.since = self.since or time.monotonic()
+        self.failed[_key(case)] = verdict
+        self.last = (case, verdict)
+
+
+def _key(case: Case) -> bytes:
+    return case.model.SerializeToString(deterministic=True) + b"".join(array.tobytes() for array in case.inputs.values())
