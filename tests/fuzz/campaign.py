@@ -59,12 +59,14 @@ class Campaign:
         only: see `strategy.cases`.
         shrink_seconds: how long a finding may be shrunk.
         progress: called after each graph.
+        found: called with each finding.
     """
 
     child: Child
     only: str = ""
     shrink_seconds: float = 40.0
     progress: Callable[[Totals], None] = lambda totals: None
+    found: Callable[[Case, Verdict], None] = lambda case, verdict: None
     totals: Totals = field(default_factory=Totals)
     _seen: set[bytes] = field(default_factory=set)
 
@@ -107,6 +109,7 @@ class Campaign:
         except Found:
             assert shrinking.last is not None
             self.totals.findings.append(shrinking.last)
+            self.found(*shrinking.last)
 
     def _is_repeated(self, case: Case) -> bool:
         """Whether the same model has run before: each round begins with the simplest one."""

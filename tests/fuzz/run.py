@@ -5,6 +5,7 @@
 The exit status is 1 when a graph is computed wrongly, crashes or hangs. Refused graphs are counted, and are no error.
 """
 
+import itertools
 import re
 import sys
 import time
@@ -16,8 +17,10 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.fuzz.campaign import Campaign, Totals
+from tests.fuzz.check import Verdict
 from tests.fuzz.child import Child
 from tests.fuzz.report import node_table, write_finding
+from tests.fuzz.strategy import Case
 
 _DETAIL = re.compile(r"\S*_\d+\b|'[^']*'|\[[^\]]*\]|\b\d+\b")
 
@@ -43,6 +46,7 @@ def main(
 ) -> None:
     """Compile random graphs and compare their results with onnxruntime's."""
     console, start = Console(width=None if sys.stdout.isatty() else 160), time.monotonic()
+    numbers = itertools.count()
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress, Child(target) as child:
         task = progress.add_task("graphs", total=graphs)
@@ -51,17 +55,23 @@ def main(
             text = ", ".join(f"{count} {kind}" for kind, count in totals.verdicts.most_common())
             progress.update(task, completed=totals.graphs, description=text)
 
-        totals = Campaign(child, only, shrink_seconds, show).run(graphs, seed, most_findings)
-    for number, (case, verdict) in enumerate(totals.findings):
-        console.rule(f"finding {number}: {verdict.kind}")
-        console.print(node_table(case))
-        for line in verdict.reasons:
-            console.print(line, markup=False, highlight=False)
-        if out is not None:
-            write_finding(case, verdict, out / f"seed-{seed}-{number:03}", target)
+        def found(case: Case, verdict: Verdict) -> None:
+            number = next(numbers)
+            _print_finding(console, number, case, verdict)
+            if out is not None:
+                write_finding(case, verdict, out / f"seed-{seed}-{number:03}", target)
+
+        totals = Campaign(child, only, shrink_seconds, show, found).run(graphs, seed, most_findings)
     _print(console, totals, verbose)
     console.print(f"{totals.graphs} graphs in {time.monotonic() - start:.0f} s: {_line(totals.verdicts)}")
     sys.exit(1 if totals.findings else 0)
+
+
+def _print_finding(console: Console, number: int, case: Case, verdict: Verdict) -> None:
+    console.rule(f"finding {number}: {verdict.kind}")
+    console.print(node_table(case))
+    for line in verdict.reasons:
+        console.print(line, markup=False, highlight=False)
 
 
 def _print(console: Console, totals: Totals, verbose: bool) -> None:

@@ -81,7 +81,7 @@ def random_array(rng: np.random.Generator, dtype: str, shape: Sequence[int], dom
     """
     kind = np.dtype(dtype)
     if kind.kind == "b":
-        return rng.random(shape) < 0.5
+        return np.asarray(rng.random(shape) < 0.5)
     low, high = _span(domain, *((-2.0, 2.0) if kind.kind == "f" else (0 if kind.kind == "u" else -8, 8)))
     if kind.kind == "f":
         wide = rng.uniform(low, high, shape)

@@ -123,6 +123,7 @@ CASES: dict[str, Callable[[], str]] = {
     "uint8-aligned": lambda: product("mk,nk->mn", ALIGNED, "uint8", "int32"),
     "int64-ragged": lambda: product("mk,kn->mn", RAGGED, "int64"),
     "int16-aligned": lambda: product("mk,kn->mn", ALIGNED, "int16"),
+    "int32-to-float32": lambda: product("mk,kn->mn", ALIGNED, "int32", "float32"),
     "float16-to-float32": lambda: product("mk,kn->mn", ALIGNED, "float16", "float32"),
     "two-summed": lambda: product("bmk,bkn->mn", RAGGED, "float16"),
     "row": lambda: product("mk,kn->mn", {"m": 1, "n": 200, "k": 130}, "float16"),

@@ -90,12 +90,12 @@ class AttentionProblem:
     @cached_property
     def plans(self) -> tuple[OperandPlan, OperandPlan, OperandPlan]:
         """How queries, keys and values are read; the SIMT kernel wants queries along their depth."""
-        size, first, second = byte_size(self.stored), self.space.first, self.space.second
+        first, second = self.space.first, self.space.second
         directions = (True,) if self.schedule.instruction == "simt" else (True, False)
         return (
-            plan_operand(self.dispatch, first, first.lhs, size, directions),
-            plan_operand(self.dispatch, first, first.rhs, size),
-            plan_operand(self.dispatch, second, second.rhs, size),
+            plan_operand(self.dispatch, first, first.lhs, self.stored, directions),
+            plan_operand(self.dispatch, first, first.rhs, self.stored),
+            plan_operand(self.dispatch, second, second.rhs, self.stored),
         )
 
     @cached_property

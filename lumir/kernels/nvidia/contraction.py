@@ -72,8 +72,7 @@ class Reading:
     @staticmethod
     def of(dispatch: Dispatch, space: ContractionSpace, tensor_cores: bool) -> "Reading":
         stored = element_of(space.operand(0)) if tensor_cores else space.accumulator
-        size = byte_size(stored)
-        left, right = (plan_operand(dispatch, space, number, size) for number in (space.lhs, space.rhs))
+        left, right = (plan_operand(dispatch, space, number, stored) for number in (space.lhs, space.rhs))
         return Reading(space, stored, (left, right), store_lanes(dispatch, space))
 
 

@@ -48,26 +48,26 @@ def plan_operand(
     dispatch: Dispatch,
     space: ContractionSpace,
     number: int,
-    stored_bytes: int,
+    stored: ir.Type,
     directions: tuple[bool, ...] = (True, False),
 ) -> OperandPlan:
     """The widest way to read an input: tried out in a module that is thrown away.
 
     Args:
-        stored_bytes: of an element as shared memory holds it; a chunk of them is the most that is read at once.
+        stored: the element type in shared memory; a chunk of them is the most that is read at once.
         directions: values of `along_k` to choose from.
     """
-    lanes = CHUNK_BYTES // max(stored_bytes, byte_size(element_of(space.operand(number))))
+    lanes = CHUNK_BYTES // max(byte_size(stored), byte_size(element_of(space.operand(number))))
     divided = _divides(space, number)
     while lanes > 1:
         for along_k in directions:
-            plan = _try(dispatch, space, OperandPlan(number, along_k, lanes, True, divided), stored_bytes)
+            plan = _try(dispatch, space, OperandPlan(number, along_k, lanes, True, divided), stored)
             if plan is not None:
                 return plan
         lanes //= 2
     along_k = _last_is_k(space, number) if len(set(directions)) > 1 else all(directions)
     single = OperandPlan(number, along_k, 1, True, divided)
-    return _try(dispatch, space, single, stored_bytes) or replace(single, asynchronous=False)
+    return _try(dispatch, space, single, stored) or replace(single, asynchronous=False)
 
 
 def _divides(space: ContractionSpace, number: int) -> bool:
@@ -76,7 +76,7 @@ def _divides(space: ContractionSpace, number: int) -> bool:
     return len(runs) > 1 and space.extent(runs[-1]) % _WINDOW > 0
 
 
-def _try(dispatch: Dispatch, space: ContractionSpace, plan: OperandPlan, stored_bytes: int) -> OperandPlan | None:
+def _try(dispatch: Dispatch, space: ContractionSpace, plan: OperandPlan, stored: ir.Type) -> OperandPlan | None:
     """The plan, if its lanes are consecutive; not asynchronous where cp.async cannot copy them."""
     lanes = plan.lanes
     line = space.k if plan.along_k else space.rows_of(plan.number)
@@ -88,8 +88,8 @@ def _try(dispatch: Dispatch, space: ContractionSpace, plan: OperandPlan, stored_
         operand, index = space.operand(plan.number), evaluator.index
         view = space.operand_view(index, plan.number, batch, row, k)
         address = address_of(index, evaluator.buffers, operand, view)
-        width = lanes * stored_bytes
-        same = byte_size(element_of(operand)) == stored_bytes
+        width = lanes * byte_size(stored)
+        same = element_of(operand) == stored
         if same and address is not None and width >= 4 and address.alignment % width == 0:
             return plan
         evaluator.at(operand, view.place_in(index, shape_of(operand)))
