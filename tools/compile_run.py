@@ -51,12 +51,12 @@ def write_step(model: Path, progress: Console, flags: Mapping[str, Any]) -> None
 
     With an output, weights that are in no file go to `<output>.weights.bin`, so that the text stands alone.
     """
-    output, last = flags["output"], flags["last"]
+    output: Path = flags["output"] or Path("-")
+    to_file, last = str(output) != "-", flags["last"]
     if len(flags["profiles"]) > 1:
         raise click.UsageError("--to takes one --profile")
     if flags["verify"]:
         raise click.UsageError("--verify needs an artifact; leave --to out")
-    to_file = output is not None and str(output) != "-"
     if to_file:
         _check_output(output)
     watch = Watch(flags["dump"], 1)

@@ -97,7 +97,7 @@ class Grouping:
         return self.users[self._at(op)]
 
     def _is_read(self, op: ir.OpView) -> bool:
-        """Someone reads its result from memory. A reshape that nobody absorbed is a view, and needs no launch itself."""
+        """Someone reads its result from memory. A reshape that nobody absorbed is a view and needs no launch itself."""
         return short_name(op) != "reshape" and self._has_reader(op.operation)
 
     def _has_reader(self, op: ir.Operation) -> bool:
@@ -135,7 +135,11 @@ class Grouping:
         waiting = sorted(set(self._users(group.tail)), key=lambda op: self.position.get(op, len(self.ops)))
         while waiting and len(run) < LONGEST_RUN:
             op = waiting.pop(0)
-            if op in self.taken or op not in self.position or not absorbs_consumer(group.root, group.tail.results[0], op.opview):
+            if (
+                op in self.taken
+                or op not in self.position
+                or not absorbs_consumer(group.root, group.tail.results[0], op.opview)
+            ):
                 return []
             run[op] = op.opview
             if not waiting and self._closes(group, run):

@@ -1,6 +1,7 @@
 """Which ops may stand together in one launch."""
 
 from lumir.dialects import ELEMENTWISE
+from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
 
 Value = ir.Value
@@ -16,7 +17,29 @@ CONTRACTION_ROOTS = frozenset({"contract", "conv", "attention"})
 OTHER_ROOTS = frozenset({"window_reduce", "scan", "top_k", "scatter_elements", "scatter_nd"})
 ROOTS = ROW_ROOTS | CONTRACTION_ROOTS | OTHER_ROOTS
 
-_CHEAP = frozenset("add sub mul neg abs max min and or xor not eq ne lt le gt ge select cast".split())
+_CHEAP = frozenset(
+    [
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "abs",
+        "max",
+        "min",
+        "and",
+        "or",
+        "xor",
+        "not",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "select",
+        "cast",
+    ]
+)
 
 
 def short_name(op: ir.OpView) -> str:
@@ -36,13 +59,15 @@ def dims(value: Value) -> tuple[int, ...]:
 def absorbs_consumer(root: ir.OpView, value: Value, consumer: ir.OpView) -> bool:
     """Whether `consumer`, the only user of `value`, may run on a root's result before it is stored."""
     name = short_name(consumer)
+    if is_packed_type(ir.RankedTensorType(consumer.results[0].type).element_type):
+        return False
     if name in ELEMENTWISE_OPS:
         return dims(consumer.results[0]) == dims(value)
     return short_name(root) in CONTRACTION_ROOTS and name in ("reshape", "transpose")
 
 
 def absorbs_producer(root: ir.OpView, producer: ir.OpView, single_use: bool, reader: ir.OpView) -> bool:
-    """Whether a root's group recomputes `producer`'s elements where `reader` needs them, instead of reading them from memory."""
+    """Whether a root's group recomputes `producer`'s elements where `reader` needs them, and reads no memory for it."""
     name = short_name(producer)
     if name not in POINTWISE:
         return False

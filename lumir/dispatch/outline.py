@@ -28,7 +28,9 @@ def outline(module: ir.Module, main: ir.OpView, groups: Sequence[Sequence[ir.OpV
     _erase_dead(main.regions[0].blocks[0])
 
 
-def _outline_group(main: ir.OpView, ops: Sequence[ir.OpView], functions: dict[str, str]) -> tuple[str, list[Value], list[Value]]:
+def _outline_group(
+    main: ir.OpView, ops: Sequence[ir.OpView], functions: dict[str, str]
+) -> tuple[str, list[Value], list[Value]]:
     inside = {op.operation for op in ops}
     inputs: list[Value] = []
     for op in ops:
@@ -48,7 +50,9 @@ def _outline_group(main: ir.OpView, ops: Sequence[ir.OpView], functions: dict[st
     return name, inputs, outputs
 
 
-def _function(main: ir.OpView, ops: Sequence[ir.OpView], inputs: Sequence[Value], outputs: Sequence[Value]) -> ir.Operation:
+def _function(
+    main: ir.OpView, ops: Sequence[ir.OpView], inputs: Sequence[Value], outputs: Sequence[Value]
+) -> ir.Operation:
     type_ = ir.FunctionType.get([v.type for v in inputs], [v.type for v in outputs])
     with ir.InsertionPoint(main), ops[-1].location:
         function = ir.Operation.create(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
 
 Value = ir.Value
@@ -46,6 +47,11 @@ class Dispatch:
         return [_behind_casts(v) for v in self.operations[-1].operands]
 
     @cached_property
+    def writes_packed(self) -> bool:
+        """A result holds two elements a byte: only a kernel that writes both at once may take the dispatch."""
+        return any(is_packed_type(element_of(result)) for result in self.results)
+
+    @cached_property
     def nests(self) -> list[LoopNest]:
         return [LoopNest.of(op) for op in self.operations if op.operation.name == "linalg.generic"]
 
@@ -55,7 +61,7 @@ class Dispatch:
 
     @cached_property
     def flat(self) -> bool:
-        """Every tensor is a scalar, or has the result's shape and is read where it is written: one dimension will do."""
+        """Every tensor is a scalar, or has the result's shape and is read where it is written: one dimension does."""
         shape = shape_of(self.results[0])
         ok = {
             "linalg.generic",

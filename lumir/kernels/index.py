@@ -1,7 +1,7 @@
 """Index arithmetic while a kernel is written: lanes side by side, constants folded, multiples remembered.
 
-An `Index` is where `lanes` neighbouring elements stand along one dimension: lane l is at `base + l * step`. Keeping that
-form symbolic is what turns a chain of views into one contiguous vector load.
+An `Index` is where `lanes` neighbouring elements stand along one dimension: lane l is at `base + l * step`. Keeping
+that form symbolic is what turns a chain of views into one contiguous vector load.
 """
 
 import math
@@ -108,7 +108,7 @@ class IndexMath:
         return Index(arith.MulIOp(x.base, factor).result, x.step * by, x.multiple * abs(by))
 
     def divmod(self, x: Index, by: int) -> tuple[Index, Index]:
-        """Quotient and remainder of a non-negative index by a constant; by 0, the extent of a tensor without elements, both are 0."""
+        """Quotient and remainder of a non-negative index by a constant; both 0 for 0, the extent of an empty tensor."""
         if by == 0:
             return ZERO, ZERO
         if by == 1:
@@ -159,7 +159,7 @@ class IndexMath:
         for size in reversed(sizes[1:]):
             x, inner = self.divmod(x, size)
             place.append(inner)
-        return tuple([x, *reversed(place)]) if sizes else ()
+        return (x, *reversed(place)) if sizes else ()
 
     def linearize(self, place: Sequence[Index], sizes: Sequence[int]) -> Index:
         """The row-major position of a place."""

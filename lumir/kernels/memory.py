@@ -163,7 +163,9 @@ class Memory:
             pairs = ir.VectorType.get([lanes // 2], buffer.stored)
             both = llvm.LoadOp(pairs, self._byte_pointer(buffer, at), alignment=1).result
             high = arith.ShRUIOp(both, _splat(pairs, 4)).result
-            low, high = (arith.TruncIOp(ir.VectorType.get([lanes // 2], _nibble_type()), v).result for v in (both, high))
+            low, high = (
+                arith.TruncIOp(ir.VectorType.get([lanes // 2], _nibble_type()), v).result for v in (both, high)
+            )
             vector_type = ir.VectorType.get([lanes], _nibble_type())
             joined = ir.Operation.create("vector.interleave", [vector_type], [low, high]).result
             return self._to_element(joined, buffer)

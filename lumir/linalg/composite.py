@@ -1,7 +1,17 @@
 """Composite ops as chains of reductions, element-wise ops and contractions, computed in float32 or wider."""
 
 from lumir.linalg.contraction import cast_to, contracted
-from lumir.linalg.generic import broadcast_map, constant, dim_map, dims_of, element_of, empty, generic, pointwise, reshaped
+from lumir.linalg.generic import (
+    broadcast_map,
+    constant,
+    dim_map,
+    dims_of,
+    element_of,
+    empty,
+    generic,
+    pointwise,
+    reshaped,
+)
 from lumir.linalg.reduction import reduced
 from lumir.linalg.rules import Source, rule
 from lumir.linalg.scalar import BINARY, compare, compute_type, convert, is_float
@@ -19,14 +29,16 @@ def _with_row(x: Value, row: Value, axes: list[int], body) -> Value:
 
 
 def stable_softmax(x: Value, axis: int, log: bool = False, empty_rows: bool = False) -> Value:
-    """Softmax along `axis` of a float32 or float64 tensor; with `empty_rows`, a row of -inf gives zeros instead of NaN."""
+    """Softmax along `axis` of a float32 or float64 tensor; with `empty_rows`, a row of -inf gives zeros, not NaN."""
     kind = element_of(x)
     highest = reduced(x, "max", [axis])
     if empty_rows:
         lowest = -3.0e38
-        highest = pointwise([highest], dims_of(highest), kind, lambda m: BINARY["max"](m, constant(lowest, kind), False))
+        highest = pointwise(
+            [highest], dims_of(highest), kind, lambda m: BINARY["max"](m, constant(lowest, kind), False)
+        )
     shifted = _with_row(x, highest, [axis], lambda v, m: arith.SubFOp(v, m).result)
-    weights = pointwise([shifted], dims_of(x), kind, lambda v: math.exp(v))
+    weights = pointwise([shifted], dims_of(x), kind, math.exp)
     total = reduced(weights, "sum", [axis])
     if log:
         return _with_row(shifted, total, [axis], lambda v, t: arith.SubFOp(v, math.log(t)).result)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lumir.dialects.contraction import parse_equation
-from lumir.linalg.generic import constant, dim_map, dims_of, empty, element_of, filled, generic, pointwise, reshaped
+from lumir.linalg.generic import constant, dim_map, dims_of, element_of, empty, filled, generic, pointwise, reshaped
 from lumir.linalg.rules import Source, rule
 from lumir.linalg.scalar import compute_type, convert, is_float
 from lumir.linalg.shaping import padded
@@ -15,7 +15,9 @@ Value = ir.Value
 def accumulator_type(element: ir.Type, to: ir.Type) -> ir.Type:
     """Floats accumulate in float32 or wider, integers in at least 32 bits."""
     if is_float(to):
-        return compute_type(to if is_float(element) and ir.FloatType(to).width >= ir.FloatType(element).width else element)
+        return compute_type(
+            to if is_float(element) and ir.FloatType(to).width >= ir.FloatType(element).width else element
+        )
     return to if ir.IntegerType(to).width >= 32 else ir.IntegerType.get_signless(32)
 
 
@@ -37,7 +39,9 @@ def multiply_add(accumulator: ir.Type, unsigned: Sequence[bool] = (False, False)
     return body
 
 
-def contracted(lhs: Value, rhs: Value, equation: str, accumulator: ir.Type, unsigned: Sequence[bool] = (False, False)) -> Value:
+def contracted(
+    lhs: Value, rhs: Value, equation: str, accumulator: ir.Type, unsigned: Sequence[bool] = (False, False)
+) -> Value:
     """Einsum of two tensors, accumulated and returned in `accumulator`."""
     left, right, out = parse_equation(equation)
     summed = [label for label in left if label not in out]
@@ -62,7 +66,7 @@ def lower_contract(source: Source, lhs: Value, rhs: Value) -> Value:
 
 @rule("conv")
 def lower_conv(source: Source, x: Value, w: Value) -> Value:
-    """Iteration space [n, (g), o, spatial...] x [c, window...]; groups are a dimension of their own when there are several."""
+    """Iteration space [n, (g), o, spatial...] x [c, window...]; several groups are a dimension of their own."""
     groups, spatial = source.groups, len(dims_of(x)) - 2
     low, high = ([0, 0, *source.low], [0, 0, *source.high])
     x = padded(x, low, high, constant(0, element_of(x)))
@@ -79,13 +83,17 @@ def lower_conv(source: Source, x: Value, w: Value) -> Value:
     return cast_to(reshaped(result, source.shape), source.element)
 
 
-def _conv_maps(grouped: int, spatial: int, strides: Sequence[int], dilations: Sequence[int]) -> tuple[ir.AffineMap, ir.AffineMap]:
+def _conv_maps(
+    grouped: int, spatial: int, strides: Sequence[int], dilations: Sequence[int]
+) -> tuple[ir.AffineMap, ir.AffineMap]:
     """Maps over (n, g?, o, spatial..., c, window...) of the padded input and of the filter."""
     rank = 1 + grouped + 1 + spatial + 1 + spatial
     dim = [ir.AffineExpr.get_dim(i) for i in range(rank)]
     n, group, o = dim[0], dim[1 : 1 + grouped], dim[1 + grouped]
     position, (c, *window) = dim[2 + grouped : 2 + grouped + spatial], dim[2 + grouped + spatial :]
-    places = [p * stride + k * dilation for p, stride, k, dilation in zip(position, strides, window, dilations, strict=True)]
+    places = [
+        p * stride + k * dilation for p, stride, k, dilation in zip(position, strides, window, dilations, strict=True)
+    ]
     return ir.AffineMap.get(rank, 0, [n, *group, c, *places]), ir.AffineMap.get(rank, 0, [*group, o, c, *window])
 
 
@@ -95,10 +103,15 @@ def lower_window_reduce(source: Source, x: Value) -> Value:
 
     element, spatial = element_of(x), len(dims_of(x)) - 2
     wide = compute_type(element) if source.kind == "sum" else element
-    x = padded(x, [0, 0, *source.low], [0, 0, *source.high], constant(neutral(source.kind, element, source.unsigned), element))
+    x = padded(
+        x, [0, 0, *source.low], [0, 0, *source.high], constant(neutral(source.kind, element, source.unsigned), element)
+    )
     rank = 2 + 2 * spatial
     dim = [ir.AffineExpr.get_dim(i) for i in range(rank)]
-    places = [p * s + k * d for p, s, k, d in zip(dim[2 : 2 + spatial], source.strides, dim[2 + spatial :], source.dilations, strict=True)]
+    places = [
+        p * s + k * d
+        for p, s, k, d in zip(dim[2 : 2 + spatial], source.strides, dim[2 + spatial :], source.dilations, strict=True)
+    ]
     x_map = ir.AffineMap.get(rank, 0, [*dim[:2], *places])
     window = empty(source.window, element)
     start = filled(source.shape, constant(neutral(source.kind, wide, source.unsigned), wide))

@@ -36,7 +36,9 @@ def broadcast_map(shape: Sequence[int], result: Sequence[int]) -> ir.AffineMap:
     """The map of an operand of `shape` that broadcasts, by numpy's rules, to the iteration space `result`."""
     skip = len(result) - len(shape)
     zero = ir.AffineExpr.get_constant(0)
-    exprs = [zero if size == 1 and result[i + skip] != 1 else ir.AffineExpr.get_dim(i + skip) for i, size in enumerate(shape)]
+    exprs = [
+        zero if size == 1 and result[i + skip] != 1 else ir.AffineExpr.get_dim(i + skip) for i, size in enumerate(shape)
+    ]
     return ir.AffineMap.get(len(result), 0, exprs)
 
 
@@ -68,11 +70,11 @@ def generic(
     body: Body,
     output_maps: Sequence[ir.AffineMap] | None = None,
 ) -> list[Value]:
-    """`linalg.generic` whose last `reductions` iteration dimensions are summed over, and whose outputs are initial values.
+    """`linalg.generic` whose last `reductions` iteration dimensions are summed over; its outputs are initial values.
 
     Args:
         inputs, maps: input tensors and the map of each.
-        outputs: initial values (an `empty` where nothing is accumulated); their maps default to the parallel dimensions.
+        outputs: initial values (`empty` where nothing is accumulated); their maps default to the parallel dimensions.
         body: called with one scalar per input and output; returns the scalar(s) to yield.
     """
     parallel = len(dims_of(outputs[0]))

@@ -92,4 +92,3 @@ def _constant(op: ir.OpView) -> ir.Value:
 def _wrap(value: int, width: int) -> int:
     value &= (1 << width) - 1
     return value - (1 << width) if width > 1 and value >> (width - 1) else value
-

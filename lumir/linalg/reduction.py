@@ -69,7 +69,9 @@ def lower_arg_reduce(source: Source, x: Value) -> Value:
             is_nan, was_nan = (arith.CmpFOp(arith.CmpFPredicate.UNO, v, v).result for v in (value, best))
             fresh = arith.AndIOp(is_nan, arith.XOrIOp(was_nan, constant(1, was_nan.type)).result).result
             better = arith.OrIOp(better, fresh).result
-        better = arith.OrIOp(better, arith.AndIOp(compare("eq", here, constant(0, i64)), constant(1, better.type)).result).result
+        better = arith.OrIOp(
+            better, arith.AndIOp(compare("eq", here, constant(0, i64)), constant(1, better.type)).result
+        ).result
         return [arith.SelectOp(better, value, best).result, arith.SelectOp(better, here, index).result]
 
     x_map = dim_map(len(dims), [order.index(i) for i in range(len(dims))])

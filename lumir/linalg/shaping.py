@@ -26,6 +26,7 @@ def index(value: int) -> Value:
 
 def computed(shape: Sequence[int], element: ir.Type, body) -> Value:
     """A tensor whose element at a place is `body(*place)`, the place as `index` values."""
+
     def at(_: Value) -> Value:
         return body(*(linalg.IndexOp(i).result for i in range(len(shape))))
 
@@ -45,7 +46,9 @@ def padded(x: Value, low: Sequence[int], high: Sequence[int], value: Value) -> V
     low, high = [max(p, 0) for p in low], [max(p, 0) for p in high]
     if not any(low) and not any(high):
         return x
-    result = ir.RankedTensorType.get([lo + d + hi for d, lo, hi in zip(dims_of(x), low, high, strict=True)], element_of(x))
+    result = ir.RankedTensorType.get(
+        [lo + d + hi for d, lo, hi in zip(dims_of(x), low, high, strict=True)], element_of(x)
+    )
     op = tensor.PadOp(result, x, [], [], low, high)
     block = op.regions[0].blocks.append(*[ir.IndexType.get()] * len(dims), arg_locs=[ir.Location.current] * len(dims))
     with ir.InsertionPoint(block):
@@ -82,7 +85,9 @@ def lower_slice(source: Source, x: Value) -> Value:
         return _window(x, source.starts, source.sizes, source.steps)
 
     def at(*place: Value) -> Value:
-        return extract(x, [_affine(i, step, start) for i, step, start in zip(place, source.steps, source.starts, strict=True)])
+        return extract(
+            x, [_affine(i, step, start) for i, step, start in zip(place, source.steps, source.starts, strict=True)]
+        )
 
     return computed(source.shape, source.element, at)
 
@@ -157,7 +162,7 @@ def lower_iota(source: Source) -> Value:
 
 
 def wrapped_index(value: Value, size: int, unsigned: bool = False) -> Value:
-    """An integer element as an index into a dimension of `size`: negative counts from the end, and it is kept inside."""
+    """An integer element as an index into a dimension of `size`: negative counts from the end; kept inside."""
     wide = arith.IndexCastUIOp if unsigned else arith.IndexCastOp
     i = wide(ir.IndexType.get(), value).result
     i = arith.SelectOp(compare("lt", i, index(0)), arith.AddIOp(i, index(size)).result, i).result
@@ -219,7 +224,7 @@ def _combined(kind: str, update: Value, old: Value, unsigned: bool) -> Value:
 
 @rule("scatter_elements")
 def lower_scatter_elements(source: Source, x: Value, indices: Value, updates: Value) -> Value:
-    """Each result element looks through the updates along `axis` in order: deterministic, and parallel over the result."""
+    """Each result element looks through the updates along `axis` in order: deterministic, parallel over the result."""
     dims, span = dims_of(x), dims_of(indices)
     axis, rank, unsigned = source.axis % len(dims), len(dims), _indices_unsigned(source)
     inside_dims = [i for i in range(rank) if i != axis and span[i] < dims[i]]
@@ -227,7 +232,10 @@ def lower_scatter_elements(source: Source, x: Value, indices: Value, updates: Va
 
     def body(_: Value, old: Value) -> Value:
         place = [linalg.IndexOp(i).result for i in range(rank)]
-        read = [arith.MinSIOp(p, index(s - 1)).result if i in inside_dims else p for i, (p, s) in enumerate(zip(place, span, strict=True))]
+        read = [
+            arith.MinSIOp(p, index(s - 1)).result if i in inside_dims else p
+            for i, (p, s) in enumerate(zip(place, span, strict=True))
+        ]
         read[axis] = linalg.IndexOp(rank).result
         hit = compare("eq", wrapped_index(extract(indices, read), dims[axis], unsigned), place[axis])
         for i in inside_dims:

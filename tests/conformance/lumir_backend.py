@@ -3,9 +3,9 @@
     import tests.conformance.lumir_backend as lumir_backend
     lumir_backend.prepare(model, device="CPU").run([x, y])
 
-An ONNX test does not say its inputs' sizes, and hands over as an input what a model would know before it runs (the shape
-of a Reshape). So a model is compiled when it is run: sizes are those of the arrays, and an input whose value the compiler
-asks for is made a constant. `Prepared.fixed` names those inputs.
+An ONNX test does not say its inputs' sizes, and hands over as an input what a model would know before it runs, like the
+shape of a Reshape. So a model is compiled when it is run: sizes are those of the arrays, and an input whose value the
+compiler asks for is made a constant. `Prepared.fixed` names those inputs.
 """
 
 import re

@@ -16,10 +16,10 @@ INTRODUCTION = """# Operator coverage
 What becomes of ONNX's own back-end tests, of the package onnx {version}, on target `{target}`. This page is written by
 `python -m tests.conformance.run --target {target} --write-coverage`.
 
-A case passes when every output has the expected type and shape and lies within the case's own tolerances. A refused case
-gets an error before anything runs, which names the node and the reason; it is not a pass.
-{fixed} of the passes are of models that take, as an input, a value that fixes a shape (the shape of a Reshape, the k of a
-TopK): that value is given at compile time.
+A case passes when every output has the expected type and shape and lies within the case's own tolerances. A refused
+case gets an error before anything runs, which names the node and the reason; it is not a pass. {fixed} of the passes
+are of models that take, as an input, a value that fixes a shape (the shape of a Reshape, the k of a TopK): that value
+is given at compile time.
 """
 
 
@@ -43,7 +43,8 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     fixed = sum(1 for o in outcomes if o.verdict == "passed" and o.fixed)
     rest = ", ".join(f"{counts[v]} {v}" for v in VERDICTS[1:])
     ran = "" if len(outcomes) == len(all_cases()) else f" (only {len(outcomes)} were run)"
-    return f"passed {counts['passed']} / {len(all_cases()):,}{ran}, {fixed} of them with inputs fixed at compile time; {rest}"
+    passed = f"passed {counts['passed']} / {len(all_cases()):,}{ran}, {fixed} of them with inputs fixed at compile time"
+    return f"{passed}; {rest}"
 
 
 def defects(outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import click
 
+from tests.conformance import report
 from tests.conformance.cases import Facts, NotAvailable, all_cases, facts_of
 from tests.conformance.known import KNOWN
 from tests.conformance.outcome import Outcome
-from tests.conformance import report
 from tests.conformance.workers import run_all
 
 COVERAGE = Path(__file__).parents[2] / "docs" / "coverage.md"

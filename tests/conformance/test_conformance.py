@@ -26,7 +26,7 @@ def sample() -> list[str]:
 
 def test_a_sample_has_no_defect():
     names = sample()
-    outcomes = run_cases(names, "cpu", jobs=min(2, os.cpu_count() or 1), timeout=30)
+    outcomes = run_cases(names, "cpu", jobs=min(2, os.cpu_count() or 1), timeout=60)
     defects = [f"{o.name}: {o.verdict}: {o.reasons}" for o in outcomes if o.is_defect]
     assert not defects, "\n".join(defects)
     passed = sum(o.verdict == "passed" for o in outcomes)
@@ -35,8 +35,8 @@ def test_a_sample_has_no_defect():
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_known_cases_are_nearer_to_the_truth(name):
-    """What is listed as known is not ours to mend: the same transform in float64 agrees with lumir."""
+def test_known_cases_agree_with_the_truth(name):
+    """What is listed as known is not ours to mend: float64 agrees with lumir, and not with the case."""
     case = all_cases()[name]
     model = model_of(case)
     ((inputs, expected),) = data_sets_of(case, model)
@@ -45,7 +45,7 @@ def test_known_cases_are_nearer_to_the_truth(name):
     truth = np.fft.ifft(signal[..., 0] + 1j * signal[..., 1], axis=1)
     truth = np.stack([truth.real, truth.imag], -1)
     np.testing.assert_allclose(found, truth, rtol=case.rtol, atol=case.atol)
-    assert np.abs(expected[0] - truth).max() > np.abs(found - truth).max()
+    assert not np.allclose(expected[0], truth, rtol=case.rtol, atol=case.atol)
 
 
 def test_a_wrong_result_is_found(monkeypatch):

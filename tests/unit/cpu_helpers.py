@@ -1,4 +1,4 @@
-"""Shared by the tests of the CPU path: lumir ops compiled from step 3 on, run on poisoned memory, held against the reference."""
+"""Shared by the tests of the CPU path: lumir ops compiled, run on poisoned memory, and held against the reference."""
 
 import ctypes
 import tempfile

@@ -214,7 +214,7 @@ def test_stages_are_the_ten_steps():
 def test_boundary_names_the_first_offending_op():
     module = parse('func.func @f() { %0 = arith.constant 1 : i32 loc("/layer/Add")\n return }')
     check_boundary(stage("linalg"), module)
-    check_boundary(stage("plan"), module)
+    check_boundary(stage("kernel"), module)
     with pytest.raises(InternalError, match="step 'graph' left 1 op") as error:
         check_boundary(stage("graph"), module)
     assert error.value.code == "boundary"

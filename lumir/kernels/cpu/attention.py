@@ -1,8 +1,8 @@
 """CPU family `attention`: scores of a few query rows stay on the stack between the two products.
 
-A workgroup owns a block of query rows of one head. It transposes that head's keys once, so that scores are computed with
-keys side by side in vectors; then, for `rows` queries at a time: scores, whatever changes them (scale, mask, cap), softmax,
-and the product with the values.
+A workgroup owns a block of query rows of one head. It transposes that head's keys once, so that scores are computed
+with keys side by side in vectors; then, for `rows` queries at a time: scores, whatever changes them (scale, mask, cap),
+softmax, and the product with the values.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,7 +48,9 @@ class AttentionFamily:
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         space = AttentionSpace.of(dispatch)
-        return space is not None and result_paths(dispatch, space.product.result) is not None and 0 not in space.sizes
+        if space is None or 0 in space.sizes or dispatch.writes_packed:
+            return False
+        return result_paths(dispatch, space.product.result) is not None
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[AttentionSchedule]:
         space = _space(dispatch)
@@ -61,7 +63,9 @@ class AttentionFamily:
     def legal(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target) -> list[str]:
         *_, n, d, _e = _space(dispatch).sizes
         needed = (d + schedule.rows) * _padded(n, schedule.lanes) * 8
-        return [f"keys and scores take {needed} bytes of stack, more than {STACK_BYTES}"] if needed > STACK_BYTES else []
+        return (
+            [f"keys and scores take {needed} bytes of stack, more than {STACK_BYTES}"] if needed > STACK_BYTES else []
+        )
 
     def cost(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target) -> float:
         b, g, r, m, n, d, e = _space(dispatch).sizes
@@ -116,7 +120,10 @@ class AttentionWriter:
         start = index.scale(block, self.schedule.block)
         stop = index.minimum(index.offset(start, self.schedule.block), self.m)
         bounds = index.scalar(start.base), index.scalar(stop.base)
-        with self.narrow.loop(*bounds, self.schedule.rows, multiple=self.schedule.rows) as (row, _, _done), self._scopes():
+        with (
+            self.narrow.loop(*bounds, self.schedule.rows, multiple=self.schedule.rows) as (row, _, _done),
+            self._scopes(),
+        ):
             self._score(row)
             self._for_rows(self._softmax)
             self._weigh_values()
@@ -159,7 +166,12 @@ class AttentionWriter:
             zero = self._constant(0.0, evaluator, step)
             with evaluator.loop(0, self.d, 1, [zero] * rows) as (d, totals, done):
                 key = evaluator.memory.load(self.keys, (d, n))
-                done([self._fused(evaluator, self._query(evaluator, row, i, d), key, t, step) for i, t in enumerate(totals)])
+                done(
+                    [
+                        self._fused(evaluator, self._query(evaluator, row, i, d), key, t, step)
+                        for i, t in enumerate(totals)
+                    ]
+                )
             for i, score in enumerate(done.results):
                 with evaluator.scope():
                     place = self.space.changed_place(index, self.outer, self._row(row, i), n)
@@ -215,12 +227,16 @@ class AttentionWriter:
         if whole:
             wide = self._pass(self.wide, i, 0, whole, lanes, kind, self._constant(start, self.wide, lanes), value)
             if kind:
-                total = vector.ReductionOp(self.space.accumulator, ir.Attribute.parse(f"#vector.kind<{kind}>"), wide).result
+                total = vector.ReductionOp(
+                    self.space.accumulator, ir.Attribute.parse(f"#vector.kind<{kind}>"), wide
+                ).result
         if whole < self.n:
             total = self._pass(self.narrow, i, whole, self.n, 1, kind, total, value)
         return total
 
-    def _pass(self, evaluator: Evaluator, i: Index, start: int, stop: int, step: int, kind: str, total: Value, value) -> Value:
+    def _pass(
+        self, evaluator: Evaluator, i: Index, start: int, stop: int, step: int, kind: str, total: Value, value
+    ) -> Value:
         with evaluator.loop(start, stop, step, [total], multiple=step) as (n, (carried,), done):
             found = value(evaluator, (i, Index(n.base, 1 if step > 1 else 0, step)))
             joined = {"maximumf": arith.MaximumFOp, "add": arith.AddFOp}.get(kind)
@@ -250,7 +266,10 @@ class AttentionWriter:
     def _finish(self, row: Index) -> None:
         index, evaluator, lanes = self.index, self.over_values, self.schedule.value_lanes
         left = index.minimum(index.add(Index(self.m), index.scale(row, -1)), self.schedule.rows)
-        with evaluator.loop(0, index.scalar(left.base), 1) as (i, _, _done), evaluator.loop(0, self.e, lanes) as (e, _, _inner):
+        with (
+            evaluator.loop(0, index.scalar(left.base), 1) as (i, _, _done),
+            evaluator.loop(0, self.e, lanes) as (e, _, _inner),
+        ):
             e = Index(e.base, 1 if lanes > 1 else 0, lanes)
             root = self.space.result_place(self.outer, index.add(row, i), e)
             total = evaluator.memory.load(self.tile, (i, e))

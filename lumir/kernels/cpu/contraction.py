@@ -1,8 +1,8 @@
 """CPU family `contraction`: matrix products, batched products and convolutions with accumulators in registers.
 
 A workgroup owns a strip of columns and walks down the rows, `rows` at a time. For each tile it keeps rows x columns
-accumulators in vector registers through the whole sum, spills them to the stack once, and computes the dispatch's results
-from there, so that whatever follows the contraction is fused.
+accumulators in vector registers through the whole sum, spills them to the stack once, and computes the dispatch's
+results from there, so that whatever follows the contraction is fused.
 """
 
 import math
@@ -18,7 +18,8 @@ from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index
 from lumir.kernels.push import Path, result_paths
-from lumir.mlir import arith, ir, math as math_ops
+from lumir.mlir import arith, ir
+from lumir.mlir import math as math_ops
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
@@ -53,7 +54,7 @@ class ContractionFamily:
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         space = contraction_of(dispatch)
-        if space is None or not space.n or 0 in space.shape:
+        if space is None or not space.n or 0 in space.shape or dispatch.writes_packed:
             return False
         return result_paths(dispatch, space.result) is not None
 
@@ -247,7 +248,9 @@ class ContractionWriter:
             if continue_at and lanes > 1 and self.width % lanes:
                 self._columns(self.narrow, i, here, continue_at[0], continue_at[1], 1)
 
-    def _columns(self, evaluator: Evaluator, i: Index, row: Index, start: "int | Value", stop: "int | Value", step: int) -> None:
+    def _columns(
+        self, evaluator: Evaluator, i: Index, row: Index, start: "int | Value", stop: "int | Value", step: int
+    ) -> None:
         index = evaluator.index
         with evaluator.loop(start, stop, step, multiple=step) as (j, _, _done):
             j = Index(j.base, 1 if step > 1 else 0, step)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from lumir.dtypes import byte_size
 from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
-from lumir.kernels.index import Index, Place
+from lumir.kernels.index import Index, IndexMath, Place
 from lumir.mlir import arith, ir
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
@@ -32,17 +32,27 @@ class MapSchedule(Schedule):
 
 @dataclass(frozen=True)
 class Rows:
-    """The result as outer positions times a last dimension; a flat dispatch has one outer position."""
+    """The result as outer positions times a last dimension.
+
+    A flat dispatch has one outer position. So has one that packs two elements in a byte, so that no byte falls to two
+    workgroups; `linear` says that its position counts through the whole result.
+    """
 
     outer: tuple[int, ...]
     inner: int
+    linear: bool = False
 
     @staticmethod
     def of(dispatch: Dispatch) -> "Rows":
         shape = shape_of(dispatch.results[0])
-        if dispatch.flat or not shape:
-            return Rows((1,) * max(len(shape) - 1, 0), math.prod(shape))
+        if dispatch.flat or dispatch.writes_packed or not shape:
+            return Rows((1,) * max(len(shape) - 1, 0), math.prod(shape), not dispatch.flat)
         return Rows(shape[:-1], shape[-1])
+
+    def place(self, index: IndexMath, outer: Place, position: Index, shape: tuple[int, ...]) -> Place:
+        if self.linear:
+            return index.delinearize(position, shape)
+        return (*outer, position) if shape else ()
 
 
 class MapFamily:
@@ -54,8 +64,14 @@ class MapFamily:
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[MapSchedule]:
         rows = Rows.of(dispatch)
-        widest = max(byte_size(element_of(v)) for v in (*dispatch.results, *dispatch.arguments) if shape_of(v) or v in dispatch.results)
+        widest = max(
+            byte_size(element_of(v))
+            for v in (*dispatch.results, *dispatch.arguments)
+            if shape_of(v) or v in dispatch.results
+        )
         best = min(target.lanes(max(widest, 4)), 1 << max(rows.inner, 1).bit_length() - 1)
+        if rows.linear:
+            best = 1
         for lanes in (best, 1) if best > 1 else (1,):
             chunk = max(lanes, min(rows.inner, 4096) // lanes * lanes)
             heavy = 64 if dispatch.reductions else 1
@@ -113,16 +129,14 @@ def _run(kernel: CpuKernel, rows: Rows, outer: Place, start: Index, stop: Index,
         count = arith.SubIOp(end, begin).result
         whole = arith.AddIOp(begin, arith.AndIOp(count, index.constant(-lanes)).result).result
         with wide.loop(begin, whole, lanes, multiple=lanes) as (position, _, _done):
-            _store(kernel, wide, (*outer, Index(position.base, 1, lanes)) if shape else ())
+            _store(kernel, wide, rows.place(index, outer, Index(position.base, 1, lanes), shape))
         begin = whole
         if rows.inner % lanes == 0:
             return
     with narrow.loop(begin, end, 1) as (position, _, _done):
-        _store(kernel, narrow, (*outer, position) if shape else ())
+        _store(kernel, narrow, rows.place(index, outer, position, shape))
 
 
 def _store(kernel: CpuKernel, evaluator, place: Place) -> None:
     for result, buffer in zip(kernel.dispatch.results, kernel.outputs, strict=True):
         evaluator.memory.store(buffer, place, evaluator.at(result, place))
-
-

@@ -14,7 +14,7 @@ from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
 from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.evaluate import Evaluator, LoopNest
 from lumir.kernels.index import ZERO, Index, Place
-from lumir.kernels.reduction import combiner_of, combine_lanes
+from lumir.kernels.reduction import combine_lanes, combiner_of
 from lumir.kernels.row_space import RowSpace
 from lumir.mlir import ir
 from lumir.schedule.family import KernelCode
@@ -40,7 +40,7 @@ class RowsFamily:
     schedule: ClassVar[type[Schedule]] = RowsSchedule
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
-        return RowSpace.of(dispatch) is not None
+        return not dispatch.writes_packed and RowSpace.of(dispatch) is not None
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[RowsSchedule]:
         space = _space(dispatch)
@@ -110,7 +110,9 @@ class RowWriter:
             start = [combine_lanes(nest, v) for v in total]
             if self.space.inner % lanes == 0:
                 return start
-        return self._pass(self.narrow, range_of(self.space.whole(lanes) if lanes > 1 else 0, self.space.inner, 1), start, nest)
+        return self._pass(
+            self.narrow, range_of(self.space.whole(lanes) if lanes > 1 else 0, self.space.inner, 1), start, nest
+        )
 
     def _pass(self, evaluator: Evaluator, inner: range, totals: list[Value], nest: LoopNest) -> list[Value]:
         def step(columns: Place, carried: Sequence[Value]) -> list[Value]:
@@ -119,7 +121,13 @@ class RowWriter:
 
         return self._columns(evaluator, inner, totals, step)
 
-    def _columns(self, evaluator: Evaluator, inner: range, carried: list[Value], step: Callable[[Place, Sequence[Value]], list[Value]]) -> list[Value]:
+    def _columns(
+        self,
+        evaluator: Evaluator,
+        inner: range,
+        carried: list[Value],
+        step: Callable[[Place, Sequence[Value]], list[Value]],
+    ) -> list[Value]:
         """Loops over the reduced dimensions: `step(columns, carried) -> carried`."""
         outer = self.space.reduced[:-1]
 
@@ -147,7 +155,9 @@ class RowWriter:
         if whole:
             self._columns(self.wide, range_of(0, whole, lanes), [], lambda c, _: self._store(self.wide, full, c))
         if whole < self.space.inner:
-            self._columns(self.narrow, range_of(whole, self.space.inner, 1), [], lambda c, _: self._store(self.narrow, full, c))
+            self._columns(
+                self.narrow, range_of(whole, self.space.inner, 1), [], lambda c, _: self._store(self.narrow, full, c)
+            )
 
     def _store(self, evaluator: Evaluator, full: list, columns: Place) -> list[Value]:
         for result, buffer in full:

@@ -105,8 +105,9 @@ class OperandTile:
 
     def _copy(self, evaluator: Evaluator, view: View, pointer: Value, valid: Value | None) -> None:
         address = address_of(evaluator.index, evaluator.buffers, self.space.operand(self.plan.number), view)
-        assert address is not None
         size = self.plan.lanes * self.layout.element_bytes
+        if address is None or address.alignment % size:
+            raise InternalError("an asynchronous copy must read aligned, consecutive elements", values={"bytes": size})
         copy_async(pointer, address.pointer(evaluator.index), size, all_of([valid, address.inside]))
 
     def _load(self, evaluator: Evaluator, view: View, valid: Value | None) -> Value:
