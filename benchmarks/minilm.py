@@ -162,7 +162,8 @@ def _report(step: str, arguments: list[str]) -> None:
 
 def _print(console: Console, result: Result) -> None:
     what = f"{result.target} {result.precision}, batch {result.batch}, {result.seq} tokens, {result.threads} threads"
-    table = Table(title=f"all-MiniLM-L6-v2, {what}", title_justify="left", box=None, show_header=False)
+    console.print(f"[bold]all-MiniLM-L6-v2[/], {what}")
+    table = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
     ratio = result.peer_latency / result.latency
     for row in (
         ("latency", f"{result.latency * 1e3:.2f} ms"),

@@ -11,6 +11,7 @@ from lumir.artifact.build import Specialisation, build_artifact
 from lumir.artifact.schema import Plan
 from lumir.context import make_context
 from lumir.diagnostics import InternalError, UserError
+from lumir.graph.known import use_store
 from lumir.instrument.session import current_session
 from lumir.mlir import ir
 from lumir.module import prefix_dispatches
@@ -103,7 +104,8 @@ def _lower(start: Start, number: int, request: Request, target: Target, last: st
     record_target(module, target)
     for step in IR_STEPS[IR_STEPS.index(start.step) + 1 : IR_STEPS.index(last) + 1]:
         request.progress(step)
-        module = run_step(module, step, target, request.precision)
+        with use_store(start.store):
+            module = run_step(module, step, target, request.precision)
         if step == "dispatch" and len(request.profiles) > 1:
             prefix_dispatches(module, f"p{number}_")
         module = overridden(module, start.store, step, _folder(request, number))

@@ -16,7 +16,8 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
     passes: list[Any] = [
         Canonicalize(),
         fuse_normalization.FuseNormalization(),
-        fuse_attention.FuseAttention(),
+        # A row whose keys are all masked by a finite addend keeps ONNX's result, the mean of the values.
+        fuse_attention.FuseAttention(keep_empty_rows=True),
     ]
     if precision is not None and precision in HALF:
         passes.append(convert_precision.ConvertPrecision(to=HALF[precision]))

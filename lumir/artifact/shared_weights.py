@@ -84,7 +84,7 @@ def _key(weight: ir.OpView, named: dict[str, ir.OpView], store: WeightStore) -> 
     path = weight.attributes["path"].value
     if path == MEMORY:
         array = np.ascontiguousarray(store.array(weight))
-        return ("memory", type_, hashlib.sha256(array.reshape(-1).view(np.uint8)).digest())
+        return ("memory", type_, hashlib.sha256(array.reshape(-1).view(np.uint8).data).digest())
     return ("file", type_, str((store.folder / path).resolve()), weight.attributes["offset"].value)
 
 

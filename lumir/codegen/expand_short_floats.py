@@ -2,8 +2,8 @@
 
     %1 = arith.extf %0 : vector<16xf8E4M3FN> to vector<16xf32>
 
-becomes a bitcast to vector<16xi8> and integer arithmetic. Requires kernels after vectorisation, in which values of these
-types are only converted, selected, loaded and stored. Guarantees: what is left of these types are bitcasts and
+becomes a bitcast to vector<16xi8> and integer arithmetic. Requires kernels after vectorisation, in which values of
+these types are only converted, selected, loaded and stored. Guarantees: what is left of these types are bitcasts and
 moves, which the conversion to LLVM takes for integers.
 """
 

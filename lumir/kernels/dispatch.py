@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from lumir.dtypes import bit_size
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
@@ -76,6 +77,11 @@ class Dispatch:
         return all(_reads_in_place(nest, shape) for nest in self.nests) and all(
             shape_of(r) == shape for r in self.results
         )
+
+    @cached_property
+    def packs_results(self) -> bool:
+        """A result has two elements in a byte, so that whoever writes one must own both."""
+        return any(bit_size(element_of(r)) == 4 for r in self.results)
 
     @cached_property
     def elements(self) -> int:

@@ -39,11 +39,11 @@ class Family(Protocol):
         """Schedules worth trying, the most promising first."""
         ...
 
-    def legal(self, dispatch: Dispatch, schedule: Schedule, target: Target) -> list[str]:
+    def legal(self, dispatch: Dispatch, schedule: Any, target: Target) -> list[str]:
         """Why the schedule cannot run; empty if it can."""
         ...
 
-    def cost(self, dispatch: Dispatch, schedule: Schedule, target: Target) -> float:
+    def cost(self, dispatch: Dispatch, schedule: Any, target: Target) -> float:
         """Estimated seconds, for choosing where nothing was measured."""
         ...
 

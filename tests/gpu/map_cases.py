@@ -29,6 +29,7 @@ def _cases() -> dict[str, Callable[[], str]]:
         "fewer-than-a-group": partial(cases.op, "neg", ((3,), "int8")),
         "empty": partial(cases.op, "neg", ((0, 5), "float32")),
         "large": partial(cases.op, "add", ((1027, 4096), "float16"), ((4096,), "float16")),
+        "middle-one": partial(cases.op, "xor", ((1, 5), "bool"), ((3, 1, 5), "bool")),
         "transpose": partial(cases.op, "transpose", ((37, 70), "float32"), permutation=[1, 0]),
         "heads": partial(cases.op, "transpose", ((2, 16, 3, 32), "float16"), permutation=[0, 2, 1, 3]),
         "reshaped": partial(cases.scaled_reshape, (2, 32), (2, 32, 1, 1), "float32"),

@@ -147,7 +147,7 @@ class AttentionFamily:
             return False
         sums = {space.first.accumulator, space.second.accumulator}
         empty = any(0 in shape_of(v) for v in (*dispatch.arguments, *dispatch.results))
-        return sums == {ir.F32Type.get()} and not empty
+        return sums == {ir.F32Type.get()} and not empty and not dispatch.packs_results
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[AttentionSchedule]:
         space = _space(dispatch)
@@ -251,7 +251,7 @@ def _cost(problem: AttentionProblem, target: Target) -> float:
     at_once = min(share, resident_blocks(target, s.threads, problem.shared_bytes, problem.registers))
     warps = at_once * s.warps
     reuse = _efficiency(s)
-    compute = share * block / reuse / min(1.0, warps / 8) + visited / s.n * 0.3e-6
+    compute = share * block / reuse / min(1.0, warps / 8) + visited / s.n * 0.3e-6 + 1e-6
     fetched = problem.blocks * visited * width * byte_size(problem.stored)
     memory = max(moved_bytes(problem.dispatch), fetched / L2_SPEEDUP) / speeds(target).bytes
     return LAUNCH + max(compute, memory) + 0.05 * problem.blocks * block / target.multiprocessors

@@ -52,12 +52,12 @@ class Walk:
     def place(self, index: IndexMath, position: Index) -> Place:
         """Row-major `position` as a place in `shape` to read or write at.
 
-        The position inside a group stands in its last dimension, which is as good as spread over the group wherever all
-        of the group is read in order.
+        The position inside a group stands in its last dimension of more than one element, which is as good as spread
+        over the group wherever all of the group is read in order. A dimension of size 1 may be read alone: it stays 0.
         """
         place = [ZERO] * len(self.shape)
         for group, inner in zip(self.groups, index.delinearize(position, self.sizes), strict=True):
-            place[group[-1]] = inner
+            place[next((d for d in reversed(group) if self.shape[d] != 1), group[-1])] = inner
         return tuple(place)
 
 
