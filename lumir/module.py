@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from lumir.diagnostics import UserError
 from lumir.mlir import ir
 
 
@@ -16,8 +17,19 @@ def symbols(module: ir.Module) -> dict[str, ir.OpView]:
 
 
 def main_of(module: ir.Module) -> ir.OpView:
-    """The function @main."""
-    return symbols(module)["main"]
+    """The function @main.
+
+    Raises:
+        UserError: `no-main`.
+    """
+    found = symbols(module).get("main")
+    if found is None or not found.regions[0].blocks:
+        raise UserError(
+            "the module has no function @main with a body",
+            code="no-main",
+            hint="a model is a func.func @main of lumir ops; lumir-compile MODEL --to import shows one",
+        )
+    return found
 
 
 def body_of(function: ir.OpView) -> ir.Block:

@@ -6,6 +6,7 @@ from typing import ClassVar
 from lumir.dispatch.fusion import POINTWISE, absorbs_consumer, absorbs_producer, is_root, short_name
 from lumir.dispatch.outline import outline
 from lumir.mlir import ir
+from lumir.module import main_of
 
 Value = ir.Value
 LONGEST_RUN = 24
@@ -56,7 +57,7 @@ class FormDispatches:
     name: ClassVar[str] = "lumir-form-dispatches"
 
     def run(self, module: ir.Module) -> None:
-        main = next(op for op in module.body.operations if op.attributes["sym_name"].value == "main")
+        main = main_of(module)
         grouping = Grouping(main.regions[0].blocks[0])
         outline(module, main, [group.ordered() for group in grouping.groups()])
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.mlir import ir
+from lumir.module import main_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class OutlineConstants:
     name: ClassVar[str] = "lumir-outline-constants"
 
     def run(self, module: ir.Module) -> None:
-        main = next(op for op in module.body.operations if op.attributes["sym_name"].value == "main")
+        main = main_of(module)
         block = main.regions[0].blocks[0]
         names: dict[str, str] = {}
         for op in list(block.operations):
