@@ -44,8 +44,10 @@ def schedule(target: Target) -> list[Any]:
     """Step 5."""
     from lumir.schedule.choose import ChooseSchedules
     from lumir.schedule.pack_weights import PackWeights
+    from lumir.schedule.split_dispatches import SplitDispatches
 
-    return [PackWeights(target.name), ChooseSchedules(target.name)]
+    # Before packing, which looks for contractions: a part that is split off may be one.
+    return [SplitDispatches(target.name), PackWeights(target.name), ChooseSchedules(target.name)]
 
 
 def kernel(target: Target) -> list[Any]:

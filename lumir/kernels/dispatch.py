@@ -79,11 +79,6 @@ class Dispatch:
         )
 
     @cached_property
-    def packs_results(self) -> bool:
-        """A result has two elements in a byte, so that whoever writes one must own both."""
-        return any(bit_size(element_of(r)) == 4 for r in self.results)
-
-    @cached_property
     def elements(self) -> int:
         return math.prod(shape_of(self.results[0]))
 

@@ -72,7 +72,7 @@ def rounding(value: Value) -> Value:
     Where a model does arithmetic on narrow floats, a fused chain may keep its intermediates in float32. What the model
     itself casts to a narrow float has the narrow float's value also where it is widened again.
     """
-    if value.owner.name == "arith.truncf":
+    if not isinstance(value.owner, ir.Block) and value.owner.name == "arith.truncf":
         value.owner.attributes[ROUNDS] = ir.UnitAttr.get()
     return value
 

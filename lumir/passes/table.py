@@ -13,6 +13,7 @@ PASSES: dict[str, str] = {
     "lumir-form-dispatches": "lumir.dispatch.form:FormDispatches",
     "lumir-outline-constants": "lumir.dispatch.outline_constants:OutlineConstants",
     "lumir-lower-to-linalg": "lumir.linalg.lower:LowerToLinalg",
+    "lumir-split-dispatches": "lumir.schedule.split_dispatches:SplitDispatches",
     "lumir-pack-weights": "lumir.schedule.pack_weights:PackWeights",
     "lumir-choose-schedules": "lumir.schedule.choose:ChooseSchedules",
     "lumir-emit-kernels": "lumir.kernels.emit:EmitKernels",

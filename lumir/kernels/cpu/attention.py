@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lumir.kernels.attention_space import AttentionSpace
+from lumir.kernels.cpu.attention_places import AttentionPlaces
 from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
 from lumir.kernels.cpu.scratch import stack_buffer
 from lumir.kernels.dispatch import Dispatch
@@ -47,44 +47,44 @@ class AttentionFamily:
     schedule: ClassVar[type[Schedule]] = AttentionSchedule
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
-        space = AttentionSpace.of(dispatch)
-        if space is None or 0 in space.sizes or dispatch.writes_packed:
+        places = AttentionPlaces.of(dispatch)
+        if places is None or 0 in places.sizes or dispatch.writes_packed:
             return False
-        return result_paths(dispatch, space.product.result) is not None
+        return result_paths(dispatch, places.space.second.result) is not None
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[AttentionSchedule]:
-        space = _space(dispatch)
-        *_, m, _n, d, e = space.sizes
-        lanes = target.lanes(8 if "f64" in str(space.accumulator) else 4)
+        places = _places(dispatch)
+        *_, m, _n, d, e = places.sizes
+        lanes = target.lanes(8 if "f64" in str(places.space.first.accumulator) else 4)
         for rows in (8, 4, 2, 1):
             if rows <= m or rows == 1:
                 yield AttentionSchedule(rows, max(rows, 64), lanes, _divisor(e, lanes), _divisor(d, lanes))
 
     def legal(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target) -> list[str]:
-        *_, n, d, _e = _space(dispatch).sizes
+        *_, n, d, _e = _places(dispatch).sizes
         needed = (d + schedule.rows) * _padded(n, schedule.lanes) * 8
         return (
             [f"keys and scores take {needed} bytes of stack, more than {STACK_BYTES}"] if needed > STACK_BYTES else []
         )
 
     def cost(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target) -> float:
-        b, g, r, m, n, d, e = _space(dispatch).sizes
+        b, g, r, m, n, d, e = _places(dispatch).sizes
         tiles = b * g * r * -(-m // schedule.rows)
         return tiles * n * (d + e) * (schedule.rows + 2) / schedule.lanes * 1e-9
 
     def emit(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target, name: str) -> KernelCode:
-        space = _space(dispatch)
-        b, g, r, m, *_ = space.sizes
+        places = _places(dispatch)
+        b, g, r, m, *_ = places.sizes
         blocks = -(-m // schedule.block)
         with cpu_kernel(dispatch, name) as kernel:
-            AttentionWriter(kernel, space, schedule, blocks).write()
+            AttentionWriter(kernel, places, schedule, blocks).write()
         return KernelCode((b * g * r * blocks, 1, 1))
 
 
-def _space(dispatch: Dispatch) -> AttentionSpace:
-    space = AttentionSpace.of(dispatch)
-    assert space is not None
-    return space
+def _places(dispatch: Dispatch) -> AttentionPlaces:
+    places = AttentionPlaces.of(dispatch)
+    assert places is not None
+    return places
 
 
 def _divisor(size: int, lanes: int) -> int:
@@ -100,20 +100,21 @@ def _padded(n: int, lanes: int) -> int:
 class AttentionWriter:
     """Writes one workgroup."""
 
-    def __init__(self, kernel: CpuKernel, space: AttentionSpace, schedule: AttentionSchedule, blocks: int):
-        self.kernel, self.space, self.schedule, self.blocks = kernel, space, schedule, blocks
+    def __init__(self, kernel: CpuKernel, places: AttentionPlaces, schedule: AttentionSchedule, blocks: int):
+        self.kernel, self.places, self.schedule, self.blocks = kernel, places, schedule, blocks
+        self.space = places.space
         self.narrow, self.wide = kernel.evaluator(), kernel.evaluator(schedule.lanes)
         self.over_keys, self.over_values = kernel.evaluator(schedule.key_lanes), kernel.evaluator(schedule.value_lanes)
         self.index = self.narrow.index
-        *_, self.m, self.n, self.d, self.e = space.sizes
-        self.padded, kind = _padded(self.n, schedule.lanes), space.accumulator
+        *_, self.m, self.n, self.d, self.e = places.sizes
+        self.padded, kind = _padded(self.n, schedule.lanes), places.space.first.accumulator
         self.keys = stack_buffer((self.d, self.padded), kind)
         self.scores = stack_buffer((schedule.rows, self.padded), kind)
         self.tile = stack_buffer((schedule.rows, self.e), kind)
-        self.paths = result_paths(kernel.dispatch, space.product.result) or []
+        self.paths = result_paths(kernel.dispatch, places.space.second.result) or []
 
     def write(self) -> None:
-        index, sizes = self.index, self.space.sizes
+        index, sizes = self.index, self.places.sizes
         *outer, block = index.delinearize(Index(self.kernel.workgroup), (*sizes[:3], self.blocks))
         self.outer: Place = tuple(outer)
         self._transpose_keys()
@@ -146,8 +147,8 @@ class AttentionWriter:
         evaluator, lanes = self.over_keys, self.schedule.key_lanes
         with evaluator.loop(0, self.n, 1) as (n, _, _done), evaluator.loop(0, self.d, lanes) as (d, _, _inner):
             d = Index(d.base, 1 if lanes > 1 else 0, lanes)
-            value = evaluator.at(self.space.scores.operand(1), self.space.key_place(evaluator.index, self.outer, n, d))
-            value = self.space.scores.widen(1, value)
+            value = evaluator.at(self.space.first.operand(1), self.places.key(evaluator.index, self.outer, n, d))
+            value = self.space.first.widen(1, value)
             evaluator.memory.store(self.keys, (d, n), value)
 
     def _score(self, row: Index) -> None:
@@ -174,13 +175,13 @@ class AttentionWriter:
                 )
             for i, score in enumerate(done.results):
                 with evaluator.scope():
-                    place = self.space.changed_place(index, self.outer, self._row(row, i), n)
-                    evaluator.bind(self.space.scores.result, lambda _place, score=score: score)
-                    evaluator.memory.store(self.scores, (Index(i), n), evaluator.at(self.space.changed, place))
+                    place = self.places.score(index, self.outer, self._row(row, i), n)
+                    evaluator.bind(self.space.first.result, lambda _place, score=score: score)
+                    evaluator.memory.store(self.scores, (Index(i), n), evaluator.at(self.space.scores, place))
 
     def _query(self, evaluator: Evaluator, row: Index, i: int, d: Index) -> Value:
-        place = self.space.query_place(evaluator.index, self.outer, self._row(row, i), d)
-        return self.space.scores.widen(0, evaluator.at(self.space.scores.operand(0), place))
+        place = self.places.query(evaluator.index, self.outer, self._row(row, i), d)
+        return self.space.first.widen(0, evaluator.at(self.space.first.operand(0), place))
 
     def _fused(self, evaluator: Evaluator, x: Value, y: Value, total: Value, lanes: int) -> Value:
         if lanes > 1:
@@ -188,7 +189,7 @@ class AttentionWriter:
         return math.FmaOp(x, y, total).result
 
     def _constant(self, value: float, evaluator: Evaluator, lanes: int) -> Value:
-        kind = self.space.accumulator
+        kind = self.space.first.accumulator
         scalar = arith.ConstantOp(kind, ir.FloatAttr.get(kind, value)).result
         return evaluator.widened(scalar) if lanes > 1 else scalar
 
@@ -228,7 +229,7 @@ class AttentionWriter:
             wide = self._pass(self.wide, i, 0, whole, lanes, kind, self._constant(start, self.wide, lanes), value)
             if kind:
                 total = vector.ReductionOp(
-                    self.space.accumulator, ir.Attribute.parse(f"#vector.kind<{kind}>"), wide
+                    self.space.first.accumulator, ir.Attribute.parse(f"#vector.kind<{kind}>"), wide
                 ).result
         if whole < self.n:
             total = self._pass(self.narrow, i, whole, self.n, 1, kind, total, value)
@@ -260,8 +261,8 @@ class AttentionWriter:
                 evaluator.memory.store(self.tile, (Index(number // vectors), columns[number % vectors]), total)
 
     def _value(self, evaluator: Evaluator, n: Index, e: Index) -> Value:
-        place = self.space.value_place(evaluator.index, self.outer, n, e)
-        return self.space.product.widen(1, evaluator.at(self.space.product.operand(1), place))
+        place = self.places.value(evaluator.index, self.outer, n, e)
+        return self.space.second.widen(1, evaluator.at(self.space.second.operand(1), place))
 
     def _finish(self, row: Index) -> None:
         index, evaluator, lanes = self.index, self.over_values, self.schedule.value_lanes
@@ -271,9 +272,9 @@ class AttentionWriter:
             evaluator.loop(0, self.e, lanes) as (e, _, _inner),
         ):
             e = Index(e.base, 1 if lanes > 1 else 0, lanes)
-            root = self.space.result_place(self.outer, index.add(row, i), e)
+            root = self.places.result(self.outer, index.add(row, i), e)
             total = evaluator.memory.load(self.tile, (i, e))
-            evaluator.bind(self.space.product.result, lambda _place: total)
+            evaluator.bind(self.space.second.result, lambda _place: total)
             for result, path, buffer in zip(self.kernel.dispatch.results, self.paths, self.kernel.outputs, strict=True):
                 place = path.place(evaluator.index, root)
                 evaluator.memory.store(buffer, place, evaluator.at(result, place))

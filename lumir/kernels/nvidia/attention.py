@@ -15,7 +15,7 @@ from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.index import Index
 from lumir.kernels.nvidia.attention_mma import MmaAttention
 from lumir.kernels.nvidia.attention_simt import SimtAttention
-from lumir.kernels.nvidia.attention_space import AttentionSpace
+from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.nvidia.contraction import tensor_core_type
 from lumir.kernels.nvidia.contraction_cost import L2_SPEEDUP, LAUNCH, TERAFLOPS, moved_bytes, resident_blocks
 from lumir.kernels.nvidia.contraction_store import Staging, staging_within, store_lanes
@@ -147,7 +147,7 @@ class AttentionFamily:
             return False
         sums = {space.first.accumulator, space.second.accumulator}
         empty = any(0 in shape_of(v) for v in (*dispatch.arguments, *dispatch.results))
-        return sums == {ir.F32Type.get()} and not empty and not dispatch.packs_results
+        return sums == {ir.F32Type.get()} and not empty and not dispatch.writes_packed
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[AttentionSchedule]:
         space = _space(dispatch)

@@ -160,7 +160,7 @@ class ContractionFamily:
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         """One multiply-add reduction of plain numbers, all whose results follow from it element by element."""
         space = contraction_of(dispatch)
-        if space is None or dispatch.packs_results or result_paths(dispatch, space.result) is None:
+        if space is None or dispatch.writes_packed or result_paths(dispatch, space.result) is None:
             return False
         if not all(_is_plain(element_of(v)) for v in (*space.nest.inputs, space.result)):
             return False

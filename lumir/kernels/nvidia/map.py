@@ -72,7 +72,7 @@ class MapFamily:
             reasons.append(f"a workgroup has 32 to 1024 threads in whole warps, not {schedule.block}")
         if _workgroups(dispatch, schedule) >= 2**31:
             reasons.append("more than 2**31 workgroups")
-        if dispatch.packs_results:
+        if dispatch.writes_packed:
             return [*reasons, *(["a thread must own both elements of a byte"] if schedule.lanes != 2 else [])]
         if schedule.lanes > 1 and not reasons and _splits_lanes(dispatch, schedule):
             reasons.append(f"{schedule.lanes} neighbouring elements do not stand side by side in every operand")

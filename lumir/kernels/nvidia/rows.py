@@ -34,7 +34,7 @@ class RowsFamily:
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         """Reductions that all run over the same dimensions, and element-wise operations around them."""
-        return not dispatch.packs_results and RowFacts.of(dispatch) is not None
+        return not dispatch.writes_packed and RowFacts.of(dispatch) is not None
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[RowsSchedule]:
         facts = _facts(dispatch)
