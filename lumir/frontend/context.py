@@ -106,9 +106,12 @@ class NodeContext:
         return [int(v) for v in self.static(index, name).reshape(-1)]
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """An attribute as a Python value: int, float, str, list, TensorProto or GraphProto."""
+        """An attribute as a Python value: int, float, str, list, TensorProto or GraphProto.
+
+        ONNX keeps floats in float32, and so are defaults: 1e-5 stands for the float32 that is next to it.
+        """
         if name not in self._attributes:
-            return default
+            return float(np.float32(default)) if isinstance(default, float) else default
         value = onnx.helper.get_attribute_value(self._attributes[name])
         return _decode(value)
 

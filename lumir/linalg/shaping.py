@@ -57,8 +57,10 @@ def padded(x: Value, low: Sequence[int], high: Sequence[int], value: Value) -> V
 
 
 def _window(x: Value, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> Value:
+    """A slice by non-negative steps; where it is empty, its start may lie outside of x, which MLIR does not allow."""
+    starts = [start if size else 0 for start, size in zip(starts, sizes, strict=True)]
     result = ir.RankedTensorType.get(list(sizes), element_of(x))
-    return tensor.ExtractSliceOp(result, x, [], [], [], list(starts), list(sizes), list(steps)).result
+    return tensor.ExtractSliceOp(result, x, [], [], [], starts, list(sizes), list(steps)).result
 
 
 @rule("reshape")

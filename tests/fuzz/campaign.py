@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from tests.fuzz.check import Verdict, judge
 from tests.fuzz.child import Child
-from tests.fuzz.strategy import Case, cases
+from tests.fuzz.strategy import Case, cases, narrowed
 
 ROUND = 10
 """Graphs a round: hypothesis starts after ten to vary the graphs it has seen, which shows less than a fresh one does."""
@@ -113,8 +113,18 @@ class Campaign:
         with contextlib.suppress(Found, TimeIsUp):
             attempt()
         if shrinking.smallest is not None:
-            self.totals.findings.append(shrinking.smallest)
-            self.found(*shrinking.smallest)
+            finding = self._narrowed(*shrinking.smallest)
+            self.totals.findings.append(finding)
+            self.found(*finding)
+
+    def _narrowed(self, case: Case, verdict: Verdict) -> tuple[Case, Verdict]:
+        """One output alone, if that shows the same kind of finding."""
+        for output in case.expected if len(case.expected) > 1 else ():
+            part = narrowed(case, output)
+            found = judge(part, self.child)
+            if found.kind == verdict.kind:
+                return part, found
+        return case, verdict
 
     def _is_repeated(self, case: Case) -> bool:
         """Whether the same model has run before: each round begins with the simplest one."""

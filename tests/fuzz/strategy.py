@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx
 from hypothesis import assume
@@ -63,6 +63,30 @@ def cases(draw: st.DrawFn, only: str = "", most_nodes: int = MOST_NODES) -> Case
             g.skipped[str(reason)] += 1
     assume(g.nodes)
     return _finish(g)
+
+
+def narrowed(case: Case, output: str) -> Case:
+    """The part of a case that computes one of its outputs."""
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    graph, needed = model.graph, {output}
+    nodes = []
+    for node in reversed(case.model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            nodes.insert(0, node)
+    for field, kept in (
+        (graph.node, nodes),
+        (graph.input, [i for i in case.model.graph.input if i.name in needed]),
+        (graph.initializer, [i for i in case.model.graph.initializer if i.name in needed]),
+        (graph.output, [o for o in case.model.graph.output if o.name == output]),
+    ):
+        del field[:]
+        field.extend(kept)
+    inputs = {name: array for name, array in case.inputs.items() if name in needed}
+    sizes = {f"d{d}" for array in inputs.values() for d in array.shape}
+    dims = {name: size for name, size in case.dims.items() if name in sizes}
+    return replace(case, model=model, inputs=inputs, expected={output: case.expected[output]}, dims=dims)
 
 
 def _recipes(only: str) -> dict[str, dict]:

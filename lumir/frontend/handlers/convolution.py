@@ -106,16 +106,19 @@ def conv_transpose(ctx: NodeContext) -> Result:
 
 
 def _transposed_pads(ctx: NodeContext, window: Window, spatial: Sequence[int], extra: Sequence[int]) -> Window:
-    """Pads from `output_shape` or `auto_pad`, which demand an output size."""
+    """Pads from `output_shape` or `auto_pad`, which demand an output size.
+
+    `auto_pad` only ever takes away: where a window is shorter than its stride, the output stays short of input * stride.
+    """
     auto = ctx.attribute("auto_pad", "NOTSET")
-    wanted = ctx.attribute("output_shape")
+    wanted, least = ctx.attribute("output_shape"), None
     if wanted is None and auto.startswith("SAME"):
-        wanted = [d * s for d, s in zip(spatial, window.strides, strict=True)]
+        wanted, least = [d * s for d, s in zip(spatial, window.strides, strict=True)], 0
     if wanted is None:
         return window
     wanted = list(wanted)[-len(spatial) :]
     full = [s * (d - 1) + e + k for s, d, e, k in zip(window.strides, spatial, extra, window.span, strict=True)]
-    totals = [f - w for f, w in zip(full, wanted, strict=True)]
+    totals = [f - w if least is None else max(f - w, least) for f, w in zip(full, wanted, strict=True)]
     small, large = [t // 2 for t in totals], [t - t // 2 for t in totals]
     low, high = (small, large) if auto == "SAME_UPPER" else (large, small)
     return Window(window.size, window.strides, window.dilations, low, high)

@@ -4,5 +4,6 @@ from lumir.kernels.cpu.attention import AttentionFamily
 from lumir.kernels.cpu.contraction import ContractionFamily
 from lumir.kernels.cpu.map import MapFamily
 from lumir.kernels.cpu.rows import RowsFamily
+from lumir.kernels.cpu.scan import ScanFamily
 
-FAMILIES = [AttentionFamily(), ContractionFamily(), RowsFamily(), MapFamily()]
+FAMILIES = [AttentionFamily(), ContractionFamily(), RowsFamily(), ScanFamily(), MapFamily()]
