@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from lumir.kernels.attention_mask import causal_offset
 from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath, Place
-from lumir.kernels.attention_mask import causal_offset
 from lumir.kernels.push import Path, paths_from
 from lumir.kernels.reduction import combiner_of
 from lumir.mlir import ir

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from lumir.dtypes import bit_size
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir

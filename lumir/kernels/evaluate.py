@@ -1,8 +1,8 @@
 """The value of a linalg tensor at one place (or at several lanes side by side), as scalar or vector code.
 
-This is how fusion happens: a kernel family asks for `at(tensor, place)` where it needs an element, and whatever produced
-that tensor inside the dispatch (casts, activations, views, gathers, even a reduction) is written out there. A family never
-knows which operations it carries.
+This is how fusion happens: a kernel family asks for `at(tensor, place)` where it needs an element, and whatever
+produced that tensor inside the dispatch (casts, activations, views, gathers, even a reduction) is written out there.
+A family never knows which operations it carries.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from lumir.diagnostics import InternalError
 from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.memory import Buffer, Memory, like
 from lumir.linalg.scalar import ROUNDS
-from lumir.mlir import arith, ir, scf, vector
+from lumir.mlir import arith, ir, scf
 
 Value = ir.Value
 Reader = Callable[[Place], Value]
@@ -101,7 +101,9 @@ class Evaluator:
 
         def nested(remaining: Sequence[int], totals: list[Value]) -> list[Value]:
             if not remaining:
-                return [self._as(v, t.type) for v, t in zip(self.body(nest, dims, lambda i: totals[i]), totals, strict=True)]
+                return [
+                    self._as(v, t.type) for v, t in zip(self.body(nest, dims, lambda i: totals[i]), totals, strict=True)
+                ]
             with self.loop(0, nest.sizes[remaining[0]], 1, totals) as (position, carried, done):
                 dims[remaining[0]] = position
                 done(nested(remaining[1:], carried))
@@ -113,7 +115,9 @@ class Evaluator:
         return self.widened(value) if isinstance(type_, ir.VectorType) else value
 
     @contextmanager
-    def loop(self, start: "int | Value", stop: "int | Value", step: int, carried: Sequence[Value] = (), multiple: int = 1):
+    def loop(
+        self, start: "int | Value", stop: "int | Value", step: int, carried: Sequence[Value] = (), multiple: int = 1
+    ):
         """`scf.for` as a context: gives the position, the carried values, and `done(values)`, which must end the body.
 
         After the context, `done.results` holds the loop's results.
@@ -154,7 +158,9 @@ class Evaluator:
     def _value(self, x: "Value | Index") -> Value:
         return self.index.value(x) if isinstance(x, Index) else x
 
-    def _body_op(self, op: ir.OpView, dims: Sequence[Index], lookup: Callable[[Value], "Value | Index"]) -> "list[Value | Index]":
+    def _body_op(
+        self, op: ir.OpView, dims: Sequence[Index], lookup: Callable[[Value], "Value | Index"]
+    ) -> "list[Value | Index]":
         name = op.operation.name
         if name == "linalg.index":
             return [dims[op.attributes["dim"].value]]
@@ -179,7 +185,9 @@ class Evaluator:
         """Keep sums, products and limits of indices symbolic."""
         if not operands or not all(isinstance(x, Index) for x in operands):
             return None
-        constants = [x.base if isinstance(x.base, int) and x.uniform else None for x in operands if isinstance(x, Index)]
+        constants = [
+            x.base if isinstance(x.base, int) and x.uniform else None for x in operands if isinstance(x, Index)
+        ]
         x, y = (*operands, None)[:2]
         if name == "arith.addi":
             return self.index.add(x, y)  # pyright: ignore[reportArgumentType]
@@ -249,7 +257,7 @@ class Evaluator:
         return self.at(op.operands[0], moved)
 
     def pad(self, op: ir.OpView, tensor: Value, place: Place) -> Value:
-        """The source where the place is inside it, else the padding value; the source is read at a place kept inside."""
+        """The source where the place is inside it, else the padding value; the source is read at a place in it."""
         source, low = op.operands[0], tuple(op.attributes["static_low"])
         inside, moved = None, []
         for index, lo, size, padded in zip(place, low, _shape(source), _shape(tensor), strict=True):
@@ -312,7 +320,9 @@ class Evaluator:
 
     def _select(self, condition: Value, yes: Value, no: Value) -> Value:
         """select, where a scalar condition may choose between vectors."""
-        if isinstance(yes.type, ir.VectorType) != isinstance(no.type, ir.VectorType) or isinstance(condition.type, ir.VectorType):
+        if isinstance(yes.type, ir.VectorType) != isinstance(no.type, ir.VectorType) or isinstance(
+            condition.type, ir.VectorType
+        ):
             yes, no = self.widened(yes), self.widened(no)
         return arith.SelectOp(condition, yes, no).result
 
@@ -363,7 +373,6 @@ class LoopNest:
         self.block = op.regions[0].blocks[0]
         self._numbers = {argument: i for i, argument in enumerate(self.block.arguments)}
 
-
     @classmethod
     def of(cls, op: ir.OpView | ir.Operation) -> "LoopNest":
         return cls(op.opview if isinstance(op, ir.Operation) else op)
@@ -399,7 +408,7 @@ def _constant_int(value: Value) -> int:
 
 
 def _narrowed_from(value: Value, to: ir.Type) -> Value | None:
-    """x where `value` is truncf(x) of type `to`: a fused chain keeps the wide intermediate, unless the model rounds it."""
+    """x where `value` is truncf(x) of type `to`: a fused chain stays wide, unless the model itself rounds."""
     owner = value.owner
     if isinstance(owner, ir.Block) or owner.name != "arith.truncf" or ROUNDS in owner.attributes:
         return None

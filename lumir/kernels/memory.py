@@ -30,11 +30,8 @@ class Buffer:
 
     @property
     def stored(self) -> ir.Type:
-        """The type that memory holds: of an element, or of two where they are packed. Loads and stores know it."""
-        held = held_type(self.element)
-        if isinstance(held, ir.IntegerType):
-            return ir.IntegerType.get_signless(max(held.width, 8))
-        return ir.IntegerType.get_signless(8) if byte_size(held) == 1 else held
+        """The type that memory holds: of an element, or of two where they are packed."""
+        return stored_type(self.element)
 
     @property
     def packed(self) -> bool:
@@ -47,6 +44,14 @@ def held_type(element: ir.Type) -> ir.Type:
     if isinstance(element, ir.IntegerType) and not element.is_signless:
         return ir.IntegerType.get_signless(element.width)
     return element
+
+
+def stored_type(element: ir.Type) -> ir.Type:
+    """The type that loads and stores of an element have: integers of a byte for what is shorter, and for 8-bit floats."""
+    held = held_type(element)
+    if isinstance(held, ir.IntegerType):
+        return ir.IntegerType.get_signless(max(held.width, 8))
+    return ir.IntegerType.get_signless(8) if byte_size(held) == 1 else held
 
 
 def is_packed_type(element: ir.Type) -> bool:

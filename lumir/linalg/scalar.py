@@ -136,6 +136,12 @@ def _isinf(x: Value, unsigned: bool) -> Value:
     return compare("eq", math.absf(x), constant(float("inf"), x.type))
 
 
+_SAME_IN_MATH = (
+    *("exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "erf", "floor", "ceil", "trunc"),
+    *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+)
+"""Ops that the math dialect has under the same name."""
+
 UNARY: dict[str, Callable[[Value, bool], Value]] = {
     "abs": _abs,
     "neg": _neg,
@@ -145,10 +151,7 @@ UNARY: dict[str, Callable[[Value, bool], Value]] = {
     "isnan": lambda x, _: arith.CmpFOp(arith.CmpFPredicate.UNO, x, x).result,
     "isinf": _isinf,
     "round": lambda x, _: math.roundeven(x),
-    **{
-        name: lambda x, _, name=name: getattr(math, name)(x)
-        for name in "exp log log1p expm1 sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf floor ceil trunc".split()
-    },
+    **{name: lambda x, _, name=name: getattr(math, name)(x) for name in _SAME_IN_MATH},
 }
 
 

@@ -54,7 +54,8 @@ def reads(op: Operation) -> list[tuple[Value, int]]:
 def captured(op: Operation) -> list[Value]:
     """Tensors that the operation's body reads by `tensor.extract`."""
     bodies = [block for region in op.regions for block in region.blocks]
-    return [inner.operands[0] for body in bodies for inner in body.operations if inner.operation.name == "tensor.extract"]
+    inner = [op for body in bodies for op in body.operations]
+    return [op.operands[0] for op in inner if op.operation.name == "tensor.extract"]
 
 
 def _costs(dispatch: Dispatch) -> dict[Value, float]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.conformance.outcome import Outcome, run_case
@@ -22,7 +23,7 @@ class Worker:
     `case` is the name of the case that runs, since the time `since`; the first one waits for the process to start.
     """
 
-    process: "multiprocessing.process.BaseProcess"
+    process: BaseProcess
     pipe: Connection
     log: Path
     case: str = ""

@@ -12,6 +12,7 @@ import numpy as np
 from reference_helpers import make_module
 
 from lumir.artifact.build import Specialisation, build_artifact
+from lumir.artifact.schema import Launch
 from lumir.compile import run_step
 from lumir.context import make_context
 from lumir.dtypes import mlir_type
@@ -59,7 +60,7 @@ def run(body: Callable[..., Any], *arrays: np.ndarray, first: str = "dispatch", 
                 dispatches = _dispatches(module)
         build_artifact(Path(folder) / "m.lumir", [Specialisation(module, {}, WeightStore())], target)
         executable = load(Path(folder) / "m.lumir", threads=threads)
-        launches = [k for k in executable.artifact.plans[0].launches if hasattr(k, "kernel")]
+        launches = [k for k in executable.artifact.plans[0].launches if isinstance(k, Launch)]
         families = [executable.artifact.manifest.kernels[k.kernel].family for k in launches]
         first_results, results = (_run_poisoned(executable, inputs) for _ in range(2))
         executable.close()

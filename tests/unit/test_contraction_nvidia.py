@@ -6,8 +6,8 @@ import harness
 import pytest
 
 from lumir.codegen.ptx import find_ptxas
-from lumir.kernels.nvidia.attention import AttentionFamily, AttentionSchedule
 from lumir.kernels.attention_space import AttentionSpace
+from lumir.kernels.nvidia.attention import AttentionFamily, AttentionSchedule
 from lumir.kernels.nvidia.contraction import ContractionFamily, ContractionSchedule, problem_of
 from lumir.target import target_named
 

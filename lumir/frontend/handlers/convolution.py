@@ -108,7 +108,7 @@ def conv_transpose(ctx: NodeContext) -> Result:
 def _transposed_pads(ctx: NodeContext, window: Window, spatial: Sequence[int], extra: Sequence[int]) -> Window:
     """Pads from `output_shape` or `auto_pad`, which demand an output size.
 
-    `auto_pad` only ever takes away: where a window is shorter than its stride, the output stays short of input * stride.
+    `auto_pad` only ever takes away: where a window is shorter than its stride, the output stays short of that.
     """
     auto = ctx.attribute("auto_pad", "NOTSET")
     wanted, least = ctx.attribute("output_shape"), None

@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import ClassVar
 
 from lumir.dtypes import byte_size
+from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.index import Index
 from lumir.kernels.nvidia.attention_mma import MmaAttention
 from lumir.kernels.nvidia.attention_simt import SimtAttention
-from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.nvidia.contraction import tensor_core_type
 from lumir.kernels.nvidia.contraction_cost import L2_SPEEDUP, LAUNCH, TERAFLOPS, moved_bytes, resident_blocks
 from lumir.kernels.nvidia.contraction_store import Staging, staging_within, store_lanes
