@@ -14,7 +14,9 @@ POINTWISE = ELEMENTWISE_OPS | MOVES
 
 ROW_ROOTS = frozenset({"reduce", "arg_reduce", "softmax", "normalize"})
 CONTRACTION_ROOTS = frozenset({"contract", "conv", "attention"})
-OTHER_ROOTS = frozenset({"window_reduce", "scan", "top_k", "scatter_elements", "scatter_nd"})
+UPDATES = frozenset({"scatter_elements", "scatter_nd"})
+"""Roots that change their result in place: nothing may run on an element before the last update."""
+OTHER_ROOTS = frozenset({"window_reduce", "scan", "top_k", *UPDATES})
 ROOTS = ROW_ROOTS | CONTRACTION_ROOTS | OTHER_ROOTS
 
 _CHEAP = frozenset(
@@ -59,7 +61,7 @@ def dims(value: Value) -> tuple[int, ...]:
 def absorbs_consumer(root: ir.OpView, value: Value, consumer: ir.OpView) -> bool:
     """Whether `consumer`, the only user of `value`, may run on a root's result before it is stored."""
     name = short_name(consumer)
-    if is_packed_type(ir.RankedTensorType(consumer.results[0].type).element_type):
+    if short_name(root) in UPDATES or is_packed_type(ir.RankedTensorType(consumer.results[0].type).element_type):
         return False
     if name in ELEMENTWISE_OPS:
         return dims(consumer.results[0]) == dims(value)

@@ -133,27 +133,36 @@ class Evaluator:
 
     def body(self, nest: "LoopNest", dims: Sequence[Index], output: Callable[[int], Value]) -> list[Value]:
         """The values that the body yields at iteration `dims`; inputs are read only where the body uses them."""
+        return self.inside(nest, dims, output, list(list(nest.block.operations)[-1].operands))
+
+    def inside(
+        self, nest: "LoopNest", dims: Sequence[Index], output: Callable[[int], Value], wanted: Sequence[Value]
+    ) -> list[Value]:
+        """Scalars of the body at iteration `dims`, and of what the body computes only what they need.
+
+        Args:
+            output: the value that the body gets of an output, by its number.
+            wanted: SSA values of the body.
+        """
         known: dict[Value, Value | Index] = {}
 
         def lookup(value: Value) -> Value | Index:
             if value in known:
                 return known[value]
             number = nest.argument_number(value)
-            if number is None:
+            if number is None and value.owner.operation.block != nest.block:
                 return self.scalar(value)
-            if number < len(nest.inputs):
+            if number is None:
+                op = value.owner
+                known.update(zip(op.results, self._body_op(op.operation.opview, dims, lookup), strict=True))
+            elif number < len(nest.inputs):
                 place = [self.index.evaluate(e, dims) for e in nest.maps[number].results]
                 known[value] = self.at(nest.inputs[number], place)
             else:
                 known[value] = output(number - len(nest.inputs))
             return known[value]
 
-        for op in nest.block.operations:
-            if op.operation.name == "linalg.yield":
-                return [self._value(lookup(v)) for v in op.operands]
-            results = self._body_op(op, dims, lookup)
-            known.update(zip(op.results, results, strict=True))
-        raise InternalError("a linalg.generic without a yield")
+        return [self._value(lookup(value)) for value in wanted]
 
     def _value(self, x: "Value | Index") -> Value:
         return self.index.value(x) if isinstance(x, Index) else x

@@ -14,7 +14,7 @@ from lumir.linalg.generic import (
     reshaped,
 )
 from lumir.linalg.rules import Source, rule
-from lumir.linalg.scalar import BINARY, compare
+from lumir.linalg.scalar import BINARY, compare, compute_type, convert
 from lumir.mlir import arith, ir, linalg, tensor
 
 Value = ir.Value
@@ -57,8 +57,9 @@ def padded(x: Value, low: Sequence[int], high: Sequence[int], value: Value) -> V
 
 
 def _window(x: Value, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> Value:
-    """A slice by non-negative steps; where it is empty, its start may lie outside of x, which MLIR does not allow."""
-    starts = [start if size else 0 for start, size in zip(starts, sizes, strict=True)]
+    """A slice by positive steps. An empty one may start at the end of x, where MLIR allows no slice."""
+    if 0 in sizes:
+        return filled(sizes, constant(0, element_of(x)))
     result = ir.RankedTensorType.get(list(sizes), element_of(x))
     return tensor.ExtractSliceOp(result, x, [], [], [], starts, list(sizes), list(steps)).result
 
@@ -156,8 +157,6 @@ def lower_iota(source: Source) -> Value:
     element, wide = source.element, ir.IntegerType.get_signless(64)
 
     def at(*place: Value) -> Value:
-        from lumir.linalg.scalar import convert
-
         return convert(arith.IndexCastOp(wide, place[source.axis]).result, element)
 
     return computed(source.shape, element, at)
@@ -220,8 +219,10 @@ def lower_gather_nd(source: Source, x: Value, indices: Value) -> Value:
 
 
 def _combined(kind: str, update: Value, old: Value, unsigned: bool) -> Value:
-    name = {"add": "add", "mul": "mul", "max": "max", "min": "min"}.get(kind)
-    return BINARY[name](old, update, unsigned) if name else update
+    if kind == "set":
+        return update
+    wide = [convert(value, compute_type(value.type)) for value in (old, update)]
+    return convert(BINARY[kind](*wide, unsigned), old.type)
 
 
 @rule("scatter_elements")

@@ -21,23 +21,47 @@ _WORTH = 4
 
 def recomputed(dispatch: Dispatch) -> list[Value]:
     """The results of `linalg.generic` operations that are worth a buffer of their own, in program order."""
-    costs = _costs(dispatch)
-    evaluations: dict[Value, float] = {}
-    for result in dispatch.results:
-        evaluations[result] = math.prod(shape_of(result))
+    costs, asked = _costs(dispatch), Asked(dispatch)
     cut: list[Value] = []
     for op in reversed(dispatch.operations):
-        asked = max((evaluations.get(result, 0.0) for result in op.results), default=0.0)
-        if not asked:
+        evaluations = asked.of(op)
+        if not evaluations:
             continue
-        elements = math.prod(shape_of(op.results[0]))
-        cost = costs[op.results[0]]
-        if op.operation.name == "linalg.generic" and asked * cost > _WORTH * elements * (cost + _ROUND_TRIP):
-            cut += [result for result in op.results if evaluations.get(result)]
-            asked = elements
-        for operand, times in reads(op):
-            evaluations[operand] = evaluations.get(operand, 0.0) + asked * times
+        elements, cost = math.prod(shape_of(op.results[0])), costs[op.results[0]]
+        repeats = evaluations * cost > _WORTH * elements * (cost + _ROUND_TRIP)
+        if op.operation.name == "linalg.generic" and (repeats or asked.is_inner_loop(op)):
+            cut += [result for result in op.results if asked.wants(result)]
+            asked.read_by(op, elements)
+        else:
+            asked.read_by(op, evaluations)
     return [value for value in reversed(cut) if value not in dispatch.results]
+
+
+class Asked:
+    """How often a kernel that computes every result element by itself evaluates an element of each tensor, summed up."""
+
+    def __init__(self, dispatch: Dispatch):
+        self._evaluations: dict[Value, float] = {v: math.prod(shape_of(v)) for v in dispatch.results}
+        self._in_loops: set[Value] = set()
+
+    def wants(self, tensor: Value) -> bool:
+        return self._evaluations.get(tensor, 0) > 0
+
+    def of(self, op: Operation) -> float:
+        return max((self._evaluations.get(result, 0.0) for result in op.results), default=0.0)
+
+    def is_inner_loop(self, op: Operation) -> bool:
+        """A reduction whose result another reduction reads."""
+        return bool(LoopNest.of(op).reductions) and any(result in self._in_loops for result in op.results)
+
+    def read_by(self, op: Operation, evaluations: float) -> None:
+        """Note what so many evaluations of an operation read. Later operations come first."""
+        in_loop = any(result in self._in_loops for result in op.results)
+        in_loop |= op.operation.name == "linalg.generic" and bool(LoopNest.of(op).reductions)
+        for operand, times in reads(op):
+            self._evaluations[operand] = self._evaluations.get(operand, 0.0) + evaluations * times
+            if in_loop:
+                self._in_loops.add(operand)
 
 
 def reads(op: Operation) -> list[tuple[Value, int]]:

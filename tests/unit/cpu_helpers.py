@@ -82,7 +82,7 @@ def _run_poisoned(executable: Executable, inputs: dict[str, np.ndarray]) -> Arra
     given = {}
     for spec in plan.outputs:
         array = aligned_empty(np.dtype(dtype_of(spec.dtype)), spec.dims)
-        array.view(np.uint8).reshape(-1)[...] = POISON if spec.dtype != "bool" else 1
+        array.reshape(-1).view(np.uint8)[...] = POISON
         given[spec.name] = array
     found = executable.run(inputs, out=given)
     return [found[spec.name] for spec in plan.outputs]
@@ -105,6 +105,7 @@ def assert_close(found: np.ndarray, expected: np.ndarray, rtol: float, atol: flo
     assert found.shape == expected.shape
     if expected.dtype != np.float64:
         assert found.dtype == expected.dtype
+        assert found.dtype != np.bool_ or np.isin(found.reshape(-1).view(np.uint8), (0, 1)).all(), "a bool is 0 or 1"
         np.testing.assert_array_equal(found.astype(np.int64), expected.astype(np.int64))
         return
     with np.errstate(over="ignore"):

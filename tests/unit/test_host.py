@@ -1,7 +1,6 @@
 """LLVM IR -> object -> image -> mapped code, with the relocations and errors on the way."""
 
 import ctypes
-import time
 
 import numpy as np
 import pytest
@@ -272,13 +271,3 @@ def test_image_reader_checks_bounds():
 def test_missing_function_of_an_image():
     with pytest.raises(UserError, match="no function 'g'"):
         LoadedImage(link_host({})).symbol("g")
-
-
-def test_a_small_kernel_compiles_quickly():
-    compile_host(ADD_IR)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        compile_host(ADD_IR)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.1

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -146,16 +145,14 @@ def test_bytecode_is_bytecode(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "b").read_bytes().startswith(b"ML\xefR")
 
 
-def test_installed_command_starts_within_a_second():
+def test_installed_command_runs_and_imports_no_importer_and_no_code_generator():
     program = shutil.which("lumir-opt", path=str(Path(sys.executable).parent))
     assert program
-    seconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        done = subprocess.run([program, "--cse"], input="module {}", capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
-        assert done.stdout == "module {\n}\n"
-    assert min(seconds) < 1.0
+    done = subprocess.run([program, "--cse"], input="module {}", capture_output=True, text=True, check=True)
+    assert done.stdout == "module {\n}\n"
+    probe = "import sys, lumir.tools.lumir_opt; print(sorted({'onnx', 'llvmlite', 'onnxruntime'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(

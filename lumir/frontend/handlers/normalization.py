@@ -25,8 +25,14 @@ def layer_normalization(ctx: NodeContext) -> list[Result]:
     result = emit.mul(emit.cast(normalize(x, axis, epsilon), emit.element(scale)), scale)
     results: list[Result] = [result if bias is None else emit.add(result, bias)]
     if ctx.wants(1) or ctx.wants(2):
-        results += statistics(emit.widen(x), list(range(axis, emit.rank(x))), epsilon)
+        found = statistics(emit.widen(x), list(range(axis, emit.rank(x))), epsilon)
+        results += [emit.cast(value, _stash_type(ctx)) for value in found]
     return results
+
+
+def _stash_type(ctx: NodeContext) -> ir.Type:
+    """The type of the statistics among the outputs: float32 unless the node names another."""
+    return ctx.element("stash_type", emit.type_("float32"))
 
 
 def statistics(x: ir.Value, axes: list[int], epsilon: float) -> list[ir.Value]:
@@ -54,7 +60,7 @@ def rms_normalization(ctx: NodeContext) -> list[Result]:
         return [result]
     wide = emit.widen(x)
     square = emit.mean(emit.mul(wide, wide), list(range(axis, emit.rank(x))), True)
-    return [result, build("rsqrt", emit.add(square, epsilon))]
+    return [result, emit.cast(build("rsqrt", emit.add(square, epsilon)), _stash_type(ctx))]
 
 
 @handler("BatchNormalization", since=7)

@@ -70,7 +70,10 @@ def _max_indices(ctx: NodeContext, window: Window, extent: Sequence[int]) -> ir.
 
 
 def _window_places(window: Window, extent: Sequence[int], spatial: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """For each output position and window element: its flat place in the input, and whether it is inside."""
+    """For each output position and window element: its flat place in the input, and whether it is inside.
+
+    Those inside come first, so that an element which equals the padding is found before it.
+    """
     rank = len(spatial)
     coordinates = []
     for axis in range(rank):
@@ -84,7 +87,9 @@ def _window_places(window: Window, extent: Sequence[int], spatial: Sequence[int]
     clipped = [np.clip(g, 0, d - 1) for g, d in zip(full, spatial, strict=True)]
     places = np.ravel_multi_index(clipped, tuple(spatial)).astype(np.int64)
     flat = (int(np.prod(extent)), int(np.prod(window.size)))
-    return places.reshape(flat), inside.reshape(flat)
+    places, inside = places.reshape(flat), inside.reshape(flat)
+    order = np.argsort(~inside, axis=1, kind="stable")
+    return np.take_along_axis(places, order, axis=1), np.take_along_axis(inside, order, axis=1)
 
 
 def _renumbered(places: np.ndarray, spatial: Sequence[int], order: str) -> np.ndarray:

@@ -117,11 +117,22 @@ def _slice(
     ranges = [range(d) for d in dims]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis = normalize_axis(axis, len(dims), "axes")
-        ranges[axis] = range(*slice(start, end, step).indices(dims[axis]))
+        ranges[axis] = slice_range(start, end, step, dims[axis])
     if all(r == range(d) for r, d in zip(ranges, dims, strict=True)):
         return ctx.tensor(0)
     first = [r.start if len(r) else 0 for r in ranges]
     return build("slice", x, starts=first, sizes=[len(r) for r in ranges], steps=[r.step for r in ranges])
+
+
+def slice_range(start: int, end: int, step: int, size: int) -> range:
+    """The places that a slice along a dimension takes.
+
+    By negative steps a start before the dimension's first element begins at that element, unlike numpy's slice, which
+    would be empty.
+    """
+    if step < 0 and size and start < -size:
+        start = 0
+    return range(*slice(start, end, step).indices(size))
 
 
 @handler("Split", since=2)

@@ -40,6 +40,11 @@ class Lines:
         return (*self.sizes[:-1], -(-self.sizes[-1] // self.lanes)) if self.sizes else ()
 
     @property
+    def ragged(self) -> bool:
+        """The last group of a run of lines is moved back, so that it shares lines with the one before."""
+        return self.lanes > 1 and self.sizes[-1] % self.lanes != 0
+
+    @property
     def count(self) -> int:
         """The number of groups."""
         return math.prod(self.grouped)
@@ -55,7 +60,6 @@ class Lines:
                 body(narrow, dict(zip(self.dims, place, strict=True)))
                 return
             start = index.scale(place[-1], self.lanes)
-            # A ragged last group is moved back: some lines are computed twice, to the same values.
-            start = index.minimum(start, self.sizes[-1] - self.lanes) if self.sizes[-1] % self.lanes else start
+            start = index.minimum(start, self.sizes[-1] - self.lanes) if self.ragged else start
             place[-1] = Index(start.base, 1, start.known or self.lanes)
             body(wide, dict(zip(self.dims, place, strict=True)))

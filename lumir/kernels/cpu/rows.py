@@ -1,19 +1,19 @@
 """CPU family `rows`: softmax, normalisation and every other chain of reductions over one set of dimensions.
 
 A row is one position of the kept dimensions. For each reduction of the dispatch, in order, the kernel runs over the row
-once with vector accumulators and keeps the scalar result; a last pass over the row computes the results. What is
-element-wise in between is written out where it is read.
+once and keeps the result; a last pass over the row computes the results. What is element-wise in between is written out
+where it is read. Vectors run along the row, with accumulators that are joined at its end, or across neighbouring rows.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
-from lumir.kernels.dispatch import Dispatch, shape_of
+from lumir.kernels.cpu.lines import Lines
+from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.evaluate import Evaluator, LoopNest
-from lumir.kernels.index import ZERO, Index, Place
+from lumir.kernels.index import Index, Place
 from lumir.kernels.reduction import combine_lanes, combiner_of
 from lumir.kernels.row_space import RowSpace
 from lumir.mlir import ir
@@ -27,12 +27,14 @@ Value = ir.Value
 @dataclass(frozen=True)
 class RowsSchedule(Schedule):
     """Args:
-    lanes: elements side by side along the last reduced dimension.
-    rows: rows of one workgroup.
+    lanes: elements side by side, along the last reduced dimension or across rows.
+    rows: rows of one workgroup, or groups of `lanes` rows.
+    across: lanes are rows that are neighbours along the last dimension.
     """
 
     lanes: int = 1
     rows: int = 1
+    across: bool = False
 
 
 class RowsFamily:
@@ -46,9 +48,11 @@ class RowsFamily:
         space = _space(dispatch)
         rows = max(1, 8192 // max(space.row_size, 1))
         lanes = target.lanes(4)
-        vectorizes = all(combiner_of(nest) for nest in dispatch.reductions) and space.inner >= lanes
-        for width in (lanes, 1) if vectorizes else (1,):
-            yield RowsSchedule(width, rows)
+        if all(combiner_of(nest) for nest in dispatch.reductions) and space.inner >= lanes:
+            yield RowsSchedule(lanes, rows)
+        if Lines.of(space.full, space.axes, lanes):
+            yield RowsSchedule(lanes, max(1, rows // lanes), across=True)
+        yield RowsSchedule(1, rows)
 
     def legal(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> list[str]:
         if schedule.lanes == 1:
@@ -56,7 +60,8 @@ class RowsFamily:
         scratch = ir.Module.create()
         with ir.InsertionPoint(scratch.body):
             scattered = _emit(dispatch, schedule, "scratch")
-        return ["the last reduced dimension is not contiguous in some operand"] if scattered else []
+        side_by_side = "neighbouring rows are" if schedule.across else "the last reduced dimension is"
+        return [f"{side_by_side} not contiguous in some operand"] if scattered else []
 
     def cost(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> float:
         space = _space(dispatch)
@@ -64,7 +69,7 @@ class RowsFamily:
 
     def emit(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target, name: str) -> KernelCode:
         _emit(dispatch, schedule, name)
-        return KernelCode((-(-_space(dispatch).row_count // schedule.rows), 1, 1))
+        return KernelCode((-(-_lines(_space(dispatch), schedule).count // schedule.rows), 1, 1))
 
 
 def _space(dispatch: Dispatch) -> RowSpace:
@@ -73,23 +78,37 @@ def _space(dispatch: Dispatch) -> RowSpace:
     return space
 
 
+def _lines(space: RowSpace, schedule: RowsSchedule) -> Lines:
+    lines = Lines.of(space.full, space.axes, schedule.lanes if schedule.across else 1)
+    assert lines is not None
+    return lines
+
+
 def _emit(dispatch: Dispatch, schedule: RowsSchedule, name: str) -> int:
     space = _space(dispatch)
     with cpu_kernel(dispatch, name) as kernel:
         wide, narrow = kernel.evaluator(schedule.lanes), kernel.evaluator()
-        index = narrow.index
-        first = index.scale(Index(kernel.workgroup), schedule.rows)
-        last = index.minimum(index.offset(first, schedule.rows), space.row_count)
-        with narrow.loop(index.scalar(first.base), index.scalar(last.base), 1) as (row, _, _done), wide.scope():
-            RowWriter(kernel, space, index.delinearize(row, space.kept), wide, narrow).write()
+
+        def row(evaluator: Evaluator, outer: dict[int, Index]) -> None:
+            along = evaluator if schedule.across else wide
+            RowWriter(kernel, space, tuple(outer.values()), along, evaluator).write()
+
+        _lines(space, schedule).each(wide, narrow, Index(kernel.workgroup), schedule.rows, row)
     return wide.memory.scattered
 
 
 class RowWriter:
-    """Writes the code of one row."""
+    """Writes the code of one row, or of `lanes` rows side by side.
+
+    Args:
+        row: where the kept dimensions stand.
+        wide: evaluates elements of a row, several at once unless it is `narrow`.
+        narrow: evaluates one element of a row.
+    """
 
     def __init__(self, kernel: CpuKernel, space: RowSpace, row: Place, wide: Evaluator, narrow: Evaluator):
         self.kernel, self.space, self.row, self.wide, self.narrow = kernel, space, row, wide, narrow
+        self.lanes = 1 if wide is narrow else wide.index.lanes
 
     def write(self) -> None:
         for nest in self.kernel.dispatch.reductions:
@@ -102,22 +121,24 @@ class RowWriter:
             evaluator.bind(tensor, lambda _place, value=value: value)
 
     def _reduce(self, nest: LoopNest) -> list[Value]:
-        start = [self.narrow.at(output, self.row) for output in nest.outputs]
-        lanes = self.wide.index.lanes
-        if lanes > 1:
+        start, whole = [self.narrow.at(output, self.row) for output in nest.outputs], 0
+        if self.narrow.index.lanes > 1:
+            start = [self.narrow.widened(v) for v in start]
+        if self.lanes > 1:
+            whole = self.space.whole(self.lanes)
             wide = [self.wide.index.splat(v) for v in start]
-            total = self._pass(self.wide, range_of(0, self.space.whole(lanes), lanes), wide, nest)
+            total = self._pass(self.wide, range(0, whole, self.lanes), wide, nest)
             start = [combine_lanes(nest, v) for v in total]
-            if self.space.inner % lanes == 0:
+            if whole == self.space.inner:
                 return start
-        return self._pass(
-            self.narrow, range_of(self.space.whole(lanes) if lanes > 1 else 0, self.space.inner, 1), start, nest
-        )
+        return self._pass(self.narrow, range(whole, self.space.inner), start, nest)
 
     def _pass(self, evaluator: Evaluator, inner: range, totals: list[Value], nest: LoopNest) -> list[Value]:
         def step(columns: Place, carried: Sequence[Value]) -> list[Value]:
             dims = self.space.dims(nest, self.row, columns)
-            return evaluator.body(nest, dims, lambda i: carried[i])
+            found = evaluator.body(nest, dims, lambda i: carried[i])
+            vectors = isinstance(carried[0].type, ir.VectorType)
+            return [evaluator.widened(v) for v in found] if vectors else found
 
         return self._columns(evaluator, inner, totals, step)
 
@@ -150,14 +171,12 @@ class RowWriter:
         full = [(result, buffer) for result, buffer in pairs if not self.space.is_row(result)]
         if not full:
             return
-        lanes = self.wide.index.lanes
-        whole = self.space.whole(lanes) if lanes > 1 else 0
+        whole = self.space.whole(self.lanes) if self.lanes > 1 else 0
         if whole:
-            self._columns(self.wide, range_of(0, whole, lanes), [], lambda c, _: self._store(self.wide, full, c))
+            self._columns(self.wide, range(0, whole, self.lanes), [], lambda c, _: self._store(self.wide, full, c))
         if whole < self.space.inner:
-            self._columns(
-                self.narrow, range_of(whole, self.space.inner, 1), [], lambda c, _: self._store(self.narrow, full, c)
-            )
+            rest = range(whole, self.space.inner)
+            self._columns(self.narrow, rest, [], lambda c, _: self._store(self.narrow, full, c))
 
     def _store(self, evaluator: Evaluator, full: list, columns: Place) -> list[Value]:
         for result, buffer in full:
@@ -166,12 +185,6 @@ class RowWriter:
         return []
 
 
-def range_of(start: int, stop: int, step: int) -> range:
-    return range(start, stop, step)
-
-
 def _lanes_at(position: Index, step: int) -> Index:
     return Index(position.base, 1, step) if step > 1 else position
 
-
-_ = (ZERO, math, shape_of)
