@@ -181,11 +181,15 @@ def _print(console: Console, result: Result) -> None:
 def _write(result: Result) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"minilm-{result.target}-{result.precision}.json"
-    packages = ("lumir", "onnxruntime", "onnx", "numpy", "llvmlite", "torch-mlir")
+    packages = ("onnxruntime", "onnx", "numpy", "llvmlite", "torch-mlir")
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "command": f"python benchmarks/{Path(__file__).name} {' '.join(sys.argv[1:])}".strip(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            "lumir": lumir.__version__,
+            **{name: version(name) for name in packages},
+        },
         "cpu": host().arch,
     }
     path.write_text(json.dumps(about | asdict(result), indent=1) + "\n")

@@ -1,14 +1,18 @@
 """Step 3: which ops run in one launch."""
 
+import heapq
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from lumir.dispatch.fusion import POINTWISE, absorbs_consumer, absorbs_producer, is_root, short_name
 from lumir.dispatch.outline import outline
+from lumir.dispatch.ways import DIRECT, Ways, few_enough, ways_into
 from lumir.mlir import ir
 from lumir.module import main_of
 
 Value = ir.Value
+LONGEST_CHAIN = 48
+"""Ops of a group that read one another: a kernel is written by descending through them."""
 LONGEST_RUN = 24
 """Ops that are looked at to find where the users of one value meet again."""
 
@@ -122,7 +126,7 @@ class Grouping:
     def _around_root(self, root: ir.OpView) -> Group:
         group = Group(root, root)
         self._take(group, root)
-        while consumers := self._next_consumers(group):
+        while len(group.ops) < LONGEST_CHAIN and (consumers := self._next_consumers(group)):
             for op in consumers:
                 self._take(group, op)
             group.tail = consumers[-1]
@@ -155,16 +159,26 @@ class Grouping:
         return all(user in run for op in (group.tail.operation, *inner) for user in self._users(op))
 
     def _absorb_producers(self, group: Group) -> None:
-        waiting = list(group.ops.values())
+        """Take producers from the last one back, so that all readers of each are known when its turn comes."""
+        ways: dict[int, Ways] = dict.fromkeys(group.ops, DIRECT)
+        depth: dict[int, int] = dict.fromkeys(group.ops, len(group.ops))
+        waiting = [-p for op in group.ops.values() for p in self._producers(op)]
+        heapq.heapify(waiting)
         while waiting:
-            reader = waiting.pop()
-            for operand in reader.operands:
-                producer = self._producer(operand)
-                if producer is None or self._at(producer) in group.ops:
-                    continue
-                if self._may_absorb(group, producer, reader):
-                    self._add(group, producer)
-                    waiting.append(producer)
+            position = -heapq.heappop(waiting)
+            if position in group.ops:
+                continue
+            producer = self.ops[position]
+            users = dict.fromkeys(self._at(user) for user in self._users(producer) if user in self.position)
+            readers = [group.ops[at] for at in users if at in group.ops]
+            found = ways_into(producer, [(op, self._at(op), ways[self._at(op)]) for op in readers])
+            deep = 1 + max(depth[self._at(op)] for op in readers)
+            fits = short_name(producer) == "constant" or (deep <= LONGEST_CHAIN and few_enough(producer, found))
+            if fits and any(self._may_absorb(group, producer, reader) for reader in readers):
+                self._add(group, producer)
+                ways[position], depth[position] = found, deep
+                for further in self._producers(producer):
+                    heapq.heappush(waiting, -further)
 
     def _may_absorb(self, group: Group, producer: ir.OpView, reader: ir.OpView) -> bool:
         if short_name(producer) == "constant":
@@ -174,8 +188,7 @@ class Grouping:
         single_use = all(group in self.members.get(user, ()) for user in self._users(producer))
         return absorbs_producer(group.root, producer, single_use, reader)
 
-    def _producer(self, value: Value) -> ir.OpView | None:
-        owner = value.owner
-        if isinstance(owner, ir.Block) or owner.operation not in self.position:
-            return None
-        return self.ops[self.position[owner.operation]]
+    def _producers(self, op: ir.OpView) -> list[int]:
+        """The positions of the ops that an op reads."""
+        owners = [value.owner for value in op.operands]
+        return [self.position[o.operation] for o in owners if not isinstance(o, ir.Block) and o.operation in self.position]

@@ -19,7 +19,7 @@ UPDATES = frozenset({"scatter_elements", "scatter_nd"})
 OTHER_ROOTS = frozenset({"window_reduce", "scan", "top_k", *UPDATES})
 ROOTS = ROW_ROOTS | CONTRACTION_ROOTS | OTHER_ROOTS
 
-_CHEAP = frozenset(
+CHEAP = frozenset(
     [
         "add",
         "sub",
@@ -78,8 +78,8 @@ def absorbs_producer(root: ir.OpView, producer: ir.OpView, single_use: bool, rea
     if reads_many_times(root):
         return name == "slice" and single_use
     if short_name(reader) in ("pad", "concat"):
-        return name in VIEWS or (name in _CHEAP and single_use)
-    return single_use or name in _CHEAP or name in VIEWS
+        return name in VIEWS or (name in CHEAP and single_use)
+    return single_use or name in CHEAP or name in VIEWS
 
 
 def reads_many_times(root: ir.OpView) -> bool:

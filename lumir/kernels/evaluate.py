@@ -150,18 +150,17 @@ class Evaluator:
             if value in known:
                 return known[value]
             number = nest.argument_number(value)
-            if number is None and value.owner.operation.block != nest.block:
-                return self.scalar(value)
             if number is None:
-                op = value.owner
-                known.update(zip(op.results, self._body_op(op.operation.opview, dims, lookup), strict=True))
-            elif number < len(nest.inputs):
+                return self.scalar(value)
+            if number < len(nest.inputs):
                 place = [self.index.evaluate(e, dims) for e in nest.maps[number].results]
                 known[value] = self.at(nest.inputs[number], place)
             else:
                 known[value] = output(number - len(nest.inputs))
             return known[value]
 
+        for op in nest.needed_for(wanted):
+            known.update(zip(op.results, self._body_op(op, dims, lookup), strict=True))
         return [self._value(lookup(value)) for value in wanted]
 
     def _value(self, x: "Value | Index") -> Value:
@@ -385,6 +384,15 @@ class LoopNest:
     @classmethod
     def of(cls, op: ir.OpView | ir.Operation) -> "LoopNest":
         return cls(op.opview if isinstance(op, ir.Operation) else op)
+
+    def needed_for(self, wanted: Sequence[Value]) -> list[ir.OpView]:
+        """The operations of the body that these values of it are computed by, in order."""
+        needed, found = set(wanted), []
+        for op in reversed(list(self.block.operations)):
+            if any(result in needed for result in op.results):
+                needed.update(op.operands)
+                found.append(op)
+        return found[::-1]
 
     def argument_number(self, value: Value) -> int | None:
         return self._numbers.get(value)

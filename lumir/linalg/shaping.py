@@ -9,6 +9,7 @@ from lumir.linalg.generic import (
     dims_of,
     element_of,
     empty,
+    filled,
     fold,
     generic,
     reshaped,
@@ -41,8 +42,11 @@ def padded(x: Value, low: Sequence[int], high: Sequence[int], value: Value) -> V
     """`tensor.pad` with a scalar; negative sizes crop."""
     dims = dims_of(x)
     starts, ends = [max(-p, 0) for p in low], [max(-p, 0) for p in high]
+    left = [d - s - e for d, s, e in zip(dims, starts, ends, strict=True)]
+    if any(size <= 0 for size in left):
+        return filled([lo + d + hi for d, lo, hi in zip(dims, low, high, strict=True)], value)
     if any(starts) or any(ends):
-        x = _window(x, starts, [d - s - e for d, s, e in zip(dims, starts, ends, strict=True)], [1] * len(dims))
+        x = _window(x, starts, left, [1] * len(dims))
     low, high = [max(p, 0) for p in low], [max(p, 0) for p in high]
     if not any(low) and not any(high):
         return x

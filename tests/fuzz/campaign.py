@@ -4,9 +4,10 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis.errors import Flaky
 
 from tests.fuzz.check import Verdict, judge
 from tests.fuzz.child import Child
@@ -110,7 +111,7 @@ class Campaign:
                 shrinking.note(case, verdict)
                 raise Found
 
-        with contextlib.suppress(Found, TimeIsUp):
+        with contextlib.suppress(Found, TimeIsUp, Flaky):
             attempt()
         if shrinking.smallest is not None:
             finding = self._narrowed(*shrinking.smallest)
@@ -124,7 +125,10 @@ class Campaign:
             found = judge(part, self.child)
             if found.kind == verdict.kind:
                 return part, found
-        return case, verdict
+        again = judge(case, self.child)
+        if again.is_finding:
+            return case, again
+        return case, replace(verdict, reasons=(*verdict.reasons, "does not happen every time"))
 
     def _is_repeated(self, case: Case) -> bool:
         """Whether the same model has run before: each round begins with the simplest one."""

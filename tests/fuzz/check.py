@@ -108,7 +108,8 @@ def arbitration(case: Case, found: Mapping[str, Array]) -> list[str]:
 def agree(case: Case, outputs: Mapping[str, Array], theirs: Mapping[str, Array]) -> bool:
     """Whether two sets of outputs are equal within the bounds."""
     return all(
-        np.shape(outputs.get(name)) == np.shape(theirs[name]) == case.expected[name].shape
+        name in outputs
+        and np.shape(outputs[name]) == np.shape(theirs[name]) == case.expected[name].shape
         and not _wrong(np.asarray(outputs[name]), np.asarray(theirs[name]), bound(case, name)).any()
         for name in case.expected
     )

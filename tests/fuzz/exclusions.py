@@ -55,6 +55,11 @@ def _fractional_corners(node: onnx.NodeProto, inputs: Inputs, opset: int) -> boo
     return any(d * s != int(d * s) for d, s in zip(x.shape, scales.array.tolist(), strict=True))
 
 
+def _open_clip_of_infinities(node: onnx.NodeProto, inputs: Inputs, opset: int) -> bool:
+    is_open = len(inputs) < 3 or inputs[1] is None or inputs[2] is None
+    return is_open and inputs[0] is not None and inputs[0].array.dtype.kind == "f" and bool(np.isinf(inputs[0].array).any())
+
+
 def _flat_instances(node: onnx.NodeProto, inputs: Inputs, opset: int) -> bool:
     x = inputs[0]
     return x is not None and bool((x.array.astype(np.float64).var(axis=tuple(range(2, x.rank))) < 1e-2).any())
@@ -66,6 +71,11 @@ EXCLUSIONS = [
         ("ReduceLogSumExp", "ReduceLogSum"),
         "how the logarithm of integers is rounded is not specified",
         _is(*INTEGERS),
+    ),
+    Exclusion(
+        ("Clip",),
+        "a bound that is left out: onnxruntime clips infinities to the largest number, as ONNX's text says, lumir keeps them",
+        _open_clip_of_infinities,
     ),
     Exclusion(
         ("Gelu",),

@@ -48,19 +48,25 @@ class Ran:
 
 def run(body: Callable[..., Any], *arrays: np.ndarray, first: str = "dispatch", threads: int = 2) -> Ran:
     """Compile `@main`, whose body is `body(values...)`, from the step `first` on, and run it twice."""
-    target = target_named("cpu")
-    with make_context(), ir.Location.unknown(), tempfile.TemporaryDirectory() as folder:
+    with make_context(), ir.Location.unknown():
         module = make_module(body, *arrays)
-        inputs = {f"x{i}": a for i, a in enumerate(arrays)}
-        expected = list(evaluate(module, None, inputs, "float64").values())
-        dispatches: list[list[str]] = []
-        for step in IR_STEPS[IR_STEPS.index(first) :]:
-            module = run_step(module, step, target)
-            if step == "dispatch":
-                dispatches = _dispatches(module)
-        build_artifact(Path(folder) / "m.lumir", [Specialisation(module, {}, WeightStore())], target)
+        return run_module(module, WeightStore(), {f"x{i}": a for i, a in enumerate(arrays)}, first, threads)
+
+
+def run_module(
+    module: ir.Module, store: WeightStore, inputs: dict[str, np.ndarray], first: str = "dispatch", threads: int = 2
+) -> Ran:
+    """As `run`, for a module with weights; in its context, and the module is changed."""
+    target, dispatches = target_named("cpu"), []
+    expected = list(evaluate(module, store, inputs, "float64").values())
+    for step in IR_STEPS[IR_STEPS.index(first) :]:
+        module = run_step(module, step, target)
+        if step == "dispatch":
+            dispatches = _dispatches(module)
+    with tempfile.TemporaryDirectory() as folder:
+        build_artifact(Path(folder) / "m.lumir", [Specialisation(module, {}, store)], target)
         executable = load(Path(folder) / "m.lumir", threads=threads)
-        launches = [k for k in executable.artifact.plans[0].launches if isinstance(k, Launch)]
+        launches = [k for k in executable.artifact.plans[0].launches if hasattr(k, "kernel")]
         families = [executable.artifact.manifest.kernels[k.kernel].family for k in launches]
         first_results, results = (_run_poisoned(executable, inputs) for _ in range(2))
         executable.close()

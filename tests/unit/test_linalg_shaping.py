@@ -1,4 +1,4 @@
-"""Ops that move elements, through step 4 and the CPU's kernels, against the reference: ragged, tiny and empty shapes."""
+"""Ops that move elements, through step 4 and the CPU's kernels: ragged, tiny and empty shapes."""
 
 import numpy as np
 import pytest
@@ -118,15 +118,19 @@ def test_gather_nd(batch, depth):
     check(lambda x, i: build("gather_nd", x, i, batch_dims=batch), values(rng, dims), indices)
 
 
-def test_gather_of_gathers_and_an_empty_gather():
+def test_a_gather_of_a_gather():
     rng = np.random.default_rng(6)
     x, i = values(rng, (9, 31)), rng.integers(0, 9, (40,))
-    check(lambda x, i: build("gather", build("gather", x, i, axis=0), i, axis=0), x, i % 9)
+    check(lambda x, i: build("gather", build("gather", x, i, axis=0), i, axis=0), x, i)
+
+
+def test_a_gather_without_indices():
+    x = values(np.random.default_rng(6), (9, 31))
     check(lambda x, i: build("gather", x, i, axis=0), x, np.zeros((0, 2), np.int64))
 
 
-SCATTERS = [((5,), (7,), 0), ((3, 40), (2, 9), 1), ((3, 40), (5, 40), 0), ((3, 40), (5, 33), 0), ((4, 5, 6), (2, 3, 6), 1),
-            ((4, 0), (2, 0), 0), ((4, 3), (0, 3), 0)]  # fmt: skip
+SCATTERS = [((5,), (7,), 0), ((3, 40), (2, 9), 1), ((3, 40), (5, 40), 0), ((3, 40), (5, 33), 0),
+            ((4, 5, 6), (2, 3, 6), 1), ((4, 0), (2, 0), 0), ((4, 3), (0, 3), 0)]  # fmt: skip
 KINDS = ("set", "add", "mul", "max", "min")
 
 

@@ -13,6 +13,7 @@ from lumir.mlir import ir
 
 SELU_ALPHA = 1.67326319217681884765625
 SELU_GAMMA = 1.05070102214813232421875
+SIXTH = 0.16666667163372039794921875
 
 
 def in_float32(function: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
@@ -77,7 +78,8 @@ def hard_sigmoid(x: ir.Value, alpha: float, beta: float) -> ir.Value:
 
 @in_float32
 def hard_swish(x: ir.Value) -> ir.Value:
-    return emit.mul(x, hard_sigmoid(x, 1 / 6, 0.5))
+    """x * hard_sigmoid(x), whose alpha is the attribute 1/6, kept in float32."""
+    return emit.mul(x, hard_sigmoid(x, SIXTH, 0.5))
 
 
 def relu(x: ir.Value) -> ir.Value:

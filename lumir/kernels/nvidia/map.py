@@ -59,6 +59,8 @@ class MapFamily:
         return all(shape_of(r) == shape_of(dispatch.results[0]) for r in dispatch.results)
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[MapSchedule]:
+        if dispatch.writes_packed:  # a thread must own both elements of a byte
+            return [MapSchedule(2, 1, 128)]
         every = [
             MapSchedule(*choice) for choice in product(_lane_choices(dispatch, target), (1, 2, 4), (128, 256, 512))
         ]
