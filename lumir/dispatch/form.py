@@ -190,5 +190,5 @@ class Grouping:
 
     def _producers(self, op: ir.OpView) -> list[int]:
         """The positions of the ops that an op reads."""
-        owners = [value.owner for value in op.operands]
-        return [self.position[o.operation] for o in owners if not isinstance(o, ir.Block) and o.operation in self.position]
+        owners = [value.owner.operation for value in op.operands if not isinstance(value.owner, ir.Block)]
+        return [self.position[owner] for owner in owners if owner in self.position]

@@ -47,7 +47,7 @@ def held_type(element: ir.Type) -> ir.Type:
 
 
 def stored_type(element: ir.Type) -> ir.Type:
-    """The type that loads and stores of an element have: integers of a byte for what is shorter, and for 8-bit floats."""
+    """The type that loads and stores of an element have: a byte for shorter integers and for 8-bit floats."""
     held = held_type(element)
     if isinstance(held, ir.IntegerType):
         return ir.IntegerType.get_signless(max(held.width, 8))

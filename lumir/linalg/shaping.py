@@ -225,8 +225,8 @@ def lower_gather_nd(source: Source, x: Value, indices: Value) -> Value:
 def _combined(kind: str, update: Value, old: Value, unsigned: bool) -> Value:
     if kind == "set":
         return update
-    wide = [convert(value, compute_type(value.type)) for value in (old, update)]
-    return convert(BINARY[kind](*wide, unsigned), old.type)
+    wide = compute_type(old.type)
+    return convert(BINARY[kind](convert(old, wide), convert(update, wide), unsigned), old.type)
 
 
 @rule("scatter_elements")

@@ -38,7 +38,7 @@ def recomputed(dispatch: Dispatch) -> list[Value]:
 
 
 class Asked:
-    """How often a kernel that computes every result element by itself evaluates an element of each tensor, summed up."""
+    """How often a kernel that computes every result element by itself evaluates the elements of each tensor."""
 
     def __init__(self, dispatch: Dispatch):
         self._evaluations: dict[Value, float] = {v: math.prod(shape_of(v)) for v in dispatch.results}

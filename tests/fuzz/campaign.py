@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """Rounds of random graphs. A finding ends its round, shrunk; the campaign goes on with the next one."""
 
 import contextlib
@@ -14,7 +15,7 @@ from tests.fuzz.child import Child
 from tests.fuzz.strategy import Case, cases, narrowed
 
 ROUND = 10
-"""Graphs a round: hypothesis starts after ten to vary the graphs it has seen, which shows less than a fresh one does."""
+"""Graphs a round: after ten, hypothesis varies the graphs it has seen, which shows less than a fresh one does."""
 
 
 class Found(AssertionError):

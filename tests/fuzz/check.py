@@ -71,7 +71,8 @@ def _difference(found: Array, expected: Array, allowed: Array) -> str:
         return ""
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
     near = f", allowed {allowed[place]:.3g}" if found.dtype.kind == "f" else ""
-    return f"{wrong.sum()} of {wrong.size} elements differ; at {list(place)}: {found[place]!r}, not {expected[place]!r}{near}"
+    first = f"at {list(place)}: {found[place]!r}, not {expected[place]!r}{near}"
+    return f"{wrong.sum()} of {wrong.size} elements differ; {first}"
 
 
 def _wrong(found: Array, expected: Array, allowed: Array) -> Array:
@@ -100,7 +101,9 @@ def arbitration(case: Case, found: Mapping[str, Array]) -> list[str]:
         except Exception as error:
             lines.append(f"{who} fails: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
             continue
-        sides = [side for side, outputs in (("lumir", found), ("onnxruntime", case.expected)) if agree(case, outputs, theirs)]
+        sides = [
+            side for side, outputs in (("lumir", found), ("onnxruntime", case.expected)) if agree(case, outputs, theirs)
+        ]
         lines.append(f"{who} sides with {' and '.join(sides) or 'neither'}")
     return lines
 

@@ -7,7 +7,7 @@ import numpy as np
 from tests.fuzz.oracle import NodeRunner
 from tests.fuzz.values import Array, Value
 
-PROBES = 3
+PROBES = 8
 ROUNDINGS = 8.0
 WORST = {2: 0.1, 4: 2e-3, 8: 1e-6}
 """By the size of a float in bytes: the largest error, relative to the tensor's largest element, worth comparing."""

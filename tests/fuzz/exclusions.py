@@ -31,11 +31,17 @@ def _has(index: int) -> When:
 
 
 def _dilated_same(node: onnx.NodeProto, inputs: Inputs, opset: int) -> bool:
-    return _attribute(node, "auto_pad", b"").startswith(b"SAME") and any(d > 1 for d in _attribute(node, "dilations", []))
+    return _attribute(node, "auto_pad", b"").startswith(b"SAME") and any(
+        d > 1 for d in _attribute(node, "dilations", [])
+    )
 
 
 def _interpolates_integers(node: onnx.NodeProto, inputs: Inputs, opset: int) -> bool:
-    return _attribute(node, "mode", b"nearest") != b"nearest" and inputs[0] is not None and inputs[0].array.dtype.kind != "f"
+    return (
+        _attribute(node, "mode", b"nearest") != b"nearest"
+        and inputs[0] is not None
+        and inputs[0].array.dtype.kind != "f"
+    )
 
 
 def _large_integer_product(node: onnx.NodeProto, inputs: Inputs, opset: int) -> bool:
@@ -57,7 +63,12 @@ def _fractional_corners(node: onnx.NodeProto, inputs: Inputs, opset: int) -> boo
 
 def _open_clip_of_infinities(node: onnx.NodeProto, inputs: Inputs, opset: int) -> bool:
     is_open = len(inputs) < 3 or inputs[1] is None or inputs[2] is None
-    return is_open and inputs[0] is not None and inputs[0].array.dtype.kind == "f" and bool(np.isinf(inputs[0].array).any())
+    return (
+        is_open
+        and inputs[0] is not None
+        and inputs[0].array.dtype.kind == "f"
+        and bool(np.isinf(inputs[0].array).any())
+    )
 
 
 def _flat_instances(node: onnx.NodeProto, inputs: Inputs, opset: int) -> bool:
@@ -74,7 +85,7 @@ EXCLUSIONS = [
     ),
     Exclusion(
         ("Clip",),
-        "a bound that is left out: onnxruntime clips infinities to the largest number, as ONNX's text says, lumir keeps them",
+        "a bound that is left out: onnxruntime clips infinities to the largest number, as ONNX says, lumir keeps them",
         _open_clip_of_infinities,
     ),
     Exclusion(

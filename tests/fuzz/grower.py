@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """Growing a graph node by node. Each node is run by onnxruntime as it is added, so that values and types are known."""
 
 from collections import Counter

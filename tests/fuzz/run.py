@@ -79,7 +79,9 @@ def _print(console: Console, totals: Totals, verbose: bool) -> None:
     console.print(f"compared {nodes} nodes of {len(totals.operators)} operators", highlight=False)
     _list(console, "refused, by reason", _merged(totals.refused))
     skipped = _merged(totals.skipped)
-    shown = skipped if verbose else Counter({k: n for k, n in skipped.items() if k.startswith(("excl", "onnxruntime rej"))})
+    shown = (
+        skipped if verbose else Counter({k: n for k, n in skipped.items() if k.startswith(("excl", "onnxruntime rej"))})
+    )
     _list(console, "nodes not added, by reason", shown)
     console.print(f"{skipped.total()} nodes were drawn and not added", highlight=False)
     if verbose:

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """The hypothesis strategy: random models with inputs, and what onnxruntime makes of them."""
 
 import re
@@ -75,14 +76,14 @@ def narrowed(case: Case, output: str) -> Case:
         if needed & set(node.output):
             needed |= set(node.input)
             nodes.insert(0, node)
-    for field, kept in (
+    for entries, kept in (
         (graph.node, nodes),
         (graph.input, [i for i in case.model.graph.input if i.name in needed]),
         (graph.initializer, [i for i in case.model.graph.initializer if i.name in needed]),
         (graph.output, [o for o in case.model.graph.output if o.name == output]),
     ):
-        del field[:]
-        field.extend(kept)
+        del entries[:]
+        entries.extend(kept)
     inputs = {name: array for name, array in case.inputs.items() if name in needed}
     sizes = {f"d{d}" for array in inputs.values() for d in array.shape}
     dims = {name: size for name, size in case.dims.items() if name in sizes}

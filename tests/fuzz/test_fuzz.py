@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """Forty random graphs with a fixed seed, and that the harness would notice what it looks for."""
 
 from collections.abc import Iterator
@@ -31,7 +32,9 @@ def test_random_graphs_equal_onnxruntime(child: Child):
 
 def describe(case: Case, verdict: Verdict) -> str:
     rows = [f"  {n.op_type}({', '.join(n.input)}) -> {', '.join(n.output)}" for n in case.model.graph.node]
-    return "\n".join([f"{verdict.kind}; shrink it with: python -m tests.fuzz.run --seed {SEED}", *rows, *verdict.reasons])
+    return "\n".join(
+        [f"{verdict.kind}; shrink it with: python -m tests.fuzz.run --seed {SEED}", *rows, *verdict.reasons]
+    )
 
 
 class Stub:

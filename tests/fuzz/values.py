@@ -106,7 +106,15 @@ def _span(domain: Domain, low: float, high: float) -> tuple[float, float]:
 
 def _with_edges(rng: np.random.Generator, array: Array) -> Array:
     if array.dtype.kind == "f":
-        choices = [np.nan, np.inf, -np.inf, 0.0, -0.0, float(np.finfo(array.dtype).max), float(np.finfo(array.dtype).tiny)]
+        choices = [
+            np.nan,
+            np.inf,
+            -np.inf,
+            0.0,
+            -0.0,
+            float(np.finfo(array.dtype).max),
+            float(np.finfo(array.dtype).tiny),
+        ]
     else:
         info = np.iinfo(array.dtype)
         choices = [info.min, info.max, 0]

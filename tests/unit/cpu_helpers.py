@@ -66,7 +66,7 @@ def run_module(
     with tempfile.TemporaryDirectory() as folder:
         build_artifact(Path(folder) / "m.lumir", [Specialisation(module, {}, store)], target)
         executable = load(Path(folder) / "m.lumir", threads=threads)
-        launches = [k for k in executable.artifact.plans[0].launches if hasattr(k, "kernel")]
+        launches = [k for k in executable.artifact.plans[0].launches if isinstance(k, Launch)]
         families = [executable.artifact.manifest.kernels[k.kernel].family for k in launches]
         first_results, results = (_run_poisoned(executable, inputs) for _ in range(2))
         executable.close()

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """Small models that were once compiled wrongly, each named by what was wrong."""
 
 import numpy as np
@@ -79,4 +80,6 @@ def test_group_normalization_of_the_deprecated_opset():
     """The checker's refusal of a deprecated operator was taken for an invalid model."""
     inputs = {"x": np.linspace(-2, 2, 24, dtype=np.float32).reshape(1, 4, 6)}
     weights = {"s": np.array([1, 2], np.float32), "b": np.array([0, 1], np.float32)}
-    check(model([node("GroupNormalization", "x s b", num_groups=2)], inputs, ["y"], weights, opset=18), inputs, rtol=1e-4)
+    check(
+        model([node("GroupNormalization", "x s b", num_groups=2)], inputs, ["y"], weights, opset=18), inputs, rtol=1e-4
+    )

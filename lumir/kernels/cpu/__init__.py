@@ -8,4 +8,12 @@ from lumir.kernels.cpu.scan import ScanFamily
 from lumir.kernels.cpu.scatter import ScatterFamily
 from lumir.kernels.cpu.top_k import TopKFamily
 
-FAMILIES = [AttentionFamily(), ContractionFamily(), RowsFamily(), ScanFamily(), TopKFamily(), ScatterFamily(), MapFamily()]
+FAMILIES = [
+    AttentionFamily(),
+    ContractionFamily(),
+    RowsFamily(),
+    ScanFamily(),
+    TopKFamily(),
+    ScatterFamily(),
+    MapFamily(),
+]

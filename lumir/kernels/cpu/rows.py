@@ -187,4 +187,3 @@ class RowWriter:
 
 def _lanes_at(position: Index, step: int) -> Index:
     return Index(position.base, 1, step) if step > 1 else position
-

@@ -1,7 +1,7 @@
 """CPU family `scatter`: the tensor is copied, then each step changes it in place, in order.
 
-Lines run along the dimensions that the steps choose places of. Lines are apart from each other; where there are few, each
-is cut along its first dimension into parts, whose workgroups look at all steps and take those that fall into the part.
+Lines run along the dimensions that the steps choose places of. Lines are apart from each other; where there are few,
+each is cut along its first dimension into parts, whose workgroups look at all steps and take those that fall into it.
 """
 
 import math

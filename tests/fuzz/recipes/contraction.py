@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """Matrix products."""
 
 from tests.fuzz.grower import Domain, Grower
@@ -12,8 +13,6 @@ EQUATIONS = (
     "ij,jk,kl->il", "bij,kj->bki", "abc,cd,be->aed", "i,ij,j->", "ij,ik->jk", "...i,...i->...", "ijkl,jm->imkl",
 )  # fmt: skip
 SIZES = (3, 1, 2, 5, 8, 17)
-
-
 
 
 @recipe("contraction", "MatMul")

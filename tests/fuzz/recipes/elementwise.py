@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """Element-wise operators."""
 
 from dataclasses import dataclass
@@ -144,7 +145,9 @@ def power(g: Grower, op: str) -> None:
     """Positive bases with any exponent, any base with small integers; the exponent may have another type."""
     base = g.pick(("float32", "float64", "float16", "int32", "int64"), domain=Domain(-16, 16, away=0.25))
     whole = base.dtype not in FLOATS or (base.array < 0).any()
-    exponent = g.choose(("int32", "int64", "float32")) if whole else g.choose((base.dtype, "float32", "float64", "int32"))
+    exponent = (
+        g.choose(("int32", "int64", "float32")) if whole else g.choose((base.dtype, "float32", "float64", "int32"))
+    )
     if whole:
         shape = g.broadcastable(base.shape)
         rng = np.random.default_rng(g.integer(0, 99))

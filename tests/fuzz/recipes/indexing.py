@@ -66,7 +66,9 @@ def scatter_elements(g: Grower, op: str) -> None:
         picks = rng_of(g).integers(0, x.shape[axis], dims)
     index = g.given(_signed(g, picks, x.shape[axis]), g.choose(("int64", "int32")))
     updates = g.like(x.dtype, dims)
-    g.add("ScatterElements", [x, index, updates], exact=reduction in (None, "max", "min"), axis=axis, reduction=reduction)
+    g.add(
+        "ScatterElements", [x, index, updates], exact=reduction in (None, "max", "min"), axis=axis, reduction=reduction
+    )
 
 
 @recipe("indexing", "ScatterND")

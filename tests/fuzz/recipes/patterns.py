@@ -122,7 +122,9 @@ def attention(g: Grower, op: str) -> None:
     scores = _one(g, "Mul", scores, scale) if place == "after" else scores
     masks: list[Callable[[], Value]] = [
         lambda: scores,
-        lambda: _one(g, "Add", scores, g.like(dtype, g.choose([(b, 1, s, t), (s, t), (1, 1, 1, t), (b, h, s, t)]), SMALL)),
+        lambda: _one(
+            g, "Add", scores, g.like(dtype, g.choose([(b, 1, s, t), (s, t), (1, 1, 1, t), (b, h, s, t)]), SMALL)
+        ),
         lambda: _one(g, "Where", g.fresh("bool", (s, t)), scores, _number(g, q, -1e4)),
     ]
     weights = _one(g, "Softmax", g.choose(masks)(), axis=-1)

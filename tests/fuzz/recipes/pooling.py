@@ -44,7 +44,11 @@ def image(g: Grower, dtypes: tuple[str, ...], channels: int | None = None, domai
 
     def shape() -> list[int]:
         rank = g.choose((2, 1, 3))
-        return [g.choose((1, 2)), channels or g.choose((4, 1, 2, 3, 6)), *(g.choose(EXTENTS[rank]) for _ in range(rank))]
+        return [
+            g.choose((1, 2)),
+            channels or g.choose((4, 1, 2, 3, 6)),
+            *(g.choose(EXTENTS[rank]) for _ in range(rank)),
+        ]
 
     fits = lambda v: v.array.size > 0 and v.shape[0] <= 8 and v.shape[1] <= 17 and channels in (None, v.shape[1])  # noqa: E731
     return g.pick(dtypes, (3, 5), domain, fits, shape)

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """Reductions, scans, sorting, softmax."""
 
 import numpy as np
@@ -90,5 +91,3 @@ def _row(g: Grower, dtypes: tuple[str, ...]) -> Value:
 
 def _axis(g: Grower, x: Value) -> int:
     return g.integer(-x.rank, x.rank - 1)
-
-

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """Resize, GridSample, Col2Im, LRN."""
 
 from typing import Any
@@ -39,7 +40,9 @@ def resize(g: Grower, op: str) -> None:
 def _image(g: Grower, low: int, high: int) -> Value:
     return g.pick(
         ("float32", "float32", "uint8", "int8"), (2 + low, 2 + high), Domain(0, 100), filled=True,
-        shape=lambda: [g.choose((1, 2)), g.choose((1, 3)), *(g.choose((4, 1, 3, 7)) for _ in range(g.integer(low, high)))],
+        shape=lambda: [
+            g.choose((1, 2)), g.choose((1, 3)), *(g.choose((4, 1, 3, 7)) for _ in range(g.integer(low, high)))
+        ],
     )  # fmt: skip
 
 
@@ -81,5 +84,3 @@ def col2im(g: Grower, op: str) -> None:
     channels = g.choose((1, 2))
     x = g.like("float32", [g.choose((1, 2)), channels * int(np.prod(block)), int(np.prod(counts))], Domain(-100, 100))
     g.add("Col2Im", [x, g.fixed(size), g.fixed(block)], pads=pads, strides=strides)
-
-

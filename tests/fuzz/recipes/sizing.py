@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 """Operators about shapes and places: Shape, Size, Trilu, EyeLike, OneHot, Range, ConstantOfShape."""
 
 import numpy as np
@@ -27,7 +28,9 @@ def trilu(g: Grower, op: str) -> None:
 def eye_like(g: Grower, op: str) -> None:
     to = g.choose((None, "float32", "int64", "float64"))
     number = helper.np_dtype_to_tensor_dtype(np.dtype(to)) if to else None
-    g.add("EyeLike", [g.pick(("float32", "int32", "int64"), (2, 2))], exact=True, dtype=number, k=g.choose((None, 1, -1)))
+    g.add(
+        "EyeLike", [g.pick(("float32", "int32", "int64"), (2, 2))], exact=True, dtype=number, k=g.choose((None, 1, -1))
+    )
 
 
 @recipe("sizing", "OneHot")
