@@ -32,7 +32,7 @@ def single_op(op: str, operands: int) -> onnx.ModelProto:
     """A model of one node on float32 operands of shape [2, 4, 16, 16]."""
     names = [f"x{i}" for i in range(operands)]
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 4, 16, 16]) for name in names]
-    attributes = {"kernel_shape": [2, 2]} if op == "MaxPool" else {}
+    attributes: dict[str, Any] = {"kernel_shape": [2, 2]} if op == "MaxPool" else {}
     node = helper.make_node(op, names, ["y"], name=op, **attributes)
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     graph = helper.make_graph([node], "g", inputs, [output])
