@@ -46,18 +46,23 @@ class Prepared(BackendRep):
         Raises:
             UnsupportedError, UserError: the model cannot be compiled for these inputs.
         """
-        named = {item.name: value for item, value in zip(self.inputs, inputs, strict=False)}
-        executable = self.compile(named)
-        found = executable.run({name: value for name, value in named.items() if name not in self.fixed})
+        return self.execute(self.compile(inputs), inputs)
+
+    def execute(self, executable: Executable, inputs: Any) -> tuple[np.ndarray, ...]:
+        """The outputs of what `compile` gave for these inputs."""
+        found = executable.run({name: value for name, value in self._named(inputs).items() if name not in self.fixed})
         return tuple(found[item.name] for item in self.model.graph.output)
 
-    def compile(self, inputs: Named) -> Executable:
+    def _named(self, inputs: Any) -> Named:
+        return {item.name: value for item, value in zip(self.inputs, inputs, strict=False)}
+
+    def compile(self, inputs: Any) -> Executable:
         """Compile for the sizes of these arrays, with as few of them made constants as the compiler needs."""
-        self.fixed = set()
+        named, self.fixed = self._named(inputs), set()
         while True:
-            model = with_constants(self.model, {name: inputs[name] for name in sorted(self.fixed)})
+            model = with_constants(self.model, {name: named[name] for name in sorted(self.fixed)})
             try:
-                return lumir.api.compile(model, target=self.target, dims=sizes(self.inputs, inputs))
+                return lumir.api.compile(model, target=self.target, dims=sizes(self.inputs, named))
             except UnsupportedError as error:
                 asked = asked_values(error) - self.fixed
                 if not asked:

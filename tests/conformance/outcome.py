@@ -3,14 +3,17 @@
 import re
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from onnx.backend.test.runner import Runner
 
 from lumir.diagnostics import UnsupportedError, UserError
+from lumir.runtime.executable import Executable
 from tests.conformance.cases import NotAvailable, all_cases, data_sets_of, model_of
 from tests.conformance.known import KNOWN
-from tests.conformance.lumir_backend import DEVICES, LumirBackend
+from tests.conformance.lumir_backend import DEVICES, LumirBackend, Prepared
 
 VERDICTS = ("passed", "refused", "wrong", "crashed", "timeout")
 DEFECTS = ("wrong", "crashed", "timeout")
@@ -27,6 +30,7 @@ class Outcome:
             by an exception that is not meant for users or by a signal; or `timeout`.
         reasons: why, one line each.
         fixed: the inputs whose values became constants.
+        inputs: how many inputs the model has.
     """
 
     name: str
@@ -34,6 +38,12 @@ class Outcome:
     reasons: tuple[str, ...] = ()
     fixed: tuple[str, ...] = field(default=())
     seconds: float = 0.0
+    inputs: int = 0
+
+    @property
+    def is_constant(self) -> bool:
+        """Every input became a constant: the compiler computed the result itself."""
+        return 0 < self.inputs == len(self.fixed)
 
     @property
     def is_defect(self) -> bool:
@@ -41,33 +51,46 @@ class Outcome:
         return self.verdict in DEFECTS and self.name not in KNOWN
 
 
+class Refused(Exception):
+    """The compiler said, before anything ran, that it cannot compile a case's model; the arguments are its reasons."""
+
+
 def run_case(name: str, target: str) -> Outcome:
     """Run a case on each of its data sets, and compare with onnx's own comparison and tolerances."""
-    start, fixed = time.perf_counter(), set()
+    start, fixed, count = time.perf_counter(), set(), 0
 
     def outcome(verdict: str, *reasons: str) -> Outcome:
-        return Outcome(name, verdict, reasons, tuple(sorted(fixed)), time.perf_counter() - start)
+        return Outcome(name, verdict, reasons, tuple(sorted(fixed)), time.perf_counter() - start, count)
 
     case = all_cases()[name]
     device = next(device for device, known in DEVICES.items() if known == target)
     try:
         model = model_of(case)
         prepared = LumirBackend.prepare(model, device)
+        count = len(prepared.inputs)
         for inputs, expected in data_sets_of(case, model):
-            found = prepared.run(inputs)
+            executable = _compiled(prepared, inputs)
             fixed |= prepared.fixed
+            found = prepared.execute(executable, inputs)
             Runner.assert_similar_outputs(expected, found, case.rtol, case.atol, case.model_dir)
     except NotAvailable as error:
         return outcome("refused", str(error))
-    except UnsupportedError as error:
-        return outcome("refused", *(short_reason(line) for line in error.problems or [error.message]))
-    except UserError as error:
-        return outcome("refused", " ".join([error.message, *(f"{k}: {v}" for k, v in error.values.items())]))
+    except Refused as error:
+        return outcome("refused", *error.args)
     except AssertionError as error:
         return outcome("wrong", " ".join(str(error).split())[:400])
     except Exception as error:
         return outcome("crashed", f"{type(error).__name__}: {' '.join(str(error).split())[:500]} ({_place(error)})")
     return outcome("passed")
+
+
+def _compiled(prepared: Prepared, inputs: Sequence[Any]) -> Executable:
+    try:
+        return prepared.compile(inputs)
+    except UnsupportedError as error:
+        raise Refused(*(short_reason(line) for line in error.problems or [error.message])) from error
+    except UserError as error:
+        raise Refused(" ".join([error.message, *(f"{k}: {v}" for k, v in error.values.items())])) from error
 
 
 def short_reason(line: str) -> str:

@@ -19,7 +19,7 @@ What becomes of ONNX's own back-end tests, of the package onnx {version}, on tar
 A case passes when every output has the expected type and shape and lies within the case's own tolerances. A refused
 case gets an error before anything runs, which names the node and the reason; it is not a pass. {fixed} of the passes
 are of models that take, as an input, a value that fixes a shape (the shape of a Reshape, the k of a TopK): that value
-is given at compile time.
+is given at compile time. {constant} of them have no other input, so that the compiler computes the result itself.
 """
 
 
@@ -40,10 +40,11 @@ def totals(outcomes: Sequence[Outcome], facts: dict[str, Facts]) -> str:
 def summary(outcomes: Sequence[Outcome]) -> str:
     """One line: passed of all cases there are, whether they were run or not."""
     counts = Counter(o.verdict for o in outcomes)
-    fixed = sum(1 for o in outcomes if o.verdict == "passed" and o.fixed)
+    fixed, constant = _specialised(outcomes)
     rest = ", ".join(f"{counts[v]} {v}" for v in VERDICTS[1:])
     ran = "" if len(outcomes) == len(all_cases()) else f" (only {len(outcomes)} were run)"
     passed = f"passed {counts['passed']} / {len(all_cases()):,}{ran}, {fixed} of them with inputs fixed at compile time"
+    passed += f" ({constant} with all of them)"
     return f"{passed}; {rest}"
 
 
@@ -67,8 +68,8 @@ def write_coverage(outcomes: Sequence[Outcome], facts: dict[str, Facts], target:
     """One row for each operator, from a run of all cases."""
     import onnx
 
-    fixed = sum(1 for o in outcomes if o.verdict == "passed" and o.fixed)
-    lines = [INTRODUCTION.format(version=onnx.__version__, target=target, fixed=fixed)]
+    fixed, constant = _specialised(outcomes)
+    lines = [INTRODUCTION.format(version=onnx.__version__, target=target, fixed=fixed, constant=constant)]
     lines += ["| group | cases | passed | refused | failed |", "|---|---|---|---|---|"]
     for group in (*GROUPS, "all"):
         members = [o for o in outcomes if group in ("all", o.name.partition("/")[0])]
@@ -92,6 +93,12 @@ def write_coverage(outcomes: Sequence[Outcome], facts: dict[str, Facts], target:
     for op in sorted(by_op, key=str.lower):
         lines.append(f"| {op} | {_counts(by_op[op])} | {_reasons(by_op[op])} |")
     path.write_text("\n".join(lines) + "\n")
+
+
+def _specialised(outcomes: Iterable[Outcome]) -> tuple[int, int]:
+    """How many passes had some of their inputs fixed at compile time, and how many all of them."""
+    passed = [o for o in outcomes if o.verdict == "passed"]
+    return sum(1 for o in passed if o.fixed), sum(1 for o in passed if o.is_constant)
 
 
 def _counts(members: Sequence[Outcome]) -> str:

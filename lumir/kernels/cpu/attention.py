@@ -2,7 +2,8 @@
 
 A workgroup owns a block of query rows of one head. It transposes that head's keys once, so that scores are computed
 with keys side by side in vectors; then, for `rows` queries at a time: scores, whatever changes them (scale, mask, cap),
-softmax, and the product with the values.
+softmax, and the product with the values. Where the stack does not hold all keys, they are transposed a part at a time,
+and again for every `rows` queries.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,6 +34,7 @@ class AttentionSchedule(Schedule):
     lanes: keys side by side.
     value_lanes: value elements side by side; divides the value's head dimension.
     key_lanes: head-dimension elements side by side while keys are transposed; divides it.
+    keys: keys transposed at a time, a multiple of lanes.
     """
 
     rows: int = 8
@@ -40,6 +42,7 @@ class AttentionSchedule(Schedule):
     lanes: int = 16
     value_lanes: int = 16
     key_lanes: int = 16
+    keys: int = 1024
 
 
 class AttentionFamily:
@@ -54,15 +57,16 @@ class AttentionFamily:
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[AttentionSchedule]:
         places = _places(dispatch)
-        *_, m, _n, d, e = places.sizes
+        *_, m, n, d, e = places.sizes
         lanes = target.lanes(8 if "f64" in str(places.space.first.accumulator) else 4)
         for rows in (8, 4, 2, 1):
-            if rows <= m or rows == 1:
-                yield AttentionSchedule(rows, max(rows, 64), lanes, _divisor(e, lanes), _divisor(d, lanes))
+            for keys in (_padded(n, lanes), 512):
+                if (rows <= m or rows == 1) and keys <= _padded(n, lanes):
+                    yield AttentionSchedule(rows, max(rows, 64), lanes, _divisor(e, lanes), _divisor(d, lanes), keys)
 
     def legal(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target) -> list[str]:
         *_, n, d, _e = _places(dispatch).sizes
-        needed = (d + schedule.rows) * _padded(n, schedule.lanes) * 8
+        needed = (d * schedule.keys + schedule.rows * _padded(n, schedule.lanes)) * 8
         return (
             [f"keys and scores take {needed} bytes of stack, more than {STACK_BYTES}"] if needed > STACK_BYTES else []
         )
@@ -70,7 +74,8 @@ class AttentionFamily:
     def cost(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target) -> float:
         b, g, r, m, n, d, e = _places(dispatch).sizes
         tiles = b * g * r * -(-m // schedule.rows)
-        return tiles * n * (d + e) * (schedule.rows + 2) / schedule.lanes * 1e-9
+        transposed = b * g * r * (-(-m // schedule.block) if schedule.keys >= n else 4 * tiles)
+        return (tiles * n * (d + e) * (schedule.rows + 2) + transposed * n * d) / schedule.lanes * 1e-9
 
     def emit(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target, name: str) -> KernelCode:
         places = _places(dispatch)
@@ -108,7 +113,7 @@ class AttentionWriter:
         self.index = self.narrow.index
         *_, self.m, self.n, self.d, self.e = places.sizes
         self.padded, kind = _padded(self.n, schedule.lanes), places.space.first.accumulator
-        self.keys = stack_buffer((self.d, self.padded), kind)
+        self.keys = stack_buffer((self.d, schedule.keys), kind)
         self.scores = stack_buffer((schedule.rows, self.padded), kind)
         self.tile = stack_buffer((schedule.rows, self.e), kind)
         self.paths = result_paths(kernel.dispatch, places.space.second.result) or []
@@ -117,7 +122,8 @@ class AttentionWriter:
         index, sizes = self.index, self.places.sizes
         *outer, block = index.delinearize(Index(self.kernel.workgroup), (*sizes[:3], self.blocks))
         self.outer: Place = tuple(outer)
-        self._transpose_keys()
+        if self.schedule.keys >= self.n:
+            self._transpose_keys(Index(0), Index(self.n))
         start = index.scale(block, self.schedule.block)
         stop = index.minimum(index.offset(start, self.schedule.block), self.m)
         bounds = index.scalar(start.base), index.scalar(stop.base)
@@ -143,30 +149,50 @@ class AttentionWriter:
         here = self.index.offset(row, i)
         return self.index.minimum(here, self.m - 1) if self.m % self.schedule.rows else here
 
-    def _transpose_keys(self) -> None:
+    def _transpose_keys(self, start: Index, stop: Index) -> None:
         evaluator, lanes = self.over_keys, self.schedule.key_lanes
-        with evaluator.loop(0, self.n, 1) as (n, _, _done), evaluator.loop(0, self.d, lanes) as (d, _, _inner):
+        first, last = (self.index.scalar(bound.base) for bound in (start, stop))
+        with evaluator.loop(first, last, 1) as (n, _, _done), evaluator.loop(0, self.d, lanes) as (d, _, _inner):
             d = Index(d.base, 1 if lanes > 1 else 0, lanes)
             value = evaluator.at(self.space.first.operand(1), self.places.key(evaluator.index, self.outer, n, d))
             value = self.space.first.widen(1, value)
-            evaluator.memory.store(self.keys, (d, n), value)
+            evaluator.memory.store(self.keys, (d, self._behind(n, start)), value)
 
     def _score(self, row: Index) -> None:
-        """scores[i, n] for the tile's rows: whole lane groups of keys, then the keys left over."""
-        lanes = self.schedule.lanes
-        whole = self.n // lanes * lanes
-        if whole:
-            self._score_keys(self.wide, row, 0, whole, lanes)
+        """scores[i, n] for the tile's rows."""
+        keys = self.schedule.keys
+        if keys >= self.n:
+            self._score_part(row, Index(0), self.n)
+            return
+        whole = self.n // keys * keys
+        with self.narrow.loop(0, whole, keys) as (start, _, _done), self._scopes():
+            self._transpose_keys(start, self.index.offset(start, keys))
+            self._score_part(row, start, keys)
         if whole < self.n:
-            self._score_keys(self.narrow, row, whole, self.n, 1)
+            self._transpose_keys(Index(whole), Index(self.n))
+            self._score_part(row, Index(whole), self.n - whole)
 
-    def _score_keys(self, evaluator: Evaluator, row: Index, start: int, stop: int, step: int) -> None:
+    def _score_part(self, row: Index, start: Index, count: int) -> None:
+        """The scores of `count` transposed keys from `start` on: whole lane groups, then the keys left over."""
+        lanes = self.schedule.lanes
+        whole = count // lanes * lanes
+        if whole:
+            self._score_keys(self.wide, row, start, 0, whole, lanes)
+        if whole < count:
+            self._score_keys(self.narrow, row, start, whole, count, 1)
+
+    def _behind(self, n: Index, start: Index) -> Index:
+        """Where key n is among those transposed from `start` on."""
+        return self.index.add(n, self.index.scale(start, -1)) if start != Index(0) else n
+
+    def _score_keys(self, evaluator: Evaluator, row: Index, first: Index, start: int, stop: int, step: int) -> None:
         rows, index = self.schedule.rows, evaluator.index
-        with evaluator.loop(start, stop, step, multiple=step) as (n, _, _done):
-            n = Index(n.base, 1 if step > 1 else 0, step)
+        with evaluator.loop(start, stop, step, multiple=step) as (column, _, _done):
+            column = Index(column.base, 1 if step > 1 else 0, step)
+            n = index.add(first, column)
             zero = self._constant(0.0, evaluator, step)
             with evaluator.loop(0, self.d, 1, [zero] * rows) as (d, totals, done):
-                key = evaluator.memory.load(self.keys, (d, n))
+                key = evaluator.memory.load(self.keys, (d, column))
                 done(
                     [
                         self._fused(evaluator, self._query(evaluator, row, i, d), key, t, step)
