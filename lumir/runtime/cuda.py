@@ -1,25 +1,21 @@
 """Run plans on an NVIDIA GPU: code and weights are loaded once, and each plan is one CUDA graph."""
 
-import contextlib
 import re
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lumir.artifact.read import WEIGHTS, Artifact
 from lumir.artifact.schema import Plan
-from lumir.diagnostics import LumirError, UserError
-from lumir.runtime.cuda_driver import call, enum
-from lumir.runtime.cuda_memory import DeviceMemory, current, release_with
-from lumir.runtime.cuda_modules import compile_modules
+from lumir.diagnostics import UserError
+from lumir.runtime.cuda_driver import call
+from lumir.runtime.cuda_gpu import Gpu, device_capability
+from lumir.runtime.cuda_memory import DeviceMemory, current
 from lumir.runtime.cuda_session import CudaSession
 from lumir.runtime.memory import address_of
 
-DEFAULT_SHARED_BYTES = 48 << 10
-"""Dynamic shared memory that a kernel may use without asking for more."""
+__all__ = ["CudaDevice", "check_arch", "device_capability"]
 
 
 class CudaDevice:
@@ -30,27 +26,21 @@ class CudaDevice:
     """
 
     def __init__(self, artifact: Artifact, ordinal: int = 0):
-        self.artifact, self.ordinal = artifact, ordinal
-        self._handle = _device(ordinal)
-        self.name = _device_name(self._handle)
-        self.capability = _capability(self._handle)
+        self.artifact, self.ordinal, self.gpu = artifact, ordinal, Gpu(ordinal)
+        self.name, self.capability, self.context = self.gpu.name, self.gpu.capability, self.gpu.context
         check_arch(artifact.target, self.name, self.capability)
-        self.context = call("cuDevicePrimaryCtxRetain", self._handle)
+        kernels = artifact.manifest.kernels
+        files = {entry.file: bytes(artifact.member(entry.file)) for entry in kernels.values()}
         with current(self.context):
-            self._stream = call("cuStreamCreate", enum("CUstream_flags", "CU_STREAM_NON_BLOCKING").value)
-            release_with(self, self.context, "cuStreamDestroy", self._stream)
-            self._functions = self._load_code()
+            self.code = self.gpu.load(kernels, files)
             self._weights = self._upload_weights()
             arena_bytes = max(plan.arena_bytes for plan in artifact.plans)
             self.arena = DeviceMemory(self.context, arena_bytes, "arena")
-        self.stream: int | None = int(self._stream)
+        self.stream: int | None = int(self.gpu.stream)
 
     def session(self, plan: Plan) -> CudaSession:
         with current(self.context):
             return CudaSession(self, plan)
-
-    def function(self, kernel: str) -> Any:
-        return self._functions[kernel]
 
     def weight_address(self, name: str) -> int:
         weight = self.artifact.weights[name]
@@ -58,36 +48,6 @@ class CudaDevice:
 
     def close(self) -> None:
         """Memory is freed with the last reference to the device and its sessions."""
-
-    def _load_code(self) -> dict[str, Any]:
-        kernels = self.artifact.manifest.kernels
-        files = {entry.file: bytes(self.artifact.member(entry.file)) for entry in kernels.values()}
-        gpu = f"{self.name} {self.capability} {call('cuDriverGetVersion')} {_driver_build()}"
-        modules = {}
-        for file, cubin in compile_modules(self.context, gpu, files).items():
-            modules[file] = call("cuModuleLoadData", cubin, file=file)
-            release_with(self, self.context, "cuModuleUnload", modules[file])
-        functions = {}
-        for name, entry in kernels.items():
-            function = call("cuModuleGetFunction", modules[entry.file], entry.symbol.encode(), kernel=name)
-            if entry.shared_bytes > DEFAULT_SHARED_BYTES:
-                self._allow_shared(function, name, entry.shared_bytes)
-            with contextlib.suppress(LumirError):  # drivers before 12.4 load functions at their first launch
-                call("cuFuncLoad", function)
-            functions[name] = function
-        return functions
-
-    def _allow_shared(self, function: Any, kernel: str, nbytes: int) -> None:
-        limit = _attribute(self._handle, "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN")
-        if nbytes > limit:
-            raise UserError(
-                f"kernel {kernel!r} needs more shared memory than {self.name} has",
-                code="wrong-target",
-                values={"bytes needed": nbytes, "bytes of a block": limit},
-                hint="compile the model for this GPU",
-            )
-        attribute = enum("CUfunction_attribute", "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES")
-        call("cuFuncSetAttribute", function, attribute, nbytes, kernel=kernel)
 
     def _upload_weights(self) -> DeviceMemory:
         """Copy the member as it lies in the file; its tensors are aligned for the GPU already."""
@@ -97,49 +57,6 @@ class CudaDevice:
         call("cuMemcpyHtoD", memory.address, self._weights_start, member.nbytes)
         call("cuCtxSynchronize")  # the copy may still be on its way, and the stream of the runs does not wait for it
         return memory
-
-
-def device_capability(ordinal: int = 0) -> tuple[int, int]:
-    """The compute capability of a GPU of this machine.
-
-    Raises:
-        UserError: `no-gpu`.
-    """
-    return _capability(_device(ordinal))
-
-
-def _device(ordinal: int) -> Any:
-    call("cuInit", 0)
-    count = call("cuDeviceGetCount")
-    if ordinal >= count:
-        raise UserError(
-            f"there is no GPU {ordinal}",
-            code="no-gpu",
-            values={"GPUs found": count},
-            hint="check nvidia-smi and CUDA_VISIBLE_DEVICES",
-        )
-    return call("cuDeviceGet", ordinal)
-
-
-def _device_name(handle: Any) -> str:
-    return call("cuDeviceGetName", 128, handle).partition(b"\0")[0].decode()
-
-
-def _capability(handle: Any) -> tuple[int, int]:
-    return _attribute(handle, "COMPUTE_CAPABILITY_MAJOR"), _attribute(handle, "COMPUTE_CAPABILITY_MINOR")
-
-
-def _attribute(handle: Any, name: str) -> int:
-    return call("cuDeviceGetAttribute", enum("CUdevice_attribute", f"CU_DEVICE_ATTRIBUTE_{name}"), handle)
-
-
-@cache
-def _driver_build() -> str:
-    """The exact driver, where the system tells it; the API's version alone changes too rarely."""
-    try:
-        return Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
-    except (OSError, IndexError):
-        return ""
 
 
 def check_arch(target: Mapping[str, Any], gpu: str, capability: tuple[int, int]) -> None:

@@ -1,18 +1,17 @@
 """One plan on a GPU: inputs and outputs have fixed places in GPU memory, so that one graph serves every run."""
 
-import contextlib
-import ctypes
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lumir.artifact.dtypes import PACKED_4BIT, byte_size, numpy_dtype, pack_4bit, unpack_4bit
 from lumir.artifact.schema import Copy, Launch, Plan
 from lumir.artifact.tensors import BufferRef, TensorSpec
-from lumir.diagnostics import LumirError, UserError
-from lumir.runtime.cuda_driver import call, enum
+from lumir.diagnostics import UserError
+from lumir.runtime.cuda_driver import call
+from lumir.runtime.cuda_launch import Launcher
 from lumir.runtime.cuda_memory import DeviceArray, DeviceMemory, PinnedMemory, aligned, current, release_with
 from lumir.runtime.dlpack import ForeignTensor
 from lumir.runtime.inputs import Tensor
@@ -38,7 +37,8 @@ class CudaSession:
         self._host = [
             self._pinned.view(offset, np.dtype(np.uint8), (spec.nbytes,)) for offset, spec in zip(self._offsets, specs)
         ]
-        self._graph = self._capture()
+        self._launcher = Launcher(device.code, device.stream)
+        self._graph = self._launcher.capture(plan.launches, self._address)
         release_with(self, device.context, "cuGraphExecDestroy", self._graph)
 
     def run(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
@@ -77,7 +77,7 @@ class CudaSession:
         for i, launch in enumerate(self._plan.launches):
             with current(self._device.context):
                 start = time.perf_counter()
-                self._enqueue(launch)
+                self._launcher.enqueue(launch, self._address)
                 call("cuStreamSynchronize", self._device.stream, launch=i, nodes=", ".join(launch.nodes))
                 elapsed = (time.perf_counter() - start) * 1e6
                 results = self._results(launch)
@@ -98,47 +98,6 @@ class CudaSession:
             else:
                 np.copyto(self._host[i].view(tensor.dtype).reshape(tensor.shape), tensor)
             call("cuMemcpyHtoDAsync", target, address_of(self._host[i]), spec.nbytes, self._device.stream)
-
-    def _capture(self) -> Any:
-        """Record every launch of the plan into one executable graph."""
-        mode = enum("CUstreamCaptureMode", "CU_STREAM_CAPTURE_MODE_THREAD_LOCAL")
-        call("cuStreamBeginCapture", self._device.stream, mode)
-        try:
-            for launch in self._plan.launches:
-                self._enqueue(launch)
-        except LumirError:
-            with contextlib.suppress(LumirError):  # the stream must leave the capture; what broke it is the news
-                call("cuStreamEndCapture", self._device.stream)
-            raise
-        graph = call("cuStreamEndCapture", self._device.stream)
-        try:
-            return call("cuGraphInstantiate", graph, 0)
-        finally:
-            call("cuGraphDestroy", graph)
-
-    def _enqueue(self, launch: Launch | Copy) -> None:
-        addresses = [self._address(ref) for ref in launch.args]
-        if isinstance(launch, Copy):
-            if launch.nbytes:
-                call("cuMemcpyDtoDAsync", addresses[1], addresses[0], launch.nbytes, self._device.stream)
-            return
-        if not launch.workgroups:
-            return
-        entry = self._device.artifact.manifest.kernels[launch.kernel]
-        values = (*addresses, *launch.scalars)
-        types = (ctypes.c_void_p,) * len(addresses) + (ctypes.c_int64,) * len(launch.scalars)
-        call(
-            "cuLaunchKernel",
-            self._device.function(launch.kernel),
-            *launch.grid,
-            *(entry.block, 1, 1),
-            entry.shared_bytes,
-            self._device.stream,
-            (values, types) if values else 0,
-            0,
-            kernel=launch.kernel,
-            nodes=", ".join(launch.nodes),
-        )
 
     def _address(self, ref: BufferRef) -> int:
         if ref.space == "arena":
