@@ -33,7 +33,7 @@ class Launch:
     Args:
         kernel: the name of an entry of the manifest's kernels.
         grid: workgroups along x, y and z; the CPU numbers them `x + grid_x * (y + grid_y * z)`.
-        args: one buffer per pointer argument, inputs then outputs.
+        args: one buffer per pointer argument, inputs then outputs, then what else the kernel needs.
         scalars: int64 arguments that follow the buffers.
         nodes: the ONNX nodes this launch computes.
         results: arguments that hold a named tensor after the launch.
@@ -100,22 +100,28 @@ class Copy:
 
 @dataclass(frozen=True)
 class Plan:
-    """All launches of one specialisation, in order; a launch may read what any earlier one wrote."""
+    """All launches of one specialisation, in order; a launch may read what any earlier one wrote.
+
+    Args:
+        counter_bytes: memory that holds zeros whenever no launch is under way.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     launches: tuple[Launch | Copy, ...]
     arena_bytes: int = 0
     symbols: Mapping[str, int] = field(default_factory=dict)
+    counter_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        data = {
             "symbols": dict(self.symbols),
             "inputs": [spec.to_json() for spec in self.inputs],
             "outputs": [spec.to_json() for spec in self.outputs],
             "arena_bytes": self.arena_bytes,
             "launches": [launch.to_json() for launch in self.launches],
         }
+        return data | ({"counter_bytes": self.counter_bytes} if self.counter_bytes else {})
 
     @classmethod
     def from_json(cls, data: Any, where: str = "the plan") -> "Plan":
@@ -129,6 +135,7 @@ class Plan:
             launches=tuple(_launch_from_json(item, f"launch {i} of {where}") for i, item in launches),
             arena_bytes=get_int(data, "arena_bytes", where, default=0),
             symbols={name: check_int(size, f"symbol {name!r} of {where}") for name, size in symbols.items()},
+            counter_bytes=get_int(data, "counter_bytes", where, default=0),
         )
         plan.check(where)
         return plan
@@ -151,8 +158,8 @@ class Plan:
     def _check_ref(self, ref: BufferRef, nbytes: int, where: str) -> None:
         if ref.space == "weight":
             return
-        if ref.space == "arena":
-            size = self.arena_bytes
+        if ref.space in ("arena", "counters"):
+            size = self.arena_bytes if ref.space == "arena" else self.counter_bytes
         else:
             specs = self.inputs if ref.space == "input" else self.outputs
             require(ref.index < len(specs), f"{where} names {ref.space} {ref.index} of {len(specs)}")

@@ -7,7 +7,7 @@ from typing import Any
 from lumir.artifact.dtypes import byte_size
 from lumir.artifact.fields import check_int, get_dtype, get_int, get_list, get_object, get_str, malformed, require
 
-SPACES = ("input", "output", "weight", "arena")
+SPACES = ("input", "output", "weight", "arena", "counters")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class BufferRef:
-    """A buffer of a launch: an input or output by `index`, a weight by `name`, or the arena; plus a byte offset."""
+    """A buffer of a launch: an input or output by `index`, a weight by `name`, or the arena; plus a byte offset.
+
+    The space `counters` holds zeros before every launch, and each leaves it so; launches share it.
+    """
 
     space: str
     index: int = 0
@@ -69,9 +72,13 @@ class BufferRef:
     def arena(cls, offset: int) -> "BufferRef":
         return cls("arena", offset=offset)
 
+    @classmethod
+    def counters(cls) -> "BufferRef":
+        return cls("counters")
+
     def to_json(self) -> dict[str, Any]:
-        if self.space == "arena":
-            return {"space": "arena", "offset": self.offset}
+        if self.space in ("arena", "counters"):
+            return {"space": self.space, "offset": self.offset}
         key = {"name": self.name} if self.space == "weight" else {"index": self.index}
         return {"space": self.space, **key} | ({"offset": self.offset} if self.offset else {})
 
@@ -83,8 +90,8 @@ class BufferRef:
         if space not in SPACES:
             raise malformed(f"{where} is in an unknown space", space=space, known=", ".join(SPACES))
         offset = get_int(data, "offset", where, default=None if space == "arena" else 0)
-        if space == "arena":
-            return cls("arena", offset=offset)
+        if space in ("arena", "counters"):
+            return cls(space, offset=offset)
         if space == "weight":
             return cls("weight", name=get_str(data, "name", where), offset=offset)
         return cls(space, index=get_int(data, "index", where), offset=offset)

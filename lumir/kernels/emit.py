@@ -17,7 +17,8 @@ class EmitKernels:
 
     Requires: dispatch functions in linalg that carry `lumir.family` and `lumir.schedule`.
     Guarantees: each has become a declaration with `lumir.grid`, `lumir.block` and `lumir.shared_bytes`, beside a module
-    `@<name>.kernel` (a `gpu.module` for a GPU) that holds the function `@<name>`.
+    `@<name>.kernel` (a `gpu.module` for a GPU) that holds the function `@<name>`. A kernel that wants more than its
+    operands and results says so with `lumir.workspace_bytes` and `lumir.counters`.
     """
 
     target: str = "cpu"
@@ -59,4 +60,7 @@ def _declare(function: ir.OpView, code: KernelCode) -> None:
     attributes["lumir.grid"] = ir.DenseI64ArrayAttr.get(list(code.grid))
     attributes["lumir.block"] = ir.IntegerAttr.get(i64, code.block)
     attributes["lumir.shared_bytes"] = ir.IntegerAttr.get(i64, code.shared_bytes)
+    for name, amount in (("lumir.workspace_bytes", code.workspace_bytes), ("lumir.counters", code.counters)):
+        if amount:
+            attributes[name] = ir.IntegerAttr.get(i64, amount)
     ir.Operation.create("func.func", attributes=attributes, regions=1)

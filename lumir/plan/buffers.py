@@ -1,12 +1,13 @@
 """Step 8: where every tensor lies."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.artifact.dtypes import byte_size
 from lumir.dtypes import dtype_name
 from lumir.mlir import ir
-from lumir.module import body_of, main_of
+from lumir.module import body_of, calls, main_of, symbols
 from lumir.plan.arena import Lifetime, assign_offsets
 
 Value = ir.Value
@@ -18,28 +19,54 @@ class AssignBuffers:
 
     Requires: @main holds `lumir.load`, `lumir.reshape`, calls of dispatches, and `func.return`.
     Guarantees: each call carries `lumir.buffers`, one of `input:I`, `output:I`, `weight:NAME`, `arena:OFFSET` for each
-    operand and then each result. @main carries `lumir.arena_bytes`, and `lumir.copies`: pairs of places to copy last,
-    for results that are an input, a weight, or returned twice.
+    operand and then each result, then those that its kernel asks for besides: a workspace of its own in the arena, and
+    `counters`. @main carries `lumir.arena_bytes`, `lumir.counter_bytes` where there are counters, and `lumir.copies`:
+    pairs of places to copy last, for results that are an input, a weight, or returned twice.
     """
 
     alignment: int = 256
     name: ClassVar[str] = "lumir-assign-buffers"
 
     def run(self, module: ir.Module) -> None:
-        main = main_of(module)
-        places = Places(body_of(main), self.alignment)
-        for call in places.calls:
+        main, i64 = main_of(module), ir.IntegerType.get_signless(64)
+        needs = [needs_of(call, symbols(module)) for call in calls(module)]
+        places = Places(body_of(main), self.alignment, [need.workspace_bytes for need in needs])
+        for call, need, workspace in zip(places.calls, needs, places.workspaces, strict=True):
             names = [places.of(v) for v in (*call.operands, *call.results)]
+            names += [workspace] * bool(need.workspace_bytes) + ["counters"] * bool(need.counters)
             call.attributes["lumir.buffers"] = ir.ArrayAttr.get([ir.StringAttr.get(n) for n in names])
-        main.attributes["lumir.arena_bytes"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), places.arena_bytes)
+        main.attributes["lumir.arena_bytes"] = ir.IntegerAttr.get(i64, places.arena_bytes)
+        if counters := max((need.counters for need in needs), default=0):
+            main.attributes["lumir.counter_bytes"] = ir.IntegerAttr.get(i64, 4 * counters)
         pairs = [ir.ArrayAttr.get([ir.StringAttr.get(a), ir.StringAttr.get(b)]) for a, b in places.copies]
         main.attributes["lumir.copies"] = ir.ArrayAttr.get(pairs)
 
 
-class Places:
-    """The place of every buffer of a block; a reshape is another name for its operand's."""
+@dataclass(frozen=True)
+class Needs:
+    """What a kernel asks for besides its operands and results, as `KernelCode` says it."""
 
-    def __init__(self, block: ir.Block, alignment: int):
+    workspace_bytes: int = 0
+    counters: int = 0
+
+
+def needs_of(call: ir.OpView, functions: Mapping[str, ir.OpView]) -> Needs:
+    attributes = functions[call.attributes["callee"].value].attributes
+    names = ("workspace_bytes", "counters")
+    return Needs(**{n: attributes[f"lumir.{n}"].value for n in names if f"lumir.{n}" in attributes})
+
+
+class Places:
+    """The place of every buffer of a block; a reshape is another name for its operand's.
+
+    Args:
+        workspace_bytes: of each call.
+
+    Attributes:
+        workspaces: the place of each call's workspace.
+    """
+
+    def __init__(self, block: ir.Block, alignment: int, workspace_bytes: Sequence[int]):
         self.calls = [op for op in block.operations if op.operation.name == "func.call"]
         self.named: dict[Value, str] = {a: f"input:{i}" for i, a in enumerate(block.arguments)}
         self.aliases: dict[Value, Value] = {}
@@ -50,7 +77,7 @@ class Places:
             elif op.operation.name == "lumir.reshape":
                 self.aliases[op.results[0]] = op.operands[0]
         self._name_outputs(list(block.operations)[-1])
-        self.arena_bytes = self._name_arena(alignment)
+        self.workspaces, self.arena_bytes = self._name_arena(alignment, workspace_bytes)
 
     def of(self, value: Value) -> str:
         return self.named[self._root(value)]
@@ -69,7 +96,7 @@ class Places:
             else:
                 self.named[root] = f"output:{i}"
 
-    def _name_arena(self, alignment: int) -> int:
+    def _name_arena(self, alignment: int, workspace_bytes: Sequence[int]) -> tuple[list[str], int]:
         lives: dict[Value, Lifetime] = {}
         for step, call in enumerate(self.calls):
             for value in call.results:
@@ -78,9 +105,11 @@ class Places:
             for value in map(self._root, call.operands):
                 if value in lives:
                     lives[value] = Lifetime(lives[value].nbytes, lives[value].first, step)
-        offsets, size = assign_offsets(list(lives.values()), alignment)
-        self.named.update((value, f"arena:{offset}") for value, offset in zip(lives, offsets, strict=True))
-        return size
+        workspaces = [Lifetime(nbytes, step, step) for step, nbytes in enumerate(workspace_bytes)]
+        offsets, size = assign_offsets([*lives.values(), *workspaces], alignment)
+        names = [f"arena:{offset}" for offset in offsets]
+        self.named.update(zip(lives, names))
+        return names[len(lives) :], size
 
 
 def nbytes_of(type_: ir.Type) -> int:

@@ -31,6 +31,7 @@ def plan_of(module: ir.Module, dims: dict[str, int] | None = None) -> Plan:
         launches=tuple(launches),
         arena_bytes=main.attributes["lumir.arena_bytes"].value,
         symbols=dict(sorted((dims or {}).items())),
+        counter_bytes=main.attributes["lumir.counter_bytes"].value if "lumir.counter_bytes" in main.attributes else 0,
     )
 
 
@@ -71,6 +72,8 @@ def _buffer(text: str) -> BufferRef:
     space, _, rest = text.partition(":")
     if space == "weight":
         return BufferRef.weight(rest)
+    if space == "counters":
+        return BufferRef.counters()
     number = int(rest)
     return {"arena": BufferRef.arena, "input": BufferRef.input, "output": BufferRef.output}[space](number)
 

@@ -36,6 +36,7 @@ class CpuDevice:
         self.threads = threads or default_threads()
         self.pool = Pool(self.images["kernels/host.bin"], self.threads)
         self.arena = Arena(max(plan.arena_bytes for plan in artifact.plans))
+        self.counters = Arena(max(plan.counter_bytes for plan in artifact.plans))
         self.copy_kernel = self.images["kernels/host.bin"].symbol("lumir_copy")
 
     def session(self, plan: Plan) -> "CpuSession":
@@ -79,8 +80,9 @@ class CpuSession:
         self._records_at = address_of(self._records)
 
     def _address(self, ref: BufferRef) -> int:
-        if ref.space == "arena":
-            return self._device.arena.address + ref.offset
+        if ref.space in ("arena", "counters"):
+            memory = self._device.arena if ref.space == "arena" else self._device.counters
+            return memory.address + ref.offset
         if ref.space == "weight":
             return address_of(self._device.artifact.weights[ref.name]) + ref.offset
         return 0

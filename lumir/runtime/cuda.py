@@ -36,7 +36,15 @@ class CudaDevice:
             self._weights = self._upload_weights()
             arena_bytes = max(plan.arena_bytes for plan in artifact.plans)
             self.arena = DeviceMemory(self.context, arena_bytes, "arena")
+            self.counters = self._zeroed(max(plan.counter_bytes for plan in artifact.plans))
         self.stream: int | None = int(self.gpu.stream)
+
+    def _zeroed(self, nbytes: int) -> DeviceMemory:
+        memory = DeviceMemory(self.context, nbytes, "counters")
+        if nbytes:
+            call("cuMemsetD8", memory.address, 0, nbytes)
+            call("cuCtxSynchronize")
+        return memory
 
     def session(self, plan: Plan) -> CudaSession:
         with current(self.context):

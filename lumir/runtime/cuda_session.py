@@ -100,8 +100,9 @@ class CudaSession:
             call("cuMemcpyHtoDAsync", target, address_of(self._host[i]), spec.nbytes, self._device.stream)
 
     def _address(self, ref: BufferRef) -> int:
-        if ref.space == "arena":
-            return self._device.arena.address + ref.offset
+        if ref.space in ("arena", "counters"):
+            memory = self._device.arena if ref.space == "arena" else self._device.counters
+            return memory.address + ref.offset
         if ref.space == "weight":
             return self._device.weight_address(ref.name) + ref.offset
         index = ref.index + (len(self._plan.inputs) if ref.space == "output" else 0)

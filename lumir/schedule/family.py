@@ -18,11 +18,15 @@ class KernelCode:
         grid: workgroups along x, y, z.
         block: threads of a workgroup; 1 on a CPU.
         shared_bytes: dynamic shared memory of a workgroup.
+        workspace_bytes: memory of the launch alone, with any contents, whose pointer follows those of the results.
+        counters: 32-bit counters that are zero before the launch and that it leaves so; their pointer comes last.
     """
 
     grid: tuple[int, int, int]
     block: int = 1
     shared_bytes: int = 0
+    workspace_bytes: int = 0
+    counters: int = 0
 
 
 class Family(Protocol):

@@ -25,6 +25,11 @@ def gpu_is_there() -> bool:
         return False
 
 
+def _extra_bytes(code: KernelCode) -> list[int]:
+    """Sizes of the buffers that follow a kernel's operands and results."""
+    return [size for size in (code.workspace_bytes, 4 * code.counters) if size]
+
+
 class Device:
     """The first GPU of this machine."""
 
@@ -63,18 +68,23 @@ class Device:
     ) -> None:
         """Run the kernel once on copies of `inputs`; fill `outputs`; check the guards around every buffer."""
         module, function = self.load(ptx, name, code.shared_bytes)
-        buffers = [self._guarded(a.nbytes) for a in (*inputs, *outputs)]
+        sizes = [*(a.nbytes for a in (*inputs, *outputs)), *_extra_bytes(code)]
+        buffers = [self._guarded(size) for size in sizes]
+        if code.counters:
+            self.call("cuMemsetD8", buffers[-1] + GUARD_BYTES, 0, sizes[-1])
         for array, pointer in zip(inputs, buffers):
             if array.nbytes:
                 self.call("cuMemcpyHtoD", pointer + GUARD_BYTES, np.ascontiguousarray(array).ctypes.data, array.nbytes)
         if 0 not in code.grid:
             self._start(function, code, [pointer + GUARD_BYTES for pointer in buffers])
         self.call("cuCtxSynchronize")
-        for array, pointer in zip(outputs, buffers[len(inputs) :], strict=True):
+        for array, pointer in zip(outputs, buffers[len(inputs) :]):
             if array.nbytes:
                 self.call("cuMemcpyDtoH", array.ctypes.data, pointer + GUARD_BYTES, array.nbytes)
-        for array, pointer in zip((*inputs, *outputs), buffers, strict=True):
-            self._check_guards(pointer, array.nbytes)
+        if code.counters and self._read(buffers[-1] + GUARD_BYTES, sizes[-1]).any():
+            raise AssertionError("the kernel did not leave its counters at zero")
+        for size, pointer in zip(sizes, buffers, strict=True):
+            self._check_guards(pointer, size)
             self.call("cuMemFree", pointer)
         self.call("cuModuleUnload", module)
 
@@ -92,14 +102,18 @@ class Device:
 
     def _check_guards(self, pointer: int, nbytes: int) -> None:
         for start in (pointer, pointer + GUARD_BYTES + nbytes):
-            guard = np.empty(GUARD_BYTES, np.uint8)
-            self.call("cuMemcpyDtoH", guard.ctypes.data, start, GUARD_BYTES)
-            if not (guard == POISON).all():
+            if not (self._read(start, GUARD_BYTES) == POISON).all():
                 raise AssertionError("the kernel wrote outside its buffers")
+
+    def _read(self, pointer: int, nbytes: int) -> np.ndarray:
+        data = np.empty(nbytes, np.uint8)
+        self.call("cuMemcpyDtoH", data.ctypes.data, pointer, nbytes)
+        return data
 
     def seconds(self, ptx: str, name: str, code: KernelCode, sizes: Sequence[int], repeats: int = 20) -> float:
         """The time of one launch among many back to back in a CUDA graph, on zeroed buffers of `sizes` bytes."""
         module, function = self.load(ptx, name, code.shared_bytes)
+        sizes = [*sizes, *_extra_bytes(code)]
         pointers = [int(self.call("cuMemAlloc", max(size, 1))) for size in sizes]
         for pointer, size in zip(pointers, sizes, strict=True):
             self.call("cuMemsetD8", pointer, 0, max(size, 1))

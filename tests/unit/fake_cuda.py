@@ -143,6 +143,9 @@ class FakeDriver:
     def do_cuMemGetInfo(self):
         return OK, self.free, 1 << 30
 
+    def do_cuMemsetD8(self, target, value, nbytes):
+        ctypes.memset(int(target), value, nbytes)
+
     def do_cuMemcpyHtoD(self, target, source, nbytes):
         ctypes.memmove(int(target), int(source), nbytes)
 

@@ -57,6 +57,19 @@ def test_results_and_offsets_come_back():
     assert ref.to_json() == {"space": "weight", "name": "w", "offset": 64}
 
 
+def test_counters_come_back_and_are_as_many_as_the_plan_says():
+    launch = Launch("k", (1, 1, 1), (BufferRef.counters(),))
+    plan = Plan((), (), (launch,), counter_bytes=64)
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    data = plan.to_json() | {"counter_bytes": -4}
+    with pytest.raises(UserError, match='"counter_bytes" of the plan'):
+        Plan.from_json(data)
+    data = plan.to_json()
+    data["launches"][0]["args"][0]["offset"] = 65
+    with pytest.raises(UserError, match="launch 0 of the plan reaches past its counters"):
+        Plan.from_json(data)
+
+
 ARG = ["launches", 0, "args", 0]
 
 

@@ -156,6 +156,20 @@ def test_element_types(driver, tmp_path, dtype, shape):
     assert driver.launched == []
 
 
+def test_counters_are_zero_at_first_and_kept_between_launches(driver, tmp_path):
+    seen = []
+
+    def count(counters):
+        seen.append(floats(counters, 4).copy())
+        floats(counters, 4)[:] += 1
+
+    driver.kernels["add"] = count
+    launch = Launch("add", (1, 1, 1), (BufferRef.counters(),))
+    write(tmp_path / "m.lumir", [Plan((), (), (launch, launch), counter_bytes=16)])
+    lumir.load(tmp_path / "m.lumir").run({})
+    assert [list(values) for values in seen] == [[0] * 4, [1] * 4]
+
+
 def test_plans_share_code_and_weights(driver, tmp_path):
     write(tmp_path / "m.lumir", [mlp_plan(5, 7, 33, {"m": 5}), mlp_plan(4, 7, 33, {"m": 4})])
     executable = lumir.load(tmp_path / "m.lumir")

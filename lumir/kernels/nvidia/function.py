@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
@@ -13,6 +14,7 @@ from lumir.linalg.generic import signless
 from lumir.mlir import arith, gpu, ir, llvm
 
 Value = ir.Value
+Extra = Literal["workspace", "counters"]
 GLOBAL, SHARED = 1, 3
 """PTX address spaces."""
 STATIC_SHARED_BYTES = 48 * 1024
@@ -30,16 +32,20 @@ class NvidiaKernel:
         block: threads of a workgroup.
         inputs: where the dispatch's arguments lie, by SSA value.
         outputs: where its results go, in order.
+        workspace, counters: pointers to what `KernelCode` calls so; there if the frame was opened with them.
         index_type: i32 where every tensor has fewer than about 2**31 elements, else i64.
         shared_bytes: dynamic shared memory to launch with; known once the frame is closed.
     """
+
+    workspace: Value
+    counters: Value
 
     def __init__(self, dispatch: Dispatch, name: str, arguments: list[Value], block: int):
         self.dispatch, self.name, self.block = dispatch, name, block
         tensors = [*dispatch.arguments, *dispatch.results]
         buffers = [
             Buffer(argument, shape_of(tensor), signless(element_of(tensor)), 256)
-            for argument, tensor in zip(arguments, tensors, strict=True)
+            for argument, tensor in zip(arguments, tensors)
         ]
         self.inputs = dict(zip(dispatch.arguments, buffers))
         self.outputs = buffers[len(dispatch.arguments) :]
@@ -113,7 +119,7 @@ def kernel_module(name: str) -> Iterator[ir.OpView]:
 
 
 @contextmanager
-def nvidia_kernel(dispatch: Dispatch, name: str, block: int) -> Iterator[NvidiaKernel]:
+def nvidia_kernel(dispatch: Dispatch, name: str, block: int, extras: Sequence[Extra] = ()) -> Iterator[NvidiaKernel]:
     """Open `gpu.func @name(%buffer: !llvm.ptr<1>, ...) kernel` and insert into its body.
 
     The kernel promises that its buffers do not overlap unless both are read only, so that reads may go through the
@@ -121,8 +127,9 @@ def nvidia_kernel(dispatch: Dispatch, name: str, block: int) -> Iterator[NvidiaK
 
     Args:
         block: threads of a workgroup, which the kernel must be launched with.
+        extras: what the kernel's `KernelCode` asks for besides, in this order.
     """
-    reads, writes = len(dispatch.arguments), len(dispatch.results)
+    reads, writes = len(dispatch.arguments), len(dispatch.results) + len(extras)
     pointers = [pointer_type(GLOBAL)] * (reads + writes)
     type_ = ir.FunctionType.get(pointers, [])
     function = gpu.GPUFuncOp(ir.TypeAttr.get(type_), name, kernel=True, known_block_size=[block, 1, 1])
@@ -131,6 +138,8 @@ def nvidia_kernel(dispatch: Dispatch, name: str, block: int) -> Iterator[NvidiaK
     entry = function.body.blocks.append(*pointers, arg_locs=[ir.Location.current] * len(pointers))
     with ir.InsertionPoint(entry):
         kernel = NvidiaKernel(dispatch, name, list(entry.arguments), block)
+        for extra, pointer in zip(extras, list(entry.arguments)[reads + writes - len(extras) :], strict=True):
+            setattr(kernel, extra, pointer)
         yield kernel
         gpu.ReturnOp([])
     kernel.declare_shared()
