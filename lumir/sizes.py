@@ -334,8 +334,10 @@ def _floordiv(x: Dim, y: Dim) -> Dim:
     """x // y: what divides comes out as a sum, the rest as an atom."""
     if y == 0:
         raise ZeroDivisionError(f"{x} // 0")
+    if _inside(x, y):
+        return 0
     quotient, rest = _divided(x, y)
-    if rest == 0 or (low(rest) >= 0 and low(y - rest) > 0):
+    if _inside(rest, y):
         return quotient
     common = _common([*_terms(rest), *_terms(y)])
     rest, y = _without(rest, common), _without(y, common)
@@ -347,8 +349,15 @@ def _floordiv(x: Dim, y: Dim) -> Dim:
 
 
 def _mod(x: Dim, y: Dim) -> Dim:
+    if _inside(x, y):
+        return x
     rest = _divided(x, y)[1] if isinstance(y, Size) else _sum(term for term in _terms(x) if _divisor(term) % y)
-    return rest if rest == 0 or (low(rest) >= 0 and low(y - rest) > 0) else _atom("mod", rest, y)
+    return rest if _inside(rest, y) else _atom("mod", rest, y)
+
+
+def _inside(x: Dim, y: Dim) -> bool:
+    """0 <= x < y is known."""
+    return x == 0 or (low(x) >= 0 and low(y - x) > 0)
 
 
 def _as_floordiv(x: Dim) -> Opaque | None:
