@@ -5,8 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 JOBS   ?= 2
+TARGET ?= cpu
 
-.PHONY: test lint format demo bench gpu-test setup clean
+.PHONY: test lint format demo bench conformance gpu-test setup clean
 
 setup: $(READY)
 
@@ -35,6 +36,9 @@ demo: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/minilm.py
+
+conformance: $(READY)
+	$(BIN)/python -m tests.conformance.run --target $(TARGET) --jobs $(JOBS) --write-coverage
 
 gpu-test: $(READY)
 	$(BIN)/python -m pytest -m gpu

@@ -12,7 +12,6 @@ from onnx.backend.test.runner import Runner
 from lumir.diagnostics import UnsupportedError, UserError
 from lumir.runtime.executable import Executable
 from tests.conformance.cases import NotAvailable, all_cases, data_sets_of, model_of
-from tests.conformance.known import KNOWN
 from tests.conformance.lumir_backend import DEVICES, LumirBackend, Prepared
 
 VERDICTS = ("passed", "refused", "wrong", "crashed", "timeout")
@@ -47,8 +46,8 @@ class Outcome:
 
     @property
     def is_defect(self) -> bool:
-        """Ours to mend: neither passed nor refused, and not because of the case itself."""
-        return self.verdict in DEFECTS and self.name not in KNOWN
+        """Neither passed nor refused."""
+        return self.verdict in DEFECTS
 
 
 class Refused(Exception):

@@ -2,7 +2,7 @@
 
     python -m tests.conformance.run --target cpu [--only REGEX] [--jobs 2] [--json FILE] [--write-coverage]
 
-The exit status is 1 when a case is wrong, crashes or hangs, unless `known.py` says why; refused cases are no error.
+The exit status is 1 when a case is wrong, crashes or hangs; refused cases are no error.
 """
 
 import json
@@ -17,11 +17,11 @@ import click
 
 from tests.conformance import report
 from tests.conformance.cases import Facts, NotAvailable, all_cases, facts_of
-from tests.conformance.known import KNOWN
 from tests.conformance.outcome import Outcome
 from tests.conformance.workers import run_all
 
-COVERAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
+DOCS = Path(__file__).parents[2] / "docs"
+COVERAGE = {"cpu": DOCS / "coverage.md", "cuda": DOCS / "coverage-cuda.md"}
 
 
 def run_cases(names: Sequence[str], target: str, jobs: int, timeout: float) -> list[Outcome]:
@@ -51,7 +51,9 @@ def facts(names: Sequence[str]) -> dict[str, Facts]:
 @click.option("--jobs", default=2, show_default=True, help="processes")
 @click.option("--timeout", default=60.0, show_default=True, help="seconds a case may take")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="write every outcome here")
-@click.option("--write-coverage", is_flag=True, help=f"write docs/{COVERAGE.name}; needs a run of all cases")
+@click.option(
+    "--write-coverage", is_flag=True, help="write docs/coverage.md (coverage-cuda.md); needs a run of all cases"
+)
 @click.option("--verbose", is_flag=True, help="also list each refused case")
 def main(
     target: str, only: str, jobs: int, timeout: float, json_file: Path | None, write_coverage: bool, verbose: bool
@@ -68,7 +70,7 @@ def main(
         rows = [asdict(o) | asdict(about[o.name]) for o in outcomes]
         json_file.write_text(json.dumps(rows, indent=1) + "\n")
     if write_coverage:
-        report.write_coverage(outcomes, about, target, COVERAGE)
+        report.write_coverage(outcomes, about, target, COVERAGE[target])
     sys.exit(1 if report.defects(outcomes) else 0)
 
 
@@ -82,8 +84,6 @@ def _print(outcomes: list[Outcome], about: dict[str, Facts], verbose: bool, seco
         click.echo(f"{count:6}  {reason}")
     for outcome in report.defects(outcomes):
         click.echo(f"{outcome.verdict:8} {outcome.name}: {'; '.join(outcome.reasons)}")
-    for outcome in report.known(outcomes):
-        click.echo(f"known    {outcome.name}: {outcome.verdict}: {KNOWN[outcome.name]}")
     click.echo(report.totals(outcomes, about))
     click.echo(f"{report.summary(outcomes)}; {seconds:.0f} s")
 
