@@ -59,6 +59,18 @@ def get_dtype(data: Mapping[str, Any], where: str) -> str:
     return dtype
 
 
+def get_bool(data: Mapping[str, Any], key: str, where: str, *, default: bool | None = None) -> bool:
+    value = data.get(key, default)
+    require(isinstance(value, bool), f'"{key}" of {where} is not true or false', found=value)
+    return value  # pyright: ignore[reportReturnType]
+
+
+def get_ints(
+    data: Mapping[str, Any], key: str, where: str, *, default: list[int] | None = None, low: int = 0, high: int
+) -> tuple[int, ...]:
+    return tuple(check_int(n, f'"{key}" of {where}', low=low, high=high) for n in get_list(data, key, where, default))
+
+
 def get_strings(data: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     items = get_list(data, key, where, default=[])
     require(all(isinstance(item, str) for item in items), f'"{key}" of {where} is not a list of strings', found=items)

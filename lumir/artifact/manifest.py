@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lumir.artifact.fields import get_int, get_object, get_str, get_strings, require
+from lumir.artifact.fields import check_int, get_bool, get_int, get_list, get_object, get_str, get_strings, require
+from lumir.artifact.tensor_map import TensorMap
 from lumir.artifact.tensors import TensorSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised by one when a reader of the old schema could no longer read the file rightly."""
+MAX_CLUSTER = 8
+"""Blocks of a cluster that every GPU with clusters can run."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,9 @@ class KernelEntry:
         shared_bytes: dynamic shared memory of a GPU block, in bytes.
         family: the kernel family that emitted it.
         schedule: the family's schedule, as JSON.
+        tensor_maps: passed by value after the buffers and the scalars.
+        cluster: blocks of a cluster along x, y and z.
+        pdl: programmatic dependent launch: it may start before the launch ahead is done, and waits for it itself.
     """
 
     file: str
@@ -30,9 +36,13 @@ class KernelEntry:
     shared_bytes: int = 0
     family: str = ""
     schedule: Any = None
+    tensor_maps: tuple[TensorMap, ...] = ()
+    cluster: tuple[int, int, int] = (1, 1, 1)
+    pdl: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+        maps = [tensor_map.to_json() for tensor_map in self.tensor_maps]
+        return {**self.__dict__, "tensor_maps": maps, "cluster": list(self.cluster)}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> "KernelEntry":
@@ -44,7 +54,17 @@ class KernelEntry:
             shared_bytes=get_int(data, "shared_bytes", where, default=0, high=2**31 - 1),
             family=get_str(data, "family", where, default=""),
             schedule=data.get("schedule"),
+            tensor_maps=tuple(TensorMap.from_json(item, where) for item in get_list(data, "tensor_maps", where, [])),
+            cluster=_cluster(get_list(data, "cluster", where, [1, 1, 1]), where),
+            pdl=get_bool(data, "pdl", where, default=False),
         )
+
+
+def _cluster(sizes: list[Any], where: str) -> tuple[int, int, int]:
+    require(len(sizes) == 3, f"the cluster of {where} does not have three sizes", cluster=sizes)
+    x, y, z = (check_int(n, f"the cluster of {where}", low=1, high=MAX_CLUSTER) for n in sizes)
+    require(x * y * z <= MAX_CLUSTER, f"the cluster of {where} has more than {MAX_CLUSTER} blocks", cluster=sizes)
+    return x, y, z
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from lumir.artifact.fields import (
     require,
 )
 from lumir.artifact.manifest import SCHEMA_VERSION, KernelEntry, Manifest
+from lumir.artifact.tensor_map import TensorMap
 from lumir.artifact.tensors import BufferRef, Result, TensorSpec
 
 MAX_GRID = (2**31 - 1, 65535, 65535)
@@ -192,6 +193,24 @@ def check_plan(plan: Plan, kernels: Mapping[str, KernelEntry], weight_bytes: Map
             require(ref.name in weight_bytes, f"launch {i} of {where} names a weight that is missing", weight=ref.name)
             size = weight_bytes[ref.name]
             require(ref.offset + nbytes <= size, f"launch {i} of {where} reaches past weight {ref.name!r}", size=size)
+        if isinstance(launch, Launch):
+            for tensor_map in kernels[launch.kernel].tensor_maps:
+                _check_map(plan, launch, tensor_map, weight_bytes, f"launch {i} of {where}")
+
+
+def _check_map(plan: Plan, launch: Launch, tensor_map: TensorMap, weight_bytes: Mapping[str, int], where: str) -> None:
+    count = len(launch.args)
+    require(tensor_map.arg < count, f"{where} has a tensor map of argument {tensor_map.arg} of {count}")
+    ref = launch.args[tensor_map.arg]
+    match ref.space:
+        case "weight":
+            size = weight_bytes.get(ref.name, 0)
+        case "arena":
+            size = plan.arena_bytes
+        case _:
+            size = (plan.inputs if ref.space == "input" else plan.outputs)[ref.index].nbytes
+    fits = ref.offset + tensor_map.end <= size
+    require(fits, f"a tensor map of {where} reaches past its {ref.space}", end=ref.offset + tensor_map.end, size=size)
 
 
 __all__ = [
@@ -203,6 +222,7 @@ __all__ = [
     "Manifest",
     "Plan",
     "Result",
+    "TensorMap",
     "TensorSpec",
     "byte_size",
     "check_plan",

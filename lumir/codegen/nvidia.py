@@ -64,9 +64,12 @@ def to_nvvm(gpu_module: ir.Operation) -> ir.Operation:
     run_passes(outer.operation, _CLEAN_UP)
     expand_math(outer.operation, "nvidia")
     _call_intrinsics(outer.operation)
+    by_value = _by_value(kernels)
     run_passes(outer.operation, _TO_NVVM)
     for op in list(kernels.regions[0].blocks[0].operations):
         _require_block_size(op.operation)
+        if "sym_name" in op.operation.attributes:
+            _pass_by_value(op.operation, by_value.get(op.operation.attributes["sym_name"].value, []))
         plain.body.append(op)
     run_passes(plain.operation, _TO_LLVM)
     return plain.operation
@@ -93,3 +96,25 @@ def _require_block_size(op: ir.Operation) -> None:
     if "nvvm.maxntid" in op.attributes:
         op.attributes["nvvm.reqntid"] = op.attributes["nvvm.maxntid"]
         del op.attributes["nvvm.maxntid"]
+
+
+def _by_value(kernels: ir.Operation) -> dict[str, list[dict[str, ir.Attribute]]]:
+    """The attributes of the arguments of each `gpu.func` that are passed by value, tensor maps say; {} for the others.
+
+    The conversion to LLVM functions drops them, and `gpu.func` cannot be given `nvvm.grid_constant`, without which
+    LLVM copies the argument to local memory.
+    """
+    found = {}
+    for op in kernels.regions[0].blocks[0].operations:
+        arguments = op.attributes.get("arg_attrs", [])
+        fields = [{named.name: named.attr for named in attributes} for attributes in arguments]
+        constant = {"nvvm.grid_constant": ir.UnitAttr.get()}
+        found[op.attributes["sym_name"].value] = [f | constant if "llvm.byval" in f else {} for f in fields]
+    return found
+
+
+def _pass_by_value(op: ir.Operation, arguments: list[dict[str, ir.Attribute]]) -> None:
+    if any(arguments):
+        known = [{named.name: named.attr for named in attributes} for attributes in op.attributes["arg_attrs"]]
+        merged = [ir.DictAttr.get(old | new) for old, new in zip(known, arguments, strict=True)]
+        op.attributes["arg_attrs"] = ir.ArrayAttr.get(merged)

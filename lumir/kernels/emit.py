@@ -1,8 +1,9 @@
 """Step 6: the kernel of every dispatch."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
+from lumir.dialects import to_attribute
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.families import family_named
 from lumir.mlir import gpu, ir
@@ -18,7 +19,8 @@ class EmitKernels:
     Requires: dispatch functions in linalg that carry `lumir.family` and `lumir.schedule`.
     Guarantees: each has become a declaration with `lumir.grid`, `lumir.block` and `lumir.shared_bytes`, beside a module
     `@<name>.kernel` (a `gpu.module` for a GPU) that holds the function `@<name>`. A kernel that wants more than its
-    operands and results says so with `lumir.workspace_bytes` and `lumir.counters`.
+    operands and results says so with `lumir.workspace_bytes`, `lumir.counters`, `lumir.tensor_maps`, `lumir.cluster`
+    and `lumir.pdl`.
     """
 
     target: str = "cpu"
@@ -63,4 +65,10 @@ def _declare(function: ir.OpView, code: KernelCode) -> None:
     for name, amount in (("lumir.workspace_bytes", code.workspace_bytes), ("lumir.counters", code.counters)):
         if amount:
             attributes[name] = ir.IntegerAttr.get(i64, amount)
+    if code.tensor_maps:
+        attributes["lumir.tensor_maps"] = to_attribute([asdict(tensor_map) for tensor_map in code.tensor_maps])
+    if code.cluster != (1, 1, 1):
+        attributes["lumir.cluster"] = to_attribute(code.cluster)
+    if code.pdl:
+        attributes["lumir.pdl"] = ir.UnitAttr.get()
     ir.Operation.create("func.func", attributes=attributes, regions=1)

@@ -1,6 +1,8 @@
 """The launch list of a planned module, in the artifact's terms."""
 
-from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorSpec
+from typing import Any
+
+from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorMap, TensorSpec
 from lumir.dialects import from_attribute
 from lumir.dtypes import dtype_name
 from lumir.mlir import ir
@@ -50,8 +52,15 @@ def kernel_entries(module: ir.Module) -> dict[str, KernelEntry]:
             shared_bytes=function.attributes["lumir.shared_bytes"].value,
             family=function.attributes["lumir.family"].value,
             schedule=from_attribute(function.attributes["lumir.schedule"]),
+            tensor_maps=tuple(TensorMap(**fields) for fields in _optional(function, "lumir.tensor_maps", ())),
+            cluster=_optional(function, "lumir.cluster", (1, 1, 1)),
+            pdl="lumir.pdl" in function.attributes,
         )
     return entries
+
+
+def _optional(function: ir.OpView, name: str, default: Any) -> Any:
+    return from_attribute(function.attributes[name]) if name in function.attributes else default
 
 
 def _launch(call: ir.OpView, function: ir.OpView) -> Launch:

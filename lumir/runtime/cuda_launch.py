@@ -1,7 +1,6 @@
 """Launches of a plan on a stream: one after another, or recorded into a CUDA graph."""
 
 import contextlib
-import ctypes
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ from lumir.artifact.tensors import BufferRef
 from lumir.diagnostics import LumirError
 from lumir.runtime.cuda_driver import call, enum
 from lumir.runtime.cuda_gpu import Code
+from lumir.runtime.cuda_kernel import launch_kernel
 
 Address = Callable[[BufferRef], int]
 """Where a buffer lies in GPU memory."""
@@ -34,19 +34,9 @@ class Launcher:
         if not launch.workgroups:
             return
         entry = self._code.kernels[launch.kernel]
-        values = (*addresses, *launch.scalars)
-        types = (ctypes.c_void_p,) * len(addresses) + (ctypes.c_int64,) * len(launch.scalars)
-        call(
-            "cuLaunchKernel",
-            self._code.functions[launch.kernel],
-            *launch.grid,
-            *(entry.block, 1, 1),
-            entry.shared_bytes,
-            self._stream,
-            (values, types) if values else 0,
-            0,
-            kernel=launch.kernel,
-            nodes=", ".join(launch.nodes),
+        function, nodes = self._code.functions[launch.kernel], ", ".join(launch.nodes)
+        launch_kernel(
+            function, entry, launch.grid, addresses, launch.scalars, self._stream, kernel=launch.kernel, nodes=nodes
         )
 
     def capture(self, launches: Iterable[Launch | Copy], address: Address) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from lumir.artifact.tensor_map import TensorMap
 from lumir.kernels.dispatch import Dispatch
 from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
@@ -20,6 +21,10 @@ class KernelCode:
         shared_bytes: dynamic shared memory of a workgroup.
         workspace_bytes: memory of the launch alone, with any contents, whose pointer follows those of the results.
         counters: 32-bit counters that are zero before the launch and that it leaves so; their pointer comes last.
+        tensor_maps: parameters by value, after the buffers and the scalars.
+        cluster: workgroups of a cluster along x, y, z; the grid is whole clusters.
+        pdl: the kernel may start before the launch ahead of it is done (programmatic dependent launch), and waits
+            for it itself (`griddepcontrol.wait`) before it touches what another kernel may have written, or read.
     """
 
     grid: tuple[int, int, int]
@@ -27,6 +32,9 @@ class KernelCode:
     shared_bytes: int = 0
     workspace_bytes: int = 0
     counters: int = 0
+    tensor_maps: tuple[TensorMap, ...] = ()
+    cluster: tuple[int, int, int] = (1, 1, 1)
+    pdl: bool = False
 
 
 class Family(Protocol):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lumir.runtime.cuda_kernel import launch_kernel
 from lumir.schedule.family import KernelCode
 
 GUARD_BYTES = 4096
@@ -89,11 +90,7 @@ class Device:
         self.call("cuModuleUnload", module)
 
     def _start(self, function: Any, code: KernelCode, pointers: list[int], stream: Any = 0) -> None:
-        values = np.array(pointers, np.uint64)
-        slots = np.array([values.ctypes.data + 8 * i for i in range(len(pointers))], np.uint64)
-        self.call(
-            "cuLaunchKernel", function, *code.grid, code.block, 1, 1, code.shared_bytes, stream, slots.ctypes.data, 0
-        )
+        launch_kernel(function, code, code.grid, pointers, (), stream)
 
     def _guarded(self, nbytes: int) -> int:
         pointer = int(self.call("cuMemAlloc", nbytes + 2 * GUARD_BYTES))

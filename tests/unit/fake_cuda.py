@@ -46,6 +46,8 @@ class FakeDriver:
         self.capability, self.count, self.rejects = (9, 0), 1, b""
         self.calls: Counter[str] = Counter()
         self.launched: list[tuple] = []
+        self.attributes: list[list[tuple]] = []
+        self.maps: dict[int, tuple] = {}
         self.allocations: dict[int, Any] = {}
         self.contexts: list[Any] = []
         self.handles: dict[int, Any] = {}
@@ -53,7 +55,7 @@ class FakeDriver:
         self._lock = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("cu"):
+        if not (name.startswith("cu") and name[2].isupper()):
             return getattr(real, name)
         function, expected = object.__getattribute__(self, f"do_{name}"), parameters(name)
 
@@ -197,14 +199,29 @@ class FakeDriver:
     def do_cuFuncLoad(self, function):
         raise RuntimeError("Function cuFuncLoad not found")
 
-    def do_cuLaunchKernel(self, function, *rest):
-        grid, block, (shared, stream, (values, types), extra) = rest[:3], rest[3:6], rest[6:]
-        assert (stream, extra) == (77, 0)
+    def do_cuTensorMapEncodeTiled(self, data_type, rank, address, dims, strides, box, steps, *modes):
+        assert address % 16 == 0 and len(modes) == 4
+        assert (len(dims), len(strides), len(box), len(steps)) == (rank, rank - 1, rank, rank)
+        tensor_map = real.CUtensorMap()
+        self.maps[tensor_map.getPtr()] = (
+            data_type,
+            address,
+            *([int(n) for n in part] for part in (dims, strides, box)),
+        )
+        return tensor_map
+
+    def do_cuLaunchKernelEx(self, config, function, parameters, extra):
+        values, types = parameters or ((), ())
+        grid = (config.gridDimX, config.gridDimY, config.gridDimZ)
+        block = (config.blockDimX, config.blockDimY, config.blockDimZ)
+        assert (int(config.hStream), extra) == (77, 0)
         assert min(*grid, *block) > 0
         assert len(values) == len(types)
-        assert set(types) <= {ctypes.c_void_p, ctypes.c_int64}
-        self.launched.append((function, grid, block, shared))
-        self.enqueue(lambda: self.kernels[function](*values))
+        assert set(types) <= {ctypes.c_void_p, ctypes.c_int64, None}
+        self.launched.append((function, grid, block, config.sharedMemBytes))
+        self.attributes.append([(attribute.id, attribute.value) for attribute in config.attrs])
+        given = [self.maps[value.getPtr()] if kind is None else value for value, kind in zip(values, types)]
+        self.enqueue(lambda: self.kernels[function](*given))
 
     def do_cuStreamBeginCapture(self, stream, mode):
         assert mode == real.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL

@@ -288,9 +288,9 @@ def test_missing_function_and_failing_kernel(driver, tmp_path, monkeypatch):
 def test_a_failed_capture_leaves_the_capture(driver, tmp_path, monkeypatch):
     write(tmp_path / "m.lumir")
     failed = (real.CUresult.CUDA_ERROR_INVALID_VALUE,)
-    monkeypatch.setattr(type(driver), "do_cuLaunchKernel", lambda self, *_: failed)
+    monkeypatch.setattr(type(driver), "do_cuLaunchKernelEx", lambda self, *_: failed)
     text = error_of(tmp_path / "m.lumir", InternalError)
-    assert "cuLaunchKernel: CUDA_ERROR_INVALID_VALUE" in text
+    assert "cuLaunchKernelEx: CUDA_ERROR_INVALID_VALUE" in text
     assert "kernel: matmul" in text
     assert "nodes: /matmul" in text
     assert driver.capturing is None

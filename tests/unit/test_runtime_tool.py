@@ -90,7 +90,7 @@ def test_inspect(tmp_path, run):
     assert status == 0
     for part in (
         "kind=cpu",
-        "schema 1",
+        "schema 2",
         "2, and 1 copies",
         "matmul",
         "contraction",

@@ -23,6 +23,7 @@ _SHARED_ALIGNMENT = 1024  # what the 128-byte swizzle of TMA and wgmma wants
 _NARROW_ELEMENTS = 2**31 - 2**24  # leaves room for positions past the end, which are computed before they are limited
 _READ_ONLY = "{llvm.noalias, llvm.readonly, llvm.align = 256 : i64}"
 _WRITTEN = "{llvm.noalias, llvm.align = 256 : i64}"
+_TENSOR_MAP = "{llvm.byval = !llvm.array<128 x i8>, llvm.align = 64 : i64}"
 
 
 class NvidiaKernel:
@@ -33,6 +34,7 @@ class NvidiaKernel:
         inputs: where the dispatch's arguments lie, by SSA value.
         outputs: where its results go, in order.
         workspace, counters: pointers to what `KernelCode` calls so; there if the frame was opened with them.
+        tensor_maps: pointers to those passed by value, in order.
         index_type: i32 where every tensor has fewer than about 2**31 elements, else i64.
         shared_bytes: dynamic shared memory to launch with; known once the frame is closed.
     """
@@ -47,6 +49,7 @@ class NvidiaKernel:
             Buffer(argument, shape_of(tensor), signless(element_of(tensor)), 256)
             for argument, tensor in zip(arguments, tensors)
         ]
+        self.tensor_maps: list[Value] = []
         self.inputs = dict(zip(dispatch.arguments, buffers))
         self.outputs = buffers[len(dispatch.arguments) :]
         self.index_type = ir.IntegerType.get_signless(64 if _largest(dispatch) >= _NARROW_ELEMENTS else 32)
@@ -119,8 +122,10 @@ def kernel_module(name: str) -> Iterator[ir.OpView]:
 
 
 @contextmanager
-def nvidia_kernel(dispatch: Dispatch, name: str, block: int, extras: Sequence[Extra] = ()) -> Iterator[NvidiaKernel]:
-    """Open `gpu.func @name(%buffer: !llvm.ptr<1>, ...) kernel` and insert into its body.
+def nvidia_kernel(
+    dispatch: Dispatch, name: str, block: int, extras: Sequence[Extra] = (), tensor_maps: int = 0
+) -> Iterator[NvidiaKernel]:
+    """Open `gpu.func @name(%buffer: !llvm.ptr<1>, ..., %map: !llvm.ptr, ...) kernel` and insert into its body.
 
     The kernel promises that its buffers do not overlap unless both are read only, so that reads may go through the
     read-only cache and move across writes.
@@ -128,18 +133,21 @@ def nvidia_kernel(dispatch: Dispatch, name: str, block: int, extras: Sequence[Ex
     Args:
         block: threads of a workgroup, which the kernel must be launched with.
         extras: what the kernel's `KernelCode` asks for besides, in this order.
+        tensor_maps: how many are passed by value after all buffers.
     """
     reads, writes = len(dispatch.arguments), len(dispatch.results) + len(extras)
-    pointers = [pointer_type(GLOBAL)] * (reads + writes)
+    pointers = [pointer_type(GLOBAL)] * (reads + writes) + [pointer_type()] * tensor_maps
     type_ = ir.FunctionType.get(pointers, [])
     function = gpu.GPUFuncOp(ir.TypeAttr.get(type_), name, kernel=True, known_block_size=[block, 1, 1])
     attributes = [ir.Attribute.parse(_READ_ONLY)] * reads + [ir.Attribute.parse(_WRITTEN)] * writes
+    attributes += [ir.Attribute.parse(_TENSOR_MAP)] * tensor_maps
     function.operation.attributes["arg_attrs"] = ir.ArrayAttr.get(attributes)
     entry = function.body.blocks.append(*pointers, arg_locs=[ir.Location.current] * len(pointers))
     with ir.InsertionPoint(entry):
         kernel = NvidiaKernel(dispatch, name, list(entry.arguments), block)
-        for extra, pointer in zip(extras, list(entry.arguments)[reads + writes - len(extras) :], strict=True):
+        for extra, pointer in zip(extras, list(entry.arguments)[reads + writes - len(extras) :]):
             setattr(kernel, extra, pointer)
+        kernel.tensor_maps = list(entry.arguments)[reads + writes :]
         yield kernel
         gpu.ReturnOp([])
     kernel.declare_shared()

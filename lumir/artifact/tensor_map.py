@@ -1,0 +1,112 @@
+"""Tensor maps: how the copy engine of a Hopper GPU (TMA) sees a buffer, encoded by the driver at load time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lumir.artifact.dtypes import byte_size
+from lumir.artifact.fields import get_bool, get_dtype, get_int, get_ints, get_object, require
+
+MAX_RANK, MAX_BOX, MAX_ELEMENT_STRIDE = 5, 256, 8
+ALIGNMENT = 16
+"""What the first byte and every stride must be a multiple of."""
+SWIZZLES = (0, 32, 64, 128)
+PROMOTIONS = (0, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class TensorMap:
+    """A view of one buffer of a launch, copied box by box; what lies outside `dims` reads as zero and is not written.
+
+    Dimensions count from the innermost, whose elements lie side by side.
+
+    Args:
+        arg: the buffer's number among the launch's arguments.
+        dtype: of an element.
+        dims: sizes in elements, 1 to 5 of them.
+        strides: distances in bytes along each dimension but the innermost.
+        box: what one copy moves, in elements.
+        element_strides: every n-th element along a dimension is taken; all of them by default.
+        offset: the view's first byte in the buffer.
+        swizzle: bytes of a line whose 16-byte chunks are permuted in shared memory; 0 for none.
+        nan_fill: what lies outside reads as a NaN instead.
+        promotion: bytes that a miss brings to the L2 cache at once.
+    """
+
+    arg: int
+    dtype: str
+    dims: tuple[int, ...]
+    strides: tuple[int, ...]
+    box: tuple[int, ...]
+    element_strides: tuple[int, ...] = ()
+    offset: int = 0
+    swizzle: int = 128
+    nan_fill: bool = False
+    promotion: int = 128
+
+    @property
+    def rank(self) -> int:
+        return len(self.dims)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The stride in elements of a box along each dimension."""
+        return self.element_strides or (1,) * self.rank
+
+    @property
+    def end(self) -> int:
+        """The first byte of the buffer after all that the view spans."""
+        outer = sum((size - 1) * stride for size, stride in zip(self.dims[1:], self.strides, strict=True))
+        return self.offset + outer + byte_size(self.dtype, (self.dims[0],))
+
+    def problems(self) -> list[str]:
+        """The driver's rules that this map breaks."""
+        rank = self.rank
+        if not 1 <= rank <= MAX_RANK:
+            return [f"a tensor map has 1 to {MAX_RANK} dimensions, not {rank}"]
+        if (len(self.strides), len(self.box), len(self.steps)) != (rank - 1, rank, rank):
+            return ["dims, strides, box and element strides do not go together"]
+        line = byte_size(self.dtype, (self.box[0],))
+        broken = {
+            "a dimension is not in 1..2^32": not all(1 <= n <= 2**32 for n in self.dims),
+            f"a box is not in 1..{MAX_BOX}": not all(1 <= n <= MAX_BOX for n in self.box),
+            f"an element stride is not in 1..{MAX_ELEMENT_STRIDE}": not all(
+                1 <= n <= MAX_ELEMENT_STRIDE for n in self.steps
+            ),
+            f"the offset or a stride is not a multiple of {ALIGNMENT} bytes": any(
+                n % ALIGNMENT or n >= 2**40 for n in (self.offset, *self.strides)
+            ),
+            f"a line of the box is not a multiple of {ALIGNMENT} bytes": line % ALIGNMENT > 0,
+            "a line of the box is wider than the swizzle": 0 < self.swizzle < line,
+            "the swizzle is unknown": self.swizzle not in SWIZZLES,
+            "the L2 promotion is unknown": self.promotion not in PROMOTIONS,
+        }
+        return [rule for rule, is_broken in broken.items() if is_broken]
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in self.__dict__.items()}
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> "TensorMap":
+        """Raises `UserError` (`bad-artifact`) for a map that the driver would not take."""
+        where = f"a tensor map of {where}"
+        data = get_object(data, where)
+        tensor_map = cls(
+            arg=get_int(data, "arg", where),
+            dtype=get_dtype(data, where),
+            dims=_ints(data, "dims", where),
+            strides=_ints(data, "strides", where),
+            box=_ints(data, "box", where),
+            element_strides=_ints(data, "element_strides", where),
+            offset=get_int(data, "offset", where, default=0),
+            swizzle=get_int(data, "swizzle", where, default=128),
+            nan_fill=get_bool(data, "nan_fill", where, default=False),
+            promotion=get_int(data, "promotion", where, default=128),
+        )
+        problems = tensor_map.problems()
+        require(not problems, f"{where} cannot be encoded", why="; ".join(problems))
+        return tensor_map
+
+
+def _ints(data: Mapping[str, Any], key: str, where: str) -> tuple[int, ...]:
+    return get_ints(data, key, where, default=[], high=2**48)

@@ -1,0 +1,163 @@
+"""Warpgroup matrix products (wgmma): four warps multiply operands in shared memory into their registers."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from lumir.mlir import arith, ir, llvm, nvvm
+
+Value = ir.Value
+ROWS = 64
+"""Rows of the left operand that one instruction multiplies."""
+WARPGROUP = 128
+"""Threads that run an instruction together."""
+LINE = 128
+"""Bytes of a line of an operand in shared memory: what the widest swizzle permutes."""
+ATOM = 8 * LINE
+"""Bytes of eight lines, after which the swizzle repeats; operands start on a multiple."""
+K_BYTES = 32
+"""Bytes along k that one instruction multiplies."""
+_ELEMENTS = {
+    "f16": ("f16", "f32"),
+    "bf16": ("bf16", "f32"),
+    "f32": ("tf32", "f32"),
+    "f8E4M3FN": ("e4m3", "f32"),
+    "f8E5M2": ("e5m2", "f32"),
+    "i8": ("s8", "s32"),
+    "si8": ("s8", "s32"),
+    "ui8": ("u8", "s32"),
+}
+
+
+def wgmma_type(element: ir.Type) -> tuple[str, str] | None:
+    """The instruction's names for operands of a type and for their sums; None if it does not take the type."""
+    return _ELEMENTS.get(str(element))
+
+
+@dataclass(frozen=True)
+class Operand:
+    """Where an operand's tile lies in shared memory, written by TMA with the 128-byte swizzle.
+
+    Args:
+        along_k: lines of 128 bytes run along k, one a row; else along the rows (m or n), one a k, and each 128 bytes
+            of rows are a block of their own.
+        block: bytes from one such block to the next.
+    """
+
+    along_k: bool
+    block: int = 0
+
+    def descriptor(self, pointer: Value) -> Value:
+        """The matrix descriptor (i64) of the operand at `pointer`, a multiple of 1024 bytes.
+
+        PTX ISA, "asynchronous warpgroup level matrix shared memory layout": address, leading and stride offset in
+        units of 16 bytes; bits 62 and 63 say how the lines are swizzled, 1 for 128 bytes.
+        """
+        i64 = ir.IntegerType.get_signless(64)
+        address = llvm.PtrToIntOp(i64, pointer).result
+        low = arith.ShRUIOp(arith.AndIOp(address, _i64(0x3FFFF)).result, _i64(4)).result
+        leading = 1 if self.along_k else self.block // 16
+        return arith.OrIOp(low, _i64(leading << 16 | (ATOM // 16) << 32 | 1 << 62)).result
+
+    def step(self, rows: int, k: int) -> int:
+        """How far a descriptor moves for so many rows (a multiple of 64) and so many bytes along k."""
+        if self.along_k:
+            return (rows * LINE + k) // 16
+        # a line holds one k of 64 two-byte rows
+        return (rows // 64 * self.block + k // 2 * LINE) // 16
+
+
+def advanced(descriptor: Value, by: int) -> Value:
+    return arith.AddIOp(descriptor, _i64(by)).result if by else descriptor
+
+
+@dataclass(frozen=True)
+class Product:
+    """One wgmma.mma_async: 64 x n sums of products of 32 bytes along k.
+
+    Args:
+        element: of both operands, of the left only where `right_element` is given.
+        n: columns, a multiple of 8 up to 256.
+        left, right: how the operands lie.
+    """
+
+    element: ir.Type
+    n: int
+    left: Operand
+    right: Operand
+    right_element: ir.Type | None = None
+
+    @property
+    def k(self) -> int:
+        """Elements along k."""
+        return K_BYTES // (ir.IntegerType(self.element).width // 8 if self.integral else self.element.width // 8)
+
+    @property
+    def integral(self) -> bool:
+        return isinstance(self.element, ir.IntegerType)
+
+    @cached_property
+    def sum_type(self) -> ir.Type:
+        return ir.IntegerType.get_signless(32) if self.integral else ir.F32Type.get()
+
+    @property
+    def registers(self) -> int:
+        """Sums that a thread holds."""
+        return self.n // 2
+
+    @cached_property
+    def type(self) -> ir.Type:
+        """The struct of a thread's sums."""
+        return ir.Type.parse(f"!llvm.struct<({', '.join([str(self.sum_type)] * self.registers)})>")
+
+    def multiply(self, sums: Value, left: Value, right: Value, *, fresh: bool = False) -> Value:
+        """Start sums + left * right of two descriptors; with `fresh`, left * right.
+
+        The sums may not be touched before `wait_products`, but by the next product of the same shape.
+        """
+        kinds = [wgmma_type(t) for t in (self.element, self.right_element or self.element)]
+        assert kinds[0] is not None and kinds[1] is not None
+        types = [_attribute("wgmma_type", kind) for kind in (kinds[0][0], kinds[1][0], kinds[0][1])]
+        shape = ir.Attribute.parse(f"#nvvm.shape<m = {ROWS}, n = {self.n}, k = {self.k}>")
+        scale = _attribute("wgmma_scale_out", "zero" if fresh else "one")
+        plus = _attribute("wgmma_scale_in", "one")
+        # NVVM says "row" of an operand whose lines run along k on the left, and "col" on the right
+        layouts = [
+            _attribute("mma_layout", "row" if self.left.along_k else "col"),
+            _attribute("mma_layout", "col" if self.right.along_k else "row"),
+        ]
+        return nvvm.wgmma_mma_async(self.type, sums, left, right, shape, *types, scale, plus, plus, *layouts)
+
+    def undefined(self) -> Value:
+        """Sums for a product that is `fresh`."""
+        return llvm.PoisonOp(self.type).result
+
+    def values(self, sums: Value) -> list[Value]:
+        """A thread's sums: element 4 j + 2 h + e is at row 16 warp + lane / 4 + 8 h, column 8 j + 2 (lane % 4) + e."""
+        return [llvm.ExtractValueOp(self.sum_type, sums, [i]).result for i in range(self.registers)]
+
+    def with_columns(self, n: int) -> "Product":
+        return replace(self, n=n)
+
+
+def fence_products() -> None:
+    """Before the first product that reads registers (sums, or a left operand) written by other instructions."""
+    nvvm.wgmma_fence_aligned()
+
+
+def commit_products() -> None:
+    """The products started since the last call are one group."""
+    nvvm.wgmma_commit_group_sync_aligned()
+
+
+def wait_products(pending: int) -> None:
+    """Wait until at most `pending` groups are under way."""
+    nvvm.wgmma_wait_group_sync_aligned(pending)
+
+
+def _attribute(kind: str, name: str) -> ir.Attribute:
+    return ir.Attribute.parse(f"#nvvm.{kind}<{name}>")
+
+
+def _i64(value: int) -> Value:
+    i64 = ir.IntegerType.get_signless(64)
+    return arith.ConstantOp(i64, ir.IntegerAttr.get(i64, value)).result
