@@ -8,7 +8,7 @@ from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.families import family_named
 from lumir.mlir import gpu, ir
 from lumir.module import dispatches
-from lumir.schedule.family import KernelCode
+from lumir.schedule.family import Family, KernelCode
 from lumir.target import Target, target_named
 
 
@@ -32,9 +32,14 @@ class EmitKernels:
             emit_kernel(function, target)
 
 
-def emit_kernel(function: ir.OpView, target: Target) -> None:
+def emit_kernel(function: ir.OpView, target: Target, family: Family | None = None) -> None:
+    """Write the kernel of one dispatch.
+
+    Args:
+        family: by default the target's family of the name that the function carries.
+    """
     dispatch = Dispatch(function)
-    family = family_named(function.attributes["lumir.family"].value, target)
+    family = family or family_named(function.attributes["lumir.family"].value, target)
     schedule = family.schedule.from_attribute(function.attributes["lumir.schedule"])
     with ir.InsertionPoint(function), function.location:
         kernel = _kernel_module(f"{dispatch.name}.kernel", target)

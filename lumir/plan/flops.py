@@ -18,11 +18,12 @@ def flops(module: ir.Module) -> int:
     for function in module.body.operations:
         if function.operation.name == "func.func" and function.regions[0].blocks:
             times = len(called.get(name_of(function), ())) if "lumir.dispatch" in function.attributes else 1
-            total += times * sum(_flops(op) for op in function.regions[0].blocks[0].operations)
+            total += times * sum(op_flops(op) for op in function.regions[0].blocks[0].operations)
     return total
 
 
-def _flops(op: ir.OpView) -> int:
+def op_flops(op: ir.OpView) -> int:
+    """Of one op, by its operands' sizes."""
     shapes = [tuple(ir.RankedTensorType(value.type).shape) for value in op.operands if _is_tensor(value)]
     match op.operation.name:
         case "lumir.contract":

@@ -22,6 +22,7 @@ from lumir.dtypes import numpy_dtype
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.function import kernel_module
 from lumir.linalg.lower import LowerToLinalg, dispatches
+from lumir.measure import compile_dispatch
 from lumir.mlir import ir
 from lumir.reference import Interpreter
 from lumir.schedule.family import Family, KernelCode
@@ -41,12 +42,14 @@ class Built:
 
     Attributes:
         text: the lumir dialect text it came from.
+        family: what emitted it.
         code: its launch.
         module: the builtin.module around the `gpu.module`, to print.
         ptx: for `arch`.
     """
 
     text: str
+    family: Family
     schedule: Schedule
     code: KernelCode
     module: ir.Module
@@ -104,7 +107,7 @@ def build(text: str, family: Family, arch: str = "sm_90a", schedule: Schedule | 
         code = family.emit(dispatch, schedule, target, "kernel")
     assert module.operation.verify()
     del lowered_module
-    return Built(text, schedule, code, module, arch)
+    return Built(text, family, schedule, code, module, arch)
 
 
 def assemble_everywhere(text: str, family: Family, schedule: Schedule | None = None) -> dict[str, AssemblyReport]:
@@ -143,17 +146,10 @@ def expected(built: Built, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def run(built: Built, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Run on the first GPU; outputs are poisoned before, and so is the memory after them, which must stay so."""
-    outputs = [np.empty(tuple(t.shape), numpy_dtype(t.element_type)) for t in built.output_types]
-    launch(built.ptx, built.name, built.code, inputs, outputs)
-    return outputs
+    """Run on the first GPU; outputs are poisoned before, and so is the memory around them, which must stay so."""
+    import device
 
-
-def launch(ptx: str, name: str, code: KernelCode, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> None:
-    """Launch a kernel once on host arrays; fills `outputs` in place."""
-    from device import Device
-
-    Device.first().launch(ptx, name, code, inputs, outputs)
+    return device.run(compile_dispatch(built.text, built.arch, built.family, built.schedule), inputs)
 
 
 def check(

@@ -5,9 +5,11 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "gpu"))
 
+import attention_cases
+import contraction_cases
 import emulator
 import harness
 import map_cases
 import row_cases
 
-__all__ = ["emulator", "harness", "map_cases", "row_cases"]
+__all__ = ["attention_cases", "contraction_cases", "emulator", "harness", "map_cases", "row_cases"]

@@ -1,0 +1,77 @@
+"""Results against the reference."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lumir.diagnostics import LumirError
+
+
+class WrongResult(LumirError):
+    """A kernel computes something else than the reference."""
+
+
+TOLERANCES = {"float64": 1e-12, "float32": 2e-5, "float16": 2e-3, "bfloat16": 1.2e-2}
+"""Error allowed in the Euclidean norm, relative to the expected result's: some units in the last place."""
+_SHORT_TOLERANCE = 8e-2
+_PEAK = 12
+"""One element's error may be this often the tolerance, relative to the root mean square of its tensor and itself."""
+
+
+@dataclass(frozen=True)
+class Error:
+    """How far a result is off.
+
+    Args:
+        relative: the Euclidean norm of the difference over that of the expected result.
+        peak: the largest difference over the expected element's magnitude plus the root mean square.
+    """
+
+    relative: float
+    peak: float
+
+    def __str__(self) -> str:
+        return f"{self.relative:.2e}"
+
+
+def error_of(found: np.ndarray, wanted: np.ndarray) -> Error:
+    """The error of finite numbers; infinite where NaNs or infinities are elsewhere than expected."""
+    wide, wanted = found.astype(np.float64), wanted.astype(np.float64)
+    finite = np.isfinite(wanted)
+    same = np.array_equal(wide[~finite], wanted[~finite], equal_nan=True)
+    if not same or not np.isfinite(wide[finite]).all():
+        return Error(np.inf, np.inf)
+    wide, wanted = wide[finite], wanted[finite]
+    difference, norm = np.abs(wide - wanted), float(np.linalg.norm(wanted))
+    if not difference.any():
+        return Error(0.0, 0.0)
+    typical = norm / max(wanted.size, 1) ** 0.5
+    return Error(
+        float(np.linalg.norm(difference)) / max(norm, 1e-300), float((difference / (np.abs(wanted) + typical)).max())
+    )
+
+
+def check_result(found: np.ndarray, wanted: np.ndarray, tolerance: float | None = None) -> Error:
+    """Hold a result against the reference's.
+
+    Args:
+        tolerance: see `TOLERANCES`, which has it for the result's type; integers and bools must be equal.
+
+    Raises:
+        WrongResult.
+    """
+    if found.dtype.kind in "biu" or "int" in found.dtype.name:
+        if not np.array_equal(found.astype(np.int64), wanted.astype(np.int64)):
+            wrong = np.mean(found.astype(np.int64) != wanted.astype(np.int64))
+            raise WrongResult(f"{wrong:.2%} of the integers differ")
+        return Error(0.0, 0.0)
+    # What overflows the result's type is expected to be infinite there too.
+    in_type = wanted.astype(found.dtype).astype(np.float64)
+    wanted = np.where(np.isfinite(in_type), wanted, in_type)
+    error = error_of(found, wanted)
+    allowed = tolerance if tolerance is not None else TOLERANCES.get(found.dtype.name, _SHORT_TOLERANCE)
+    if not (error.relative <= allowed and error.peak <= _PEAK * allowed):
+        raise WrongResult(
+            f"error {error.relative:.3g} (one element {error.peak:.3g}), allowed {allowed:.3g} ({_PEAK * allowed:.3g})"
+        )
+    return error

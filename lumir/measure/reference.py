@@ -1,0 +1,102 @@
+"""What a dispatch should compute: the interpreter in float64, on some rows only where all would take too long."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from lumir.artifact.schema import TensorSpec
+from lumir.context import make_context
+from lumir.dialects.constants import dense_array
+from lumir.dtypes import dtype_name
+from lumir.linalg.lower import dispatches
+from lumir.measure.rows import Rows, parallel_rows
+from lumir.mlir import ir
+from lumir.module import body_of
+from lumir.plan.flops import op_flops
+from lumir.reference.interpreter import run_op
+from lumir.reference.rules import RULES, Call, is_float
+
+SAMPLED_ROWS = 16
+WHOLE_OPERATIONS = 4e9
+
+
+class Reference:
+    """A dispatch in lumir ops.
+
+    Args:
+        text: a module with one function marked `lumir.dispatch`.
+        whole: the work up to which every element is computed, in multiplications and elements.
+
+    Attributes:
+        rows: the places that are computed of the sampled dimension.
+        result_dims: for each result that dimension, or None where the whole result is computed.
+    """
+
+    def __init__(self, text: str, whole: float = WHOLE_OPERATIONS):
+        self._context = make_context()
+        with self._context, ir.Location.unknown():
+            self._module = ir.Module.parse(text)
+            (self.function,) = dispatches(self._module)
+            self._block = body_of(self.function)
+            returned = list(self._block.operations)[-1].operands
+            self.inputs = tuple(_spec(f"arg{i}", v.type) for i, v in enumerate(self._block.arguments))
+            self.outputs = tuple(_spec(f"res{i}", v.type) for i, v in enumerate(returned))
+            self._returned = list(returned)
+            self._sample = self._choose_sample(whole)
+        self.rows = self._sample.rows if self._sample else np.arange(0)
+        dims = self._sample.dims if self._sample else {}
+        self.result_dims = [dims.get(value) for value in self._returned]
+
+    @cached_property
+    def flops(self) -> int:
+        """Multiplications and additions of contractions, convolutions and attentions (whole, also where causal)."""
+        with self._context:
+            return sum(op_flops(op) for op in self._block.operations)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must be moved: every argument read once, every result written once."""
+        return sum(spec.nbytes for spec in (*self.inputs, *self.outputs))
+
+    def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The results in float64 (integers exactly), of the sampled rows."""
+        with self._context, ir.Location.unknown():
+            values: dict[ir.Value, np.ndarray] = {}
+            for argument, array in zip(self._block.arguments, inputs, strict=True):
+                values[argument] = _wide(self._taken(argument, array))
+            for view in self._block.operations:
+                if view.operation.name != "func.return":
+                    results = self._run(view.operation, [values[v] for v in view.operands])
+                    values.update(zip(view.results, results, strict=True))
+            return [values[v] for v in self._returned]
+
+    def _taken(self, value: ir.Value, array: np.ndarray) -> np.ndarray:
+        dim = self._sample.dims.get(value) if self._sample else None
+        return array if dim is None else array.take(self.rows, dim)
+
+    def _run(self, op: ir.Operation, operands: list[np.ndarray]) -> list[np.ndarray]:
+        if op.name == "lumir.constant":
+            return [_wide(dense_array(op.attributes["value"]))]
+        if self._sample is None or not any(v in self._sample.dims for v in op.results):
+            return run_op(op, operands, "float64")
+        call, extra = self._sample.restricted(op, Call.of(op, "float64"))
+        with np.errstate(all="ignore"):
+            results = RULES[call.name](call, *operands, *extra)
+        return [np.asarray(r) for r in (results if isinstance(results, list) else [results])]
+
+    def _choose_sample(self, whole: float) -> Rows | None:
+        work = sum(op_flops(op) / 2 for op in self._block.operations)
+        work += sum(np.prod(spec.dims) * 20 for spec in (*self.inputs, *self.outputs))
+        if work <= whole:
+            return None
+        return parallel_rows(self._block, self._returned, SAMPLED_ROWS)
+
+
+def _spec(name: str, type_: ir.Type) -> TensorSpec:
+    tensor = ir.RankedTensorType(type_)
+    return TensorSpec(name, dtype_name(tensor.element_type), tuple(tensor.shape))
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64) if is_float(array.dtype) else array

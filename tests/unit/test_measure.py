@@ -1,0 +1,106 @@
+"""Measurement where there is no GPU: references of sampled rows, comparison, and compiling one dispatch."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from nvidia_helpers import attention_cases, contraction_cases, harness
+
+from lumir.diagnostics import UserError
+from lumir.measure import WrongResult, compile_dispatch, schedules_of
+from lumir.measure.compare import check_result
+from lumir.measure.operands import random_tensor
+from lumir.measure.reference import Reference
+from lumir.measure.timing import Timing, calls_in_graph, time_together
+
+TEXTS = {
+    "linear": (lambda: contraction_cases.linear(40, 24, 16, "float16"), [0, 0]),
+    "product": (lambda: contraction_cases.product("bmk,nk->bmn", {"b": 2, "m": 50, "n": 9, "k": 7}, "float16"), [1]),
+    "heads": (lambda: contraction_cases.heads(2, 40, 3, 5, 8, "float32"), [2]),
+    "causal": (lambda: attention_cases.Attention(m=40, n=40, causal=True, offset=3).text(), [2]),
+    "masked": (lambda: attention_cases.Attention(m=40, n=30, mask="bool", g=2).text(), [2]),
+    "convolution": (lambda: contraction_cases.convolution((2, 3, 9, 9), (20, 3, 3, 3), "float16", pad=1), [1]),
+    "channels-last": (lambda: contraction_cases.channels_last(20, 3, 7, 4, 3, "float16"), [0]),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_sampled_rows_are_those_of_the_whole(name):
+    make, dims = TEXTS[name]
+    with harness.kernel_context():
+        text = make()
+    sampled, whole = Reference(text, whole=0), Reference(text)
+    assert sampled.result_dims == dims and whole.result_dims == [None] * len(dims)
+    rng = np.random.default_rng(0)
+    inputs = [random_tensor(spec, rng) for spec in whole.inputs]
+    for found, all_of_it, dim in zip(sampled.evaluate(inputs), whole.evaluate(inputs), dims, strict=True):
+        assert found.shape[dim] == 16 < all_of_it.shape[dim]
+        np.testing.assert_allclose(found, all_of_it.take(sampled.rows, dim), rtol=1e-12, atol=1e-12)
+
+
+def test_a_sum_over_everything_is_computed_whole():
+    with harness.kernel_context():
+        text = contraction_cases.cases.reduce("sum", (50, 60), [0], "float32")
+        scan = contraction_cases.cases.op(
+            "scan", ((90,), "float32"), kind="sum", axis=0, exclusive=False, reverse=False
+        )
+    assert Reference(text, whole=0).result_dims == [0]
+    assert Reference(scan, whole=0).result_dims == [None]
+
+
+def test_wrong_results_are_refused():
+    wanted = np.linspace(-3, 5, 1000).reshape(10, 100)
+    assert check_result(wanted.astype(np.float16), wanted).relative < 5e-4
+    for change in (np.nan, np.inf, 100.0):
+        wrong = wanted.astype(np.float32)
+        wrong[3, 4] = change
+        with pytest.raises(WrongResult):
+            check_result(wrong, wanted)
+    with pytest.raises(WrongResult):
+        check_result(np.arange(4), np.array([0, 1, 2, 4]))
+    with pytest.raises(WrongResult):  # an error of half a unit everywhere is not one element's
+        check_result((wanted * 1.02).astype(ml_dtypes.bfloat16), wanted)
+
+
+def test_overflow_of_the_result_type_is_expected():
+    check_result(np.array([np.inf, 1.0], np.float16), np.array([1e6, 1.0]))
+
+
+def test_a_schedule_that_is_not_legal_is_refused():
+    with harness.kernel_context():
+        text = contraction_cases.linear(40, 24, 16, "float16")
+    choices = schedules_of(text, "sm_90a")
+    assert len(choices) > 50 and choices == sorted(choices, key=lambda choice: choice.cost)
+    kernel = compile_dispatch(text, "sm_90a", choices[5].family, choices[5].schedule)
+    assert kernel.schedule == choices[5].schedule and kernel.ptx.count(".entry") == 1
+    with pytest.raises(UserError, match="not legal"):
+        compile_dispatch(text, "sm_90a", "contraction", {**choices[5].schedule, "warps_m": 3})
+
+
+def test_the_same_dispatch_gives_the_same_code():
+    with harness.kernel_context():
+        text = contraction_cases.linear(40, 24, 16, "float16")
+    first, second = (compile_dispatch(text, "sm_90a") for _ in range(2))
+    assert first.files == second.files and first.plan == second.plan
+
+
+class Clock:
+    def __init__(self, seconds):
+        self.values, self.calls = iter(seconds), 0
+
+    def seconds(self):
+        self.calls += 1
+        return next(self.values)
+
+
+def test_things_are_timed_in_turns():
+    fast, slow = Clock([9.0] * 3 + [9.0, 1.0, 1.0, 1.0, 1.0, 1.5] * 2), Clock([9.0] * 3 + [9.0, *[2.0] * 5] * 2)
+    first, second = time_together([fast, slow], samples=10)
+    assert (first.median, second.median) == (1.0, 2.0) and first.spread > second.spread == 0
+    assert fast.calls == slow.calls == 15
+    assert str(Timing(2e-6, 0.02, 9)) == "2.00 us +- 1.0 %"
+
+
+def test_graphs_hold_enough_calls():
+    assert calls_in_graph(1e-3, 1) == 4
+    assert calls_in_graph(2e-6, 64) == 250
+    assert calls_in_graph(50e-6, 64) == 64
