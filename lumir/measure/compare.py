@@ -66,7 +66,8 @@ def check_result(found: np.ndarray, wanted: np.ndarray, tolerance: float | None 
             raise WrongResult(f"{wrong:.2%} of the integers differ")
         return Error(0.0, 0.0)
     # What overflows the result's type is expected to be infinite there too.
-    in_type = wanted.astype(found.dtype).astype(np.float64)
+    with np.errstate(over="ignore"):
+        in_type = wanted.astype(found.dtype).astype(np.float64)
     wanted = np.where(np.isfinite(in_type), wanted, in_type)
     error = error_of(found, wanted)
     allowed = tolerance if tolerance is not None else TOLERANCES.get(found.dtype.name, _SHORT_TOLERANCE)
