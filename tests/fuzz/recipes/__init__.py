@@ -2,13 +2,17 @@
 
 from tests.fuzz.recipes import (  # noqa: F401
     contraction,
+    contributed,
+    control,
     conversion,
     elementwise,
     indexing,
+    large,
     normalization,
     patterns,
     pooling,
     quantized,
+    recurrent,
     reduction,
     resampling,
     shaping,
