@@ -34,7 +34,7 @@ class SharedWeights:
     def add(self, module: ir.Module, store: WeightStore, used: Iterable[str]) -> dict[str, str]:
         """Take the weights `used` of a module: for each symbol, its name in the artifact."""
         named = symbols(module)
-        return {name: self._add(name, named, store) for name in used}
+        return {name: self._add(name, named, store) for name in dict.fromkeys(used)}
 
     def _add(self, symbol: str, named: dict[str, ir.OpView], store: WeightStore) -> str:
         key = _key(named[symbol], named, store)
@@ -91,7 +91,7 @@ def _key(weight: ir.OpView, named: dict[str, ir.OpView], store: WeightStore) -> 
 def _computation(weight: ir.OpView, named: dict[str, ir.OpView], store: WeightStore) -> Iterator[Any]:
     """The text of a derived weight's body with numbers for the weights that it loads, and their keys."""
     block = weight.regions[0].blocks[0]
-    text = str(block)
+    text = "\n".join(op.operation.get_asm(assume_verified=True) for op in block.operations)
     loads = [op.attributes["weight"] for op in block.operations if op.operation.name == "lumir.load"]
     for number, load in enumerate(loads):
         text = text.replace(f"{{weight = {load}}}", f"{{weight = {number}}}")

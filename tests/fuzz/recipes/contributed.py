@@ -31,8 +31,8 @@ def fused_matmul(g: Grower, op: str) -> None:
     k = x.shape[-2] if left else x.shape[-1]
     n = g.choose((5, 1, 8, 17))
     dims = (*x.shape[:-2], *((n, k) if right else (k, n)))
-    scale = {"alpha": g.choose((None, 0.5, 0.125))}
-    g.add(op, [x, g.like("float32", dims, SMALL)], domain=MICROSOFT, transA=left, transB=right, **scale)
+    alpha = g.choose((None, 0.5, 0.125))
+    g.add(op, [x, g.like("float32", dims, SMALL)], domain=MICROSOFT, transA=left, transB=right, alpha=alpha)
 
 
 @recipe("contributed", "FusedConv")
@@ -70,7 +70,7 @@ def group_query(g: Grower, op: str) -> None:
     )
     lengths = g.given(np.full(b, past + s - 1), "int32")
     inputs = [q, k, v, *caches, lengths, g.fixed(past + s, "int32")]
-    options = {"scale": g.choose((None, 0.25)), "softcap": g.choose((None, 5.0))}
+    options: dict[str, Any] = {"scale": g.choose((None, 0.25)), "softcap": g.choose((None, 5.0))}
     g.add(op, inputs, 3, domain=MICROSOFT, num_heads=kv * rep, kv_num_heads=kv, absolute=1e-5, **options)
 
 
@@ -80,8 +80,8 @@ def rotary(g: Grower, op: str) -> None:
     x = g.like("float32", (b, h, s, d) if g.flag() else (b, s, h * d), SMALL)
     tables = [g.fresh("float32", (16, d // 2), Domain(-1, 1)) for _ in range(2)]
     positions = g.given(_rng(g).integers(0, 16, (b, s)) if g.flag() else [3], "int64")
-    given = {"num_heads": h if x.rank == 3 and g.flag() else None, "interleaved": g.choose((None, 0, 1))}
-    g.add(op, [x, positions, *tables], domain=MICROSOFT, **given)
+    heads, interleaved = h if x.rank == 3 and g.flag() else None, g.choose((None, 0, 1))
+    g.add(op, [x, positions, *tables], domain=MICROSOFT, num_heads=heads, interleaved=interleaved)
 
 
 @recipe("contributed", "MatMulNBits")

@@ -51,8 +51,8 @@ def dft(g: Grower, op: str) -> None:
     onesided = 1 if parts == 1 and g.flag() else None
     length = g.fixed(g.choose((8, 3, 16))) if g.flag(3) else None
     inputs = [x, length, g.fixed(axis)] if g.opset >= 20 else [x, length]
-    axis_given = {} if g.opset >= 20 else {"axis": axis}
-    g.add("DFT", inputs, absolute=1e-5, inverse=inverse, onesided=onesided, **axis_given)
+    given = None if g.opset >= 20 else axis
+    g.add("DFT", inputs, absolute=1e-5, inverse=inverse, onesided=onesided, axis=given)
 
 
 @recipe("recurrent", "STFT")
