@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from lumir.diagnostics import UserError
 from lumir.mlir import ir
 
+LISTS = "lumir.lists"
+"""A module's attribute: the length of each sequence among its `inputs` and `outputs`; -1 of an absent optional."""
+
 
 def name_of(op: ir.OpView | ir.Operation) -> str:
     """The op's symbol."""

@@ -105,6 +105,8 @@ class Plan:
 
     Args:
         counter_bytes: memory that holds zeros whenever no launch is under way.
+        input_lists, output_lists: the length of each sequence, whose tensors are `name[0]`, ...; None of an optional
+            that has no value.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -113,16 +115,25 @@ class Plan:
     arena_bytes: int = 0
     symbols: Mapping[str, int] = field(default_factory=dict)
     counter_bytes: int = 0
+    input_lists: Mapping[str, int | None] = field(default_factory=dict)
+    output_lists: Mapping[str, int | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        data = {
+        optional = {
+            "counter_bytes": self.counter_bytes,
+            "input_lists": dict(self.input_lists),
+            "output_lists": dict(self.output_lists),
+        }
+        return self._tables() | {key: value for key, value in optional.items() if value}
+
+    def _tables(self) -> dict[str, Any]:
+        return {
             "symbols": dict(self.symbols),
             "inputs": [spec.to_json() for spec in self.inputs],
             "outputs": [spec.to_json() for spec in self.outputs],
             "arena_bytes": self.arena_bytes,
             "launches": [launch.to_json() for launch in self.launches],
         }
-        return data | ({"counter_bytes": self.counter_bytes} if self.counter_bytes else {})
 
     @classmethod
     def from_json(cls, data: Any, where: str = "the plan") -> "Plan":
@@ -137,6 +148,8 @@ class Plan:
             arena_bytes=get_int(data, "arena_bytes", where, default=0),
             symbols={name: check_int(size, f"symbol {name!r} of {where}") for name, size in symbols.items()},
             counter_bytes=get_int(data, "counter_bytes", where, default=0),
+            input_lists=_lists_from_json(data, "input_lists", where),
+            output_lists=_lists_from_json(data, "output_lists", where),
         )
         plan.check(where)
         return plan
@@ -150,6 +163,9 @@ class Plan:
         for kind, specs in (("input", self.inputs), ("output", self.outputs)):
             names = [spec.name for spec in specs]
             require(len(set(names)) == len(names), f"two {kind}s of {where} share a name", names=names)
+            lists = self.input_lists if kind == "input" else self.output_lists
+            elements = {f"{name}[{i}]" for name, length in lists.items() for i in range(length or 0)}
+            require(elements <= set(names), f"a list among the {kind}s of {where} lacks tensors", lists=lists)
             for spec in specs:
                 require(spec.is_static, f"{kind} {spec.name!r} of {where} has a symbolic shape", shape=list(spec.shape))
         for i, launch in enumerate(self.launches):
@@ -167,6 +183,13 @@ class Plan:
             size = specs[ref.index].nbytes
         fits = ref.offset + nbytes <= size
         require(fits, f"{where} reaches past its {ref.space}", offset=ref.offset, copy=nbytes, size=size)
+
+
+def _lists_from_json(data: Mapping[str, Any], key: str, where: str) -> dict[str, int | None]:
+    lists = get_object(data.get(key, {}), f'"{key}" of {where}')
+    return {
+        n: x if x is None else check_int(x, f"the length of {n!r} in {where}", high=2**20) for n, x in lists.items()
+    }
 
 
 def _launch_from_json(data: Any, where: str) -> Launch | Copy:

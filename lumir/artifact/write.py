@@ -90,6 +90,8 @@ def _check(
         for name, entry in kernels.items():
             if entry.file not in modules:
                 raise UserError(f"kernel {name!r} is in {entry.file}, which is not among the modules")
+        if any(plan.input_lists != plans[0].input_lists for plan in plans):
+            raise UserError("the plans differ in the lengths of their sequences")
         for i, plan in enumerate(plans):
             plan.check(f"plan {i}")
             check_plan(plan, kernels, weight_bytes, f"plan {i}")

@@ -8,7 +8,7 @@ import onnx
 
 from lumir.dtypes import mlir_type
 from lumir.frontend.problems import Malformed, Refused
-from lumir.frontend.values import Operand, Tensor
+from lumir.frontend.values import Operand, Tensor, TensorSequence, Value
 from lumir.mlir import ir
 
 
@@ -46,7 +46,7 @@ class NodeContext:
         self,
         node: onnx.NodeProto,
         opset: int,
-        inputs: list[Tensor | None],
+        inputs: Sequence[Value],
         services: "Services",
     ):
         self.node, self.opset, self.inputs, self.services = node, opset, inputs, services
@@ -57,9 +57,13 @@ class NodeContext:
     def op(self) -> str:
         return self.node.op_type
 
+    def input(self, index: int) -> Value:
+        """Input `index`, or None where it is left out or an empty optional."""
+        return self.inputs[index] if index < len(self.inputs) else None
+
     def has(self, index: int) -> bool:
         """Whether input `index` is given."""
-        return index < len(self.inputs) and self.inputs[index] is not None
+        return self.input(index) is not None
 
     def wants(self, index: int) -> bool:
         """Whether output `index` is given a name."""
@@ -67,10 +71,17 @@ class NodeContext:
 
     def tensor(self, index: int) -> Tensor:
         """Input `index`, without making an SSA value of it."""
-        tensor = self.inputs[index] if index < len(self.inputs) else None
-        if tensor is None:
-            raise Malformed(f"input {index} is missing")
+        tensor = self.input(index)
+        if not isinstance(tensor, Tensor):
+            raise Malformed(f"input {index} is {'missing' if tensor is None else 'a sequence, not a tensor'}")
         return tensor
+
+    def sequence(self, index: int) -> tuple[Tensor, ...]:
+        """The tensors of input `index`, a sequence."""
+        sequence = self.input(index)
+        if not isinstance(sequence, TensorSequence):
+            raise Malformed(f"input {index} is {'missing' if sequence is None else 'a tensor, not a sequence'}")
+        return sequence.items
 
     def value(self, index: int) -> ir.Value:
         """Input `index` as an SSA value."""
@@ -86,17 +97,18 @@ class NodeContext:
 
     def known(self, index: int) -> np.ndarray | None:
         """The elements of input `index` where they are known at compile time."""
-        tensor = self.inputs[index] if index < len(self.inputs) else None
-        return tensor.array() if tensor is not None and tensor.is_known else None
+        tensor = self.input(index)
+        return tensor.array() if isinstance(tensor, Tensor) and tensor.is_known else None
 
-    def static(self, index: int, name: str) -> np.ndarray:
-        """The elements of an input that the compiler needs; refuses the node where they are computed."""
+    def static(self, index: int, name: str, why: str = "") -> np.ndarray:
+        """The elements of an input that the compiler needs, and why; refuses the node where they are computed."""
         self.tensor(index)
         array = self.known(index)
         if array is None:
             origin = " and ".join(f"'{source}'" for source in self.services.origins(self.value(index)))
             came = f", and it is computed from graph input {origin}" if origin else ""
-            self.refuse(f"needs the value of input '{name}' at compile time{came}")
+            reason = f" ({why})" if why else ""
+            self.refuse(f"needs the value of input '{name}' at compile time{reason}{came}")
         return array
 
     def ints(self, index: int, name: str, default: list[int] | None = None) -> list[int]:

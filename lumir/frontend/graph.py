@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from lumir.diagnostics import UnsupportedError, UserError
+from lumir.diagnostics import UserError
 from lumir.frontend.importer import Frame, Importer
 from lumir.frontend.initializers import element_type
 from lumir.frontend.model import Model
 from lumir.frontend.problems import error_from
+from lumir.frontend.signature import Layout, Signature, assembled, layout_of, record_lists
 from lumir.frontend.sparse import dense
 from lumir.frontend.symbols import check_constants, pin_dimensions
-from lumir.frontend.values import Operand, Tensor
+from lumir.frontend.values import Operand, Tensor, TensorSequence
 from lumir.frontend.weight_table import WeightTable
 from lumir.mlir import func, ir
 from lumir.weights import WeightStore
@@ -25,42 +26,33 @@ def import_graph(
     graph = model.proto.graph
     defaults = {item.name for item in graph.initializer} | {item.values.name for item in graph.sparse_initializer}
     check_constants(graph.input, constants)
-    inputs = [item for item in graph.input if item.name not in defaults and item.name not in constants]
-    types = _input_types(inputs, dims)
+    signature = Signature(
+        [item for item in graph.input if item.name not in defaults and item.name not in constants], dims
+    )
+    inputs = signature.tensors
+    types = _input_types(inputs, signature.dims)
     module = ir.Module.create()
     with ir.InsertionPoint(module.body), ir.Location.name(graph.name or "main"):
         function = func.FuncOp("main", (types, []))
         block = function.add_entry_block()
         weights = WeightTable(model, function)
         importer = Importer(model, weights, [item.name for item in inputs])
-        scope = _scope(graph, inputs, block.arguments, weights)
+        scope = _scope(graph, signature, block.arguments, weights)
         scope |= {name: weights.known(np.asarray(array), name) for name, array in constants.items()}
         with ir.InsertionPoint(block):
             importer.nodes(graph.node, Frame(scope, model.opsets))
             if importer.problems:
                 raise error_from(importer.problems, len(graph.node))
-            results = [_result(scope[output.name], output) for output in graph.output]
+            outputs = {output.name: layout_of(output.name, scope[output.name]) for output in graph.output}
+            results = [x for output in graph.output for x in _results(scope[output.name], output)]
             func.ReturnOp(results)
-    _set_signature(function, types, inputs, results, graph.output)
+    names = [name for layout in outputs.values() for name in _names(layout)]
+    _set_signature(function, types, [item.name for item in inputs], results, names)
+    record_lists(module, inputs=signature.layouts, outputs=outputs)
     return module, weights.store
 
 
 def _input_types(inputs: Sequence[onnx.ValueInfoProto], dims: Mapping[str, int]) -> list[ir.RankedTensorType]:
-    for item in inputs:
-        kind = item.type.WhichOneof("value")
-        if kind != "tensor_type":
-            raise UnsupportedError(
-                f"input '{item.name}' is not a tensor",
-                code="unsupported-input",
-                values={"found": (kind or "no type").removesuffix("_type").replace("_", " ")},
-                hint="lumir compiles functions of tensors",
-            )
-        if not item.type.tensor_type.HasField("shape"):
-            raise UserError(
-                f"input '{item.name}' has no shape",
-                code="input-shape-missing",
-                hint="declare the input's rank and dimensions when the model is exported",
-            )
     shapes = pin_dimensions(inputs, dims)
     return [
         ir.RankedTensorType.get(
@@ -71,23 +63,49 @@ def _input_types(inputs: Sequence[onnx.ValueInfoProto], dims: Mapping[str, int])
 
 
 def _scope(
-    graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], arguments: Sequence[ir.Value], weights: WeightTable
+    graph: onnx.GraphProto, signature: Signature, arguments: Sequence[ir.Value], weights: WeightTable
 ) -> dict[str, Operand]:
     scope: dict[str, Operand] = {proto.name: weights.initializer(proto) for proto in graph.initializer}
     scope |= {proto.values.name: weights.known(dense(proto), proto.values.name) for proto in graph.sparse_initializer}
-    for item, argument in zip(inputs, arguments, strict=True):
-        scope[item.name] = Tensor(ir.RankedTensorType(argument.type), value=argument)
-    return scope
+    tensors: dict[str, Operand] = {
+        item.name: Tensor(ir.RankedTensorType(argument.type), value=argument)
+        for item, argument in zip(signature.tensors, arguments, strict=True)
+    }
+    return scope | {name: assembled(layout, tensors) for name, layout in signature.layouts.items()}
 
 
-def _result(operand: Operand, output: onnx.ValueInfoProto) -> ir.Value:
-    if not isinstance(operand, Tensor):
-        raise UserError(
-            f"graph output '{output.name}' is an optional output that its node does not produce",
-            code="value-missing",
-            hint="drop this output from the graph",
-        )
-    declared = output.type.tensor_type.elem_type
+def _names(layout: Layout) -> list[str]:
+    return [layout] if isinstance(layout, str) else layout or []
+
+
+def _results(operand: Operand, output: onnx.ValueInfoProto) -> list[ir.Value]:
+    """The tensors of one output of the graph."""
+    match operand:
+        case Tensor():
+            return [_result(operand, output)]
+        case TensorSequence():
+            return [_result(item, output) for item in operand.items]
+        case None if output.type.HasField("optional_type"):
+            return []
+    raise UserError(
+        f"graph output '{output.name}' is an optional output that its node does not produce",
+        code="value-missing",
+        hint="drop this output from the graph",
+    )
+
+
+def _declared_element(type_: onnx.TypeProto) -> int:
+    """The number of the element type that an output's tensors are declared to have; 0 where none is."""
+    match type_.WhichOneof("value"):
+        case "sequence_type":
+            return _declared_element(type_.sequence_type.elem_type)
+        case "optional_type":
+            return _declared_element(type_.optional_type.elem_type)
+    return type_.tensor_type.elem_type
+
+
+def _result(operand: Tensor, output: onnx.ValueInfoProto) -> ir.Value:
+    declared = _declared_element(output.type)
     if declared and element_type(declared, f"output '{output.name}'") != operand.type.element_type:
         raise UserError(
             f"graph output '{output.name}' is declared with another element type than it has",
@@ -102,12 +120,12 @@ def _result(operand: Operand, output: onnx.ValueInfoProto) -> ir.Value:
 def _set_signature(
     function: func.FuncOp,
     types: Sequence[ir.Type],
-    inputs: Sequence[onnx.ValueInfoProto],
+    inputs: Sequence[str],
     results: Sequence[ir.Value],
-    outputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[str],
 ) -> None:
     signature = ir.FunctionType.get(list(types), [result.type for result in results])
     function.attributes["function_type"] = ir.TypeAttr.get(signature)
-    for key, items in (("arg_attrs", inputs), ("res_attrs", outputs)):
-        names = [ir.DictAttr.get({"lumir.name": ir.StringAttr.get(item.name)}) for item in items]
-        function.attributes[key] = ir.ArrayAttr.get(names)
+    for key, names in (("arg_attrs", inputs), ("res_attrs", outputs)):
+        named = [ir.DictAttr.get({"lumir.name": ir.StringAttr.get(name)}) for name in names]
+        function.attributes[key] = ir.ArrayAttr.get(named)

@@ -17,7 +17,7 @@ from lumir.frontend.reasons import no_handler
 from lumir.frontend.registry import Result, find_handler
 from lumir.frontend.schema import check_node
 from lumir.frontend.topology import node_name
-from lumir.frontend.values import POISON, Operand, Poison, Tensor
+from lumir.frontend.values import POISON, Operand, Poison, Tensor, TensorSequence, Value
 from lumir.frontend.weight_table import WeightTable
 from lumir.mlir import ir
 
@@ -110,13 +110,13 @@ class Importer:
         folded = self._fold(site)
         if folded is not None:
             return [self.weights.known(array) for array in folded]
-        context = NodeContext(site.node, site.opset, _tensors(site.inputs), _SiteServices(self, site))
+        context = NodeContext(site.node, site.opset, _values(site.inputs), _SiteServices(self, site))
         results = handler(context)
         results = results if isinstance(results, list | tuple) else [results]
         return [self._operand(result) for result in results]
 
     def _operand(self, result: Result) -> Operand:
-        if result is None or isinstance(result, Tensor | Poison):
+        if result is None or isinstance(result, Tensor | TensorSequence | Poison):
             return result
         if isinstance(result, np.ndarray):
             return self.weights.known(result)
@@ -125,10 +125,11 @@ class Importer:
     def _fold(self, site: Site) -> list[np.ndarray] | None:
         if site.domain or not is_foldable(site.node.op_type):
             return None
-        inputs = _tensors(site.inputs)
-        if all(x is None or (x.is_known and x.size <= FOLD_LIMIT) for x in inputs):
-            return fold(site.node, [x and x.array() for x in inputs], site.opset)
-        return None
+        inputs = site.inputs
+        tensors = [x for x in inputs if isinstance(x, Tensor) and x.is_known and x.size <= FOLD_LIMIT]
+        if len(tensors) < sum(x is not None for x in inputs):
+            return None
+        return fold(site.node, [x.array() if isinstance(x, Tensor) else None for x in inputs], site.opset)
 
     def _expand(self, site: Site) -> Sequence[Operand]:
         function = self.functions.find(site.node, site.domain, site.frame.opsets, site.inputs)
@@ -190,6 +191,7 @@ def origins(value: ir.Value, arguments: Sequence[str]) -> list[str]:
     return [arguments[int(index)] for index in sorted(found)]
 
 
-def _tensors(inputs: Sequence[Operand]) -> list[Tensor | None]:
-    assert not any(isinstance(x, Poison) for x in inputs), "poisoned nodes are not imported"
-    return list(inputs)  # pyright: ignore[reportReturnType]
+def _values(inputs: Sequence[Operand]) -> list[Value]:
+    values = [x for x in inputs if not isinstance(x, Poison)]
+    assert len(values) == len(inputs), "poisoned nodes are not imported"
+    return values

@@ -9,24 +9,14 @@ from lumir.frontend.registry import MICROSOFT, known_names, oldest_opset
 
 _DATA_DEPENDENT = "the shape of its output depends on the data"
 _RANDOM = "random numbers are not supported"
-_SEQUENCE = "sequences of tensors are not supported"
 _STRING = "strings are not supported"
-_OPTIONAL = "optional values are not supported"
 
 REASONS: dict[str, str] = {
     **dict.fromkeys(("NonZero", "Unique", "Compress", "NonMaxSuppression"), _DATA_DEPENDENT),
     **dict.fromkeys(
         ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"), _RANDOM
     ),
-    **dict.fromkeys(
-        (
-            *("SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength"),
-            *("SequenceMap", "SplitToSequence", "ConcatFromSequence"),
-        ),
-        _SEQUENCE,
-    ),
     **dict.fromkeys(("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"), _STRING),
-    **dict.fromkeys(("Optional", "OptionalGetElement", "OptionalHasElement"), _OPTIONAL),
     "ImageDecoder": "image files are not decoded: give the pixels",
 }
 

@@ -1,6 +1,11 @@
-"""The values of an ONNX graph while it is imported."""
+"""The values of an ONNX graph while it is imported.
+
+How many tensors a sequence has, and whether an optional has a value, is known at import: a sequence is a tuple of
+tensors, an optional is its value or None.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -65,6 +70,16 @@ class Tensor:
         return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
 
 
+@dataclass(frozen=True)
+class TensorSequence:
+    """A sequence of tensors; their shapes may differ."""
+
+    items: tuple[Tensor, ...]
+
+    def __str__(self) -> str:
+        return f"sequence({', '.join(map(str, self.items))})"
+
+
 class Poison:
     """Stands for the output of a node that could not be imported, so that its users are not reported as well."""
 
@@ -73,7 +88,8 @@ class Poison:
 
 
 POISON = Poison()
-Operand = Tensor | Poison | None
+Value = Tensor | TensorSequence | None
+Operand = Value | Poison
 
 
 def type_of(array: np.ndarray) -> ir.RankedTensorType:

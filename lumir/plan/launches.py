@@ -6,7 +6,7 @@ from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Re
 from lumir.dialects import from_attribute
 from lumir.dtypes import dtype_name
 from lumir.mlir import ir
-from lumir.module import body_of, calls, main_of, node_names, symbols
+from lumir.module import LISTS, body_of, calls, main_of, node_names, symbols
 from lumir.plan.buffers import nbytes_of
 
 
@@ -34,7 +34,15 @@ def plan_of(module: ir.Module, dims: dict[str, int] | None = None) -> Plan:
         arena_bytes=main.attributes["lumir.arena_bytes"].value,
         symbols=dict(sorted((dims or {}).items())),
         counter_bytes=main.attributes["lumir.counter_bytes"].value if "lumir.counter_bytes" in main.attributes else 0,
+        input_lists=_lists(module, "inputs"),
+        output_lists=_lists(module, "outputs"),
     )
+
+
+def _lists(module: ir.Module, kind: str) -> dict[str, int | None]:
+    attributes = module.operation.attributes
+    lengths = from_attribute(attributes[LISTS])[kind] if LISTS in attributes else {}
+    return {name: None if length < 0 else length for name, length in lengths.items()}
 
 
 def kernel_entries(module: ir.Module) -> dict[str, KernelEntry]:

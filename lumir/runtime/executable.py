@@ -1,7 +1,7 @@
 """An artifact, loaded on a device and ready to run."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from lumir.artifact.tensors import TensorSpec
 from lumir.diagnostics import UserError
 from lumir.runtime.inputs import Tensor, check_tensor, choose_plan, match_names, to_tensor
 from lumir.runtime.latency import Latency, measure
+from lumir.runtime.lists import gathered, spread
 from lumir.runtime.pool import check_threads
 from lumir.runtime.session import Device, LaunchResult, Session
 
@@ -41,34 +42,35 @@ class Executable:
         """The model's outputs, in the model's order."""
         return self.artifact.manifest.outputs
 
-    def run(self, inputs: Mapping[str, Any], *, out: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+    def run(self, inputs: Mapping[str, Any], *, out: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
         """Run the model once.
 
         Args:
             inputs: a numpy or ml_dtypes array, or anything with `__dlpack__`, for each input's name. Arrays that are
-                dense and start on a multiple of 64 bytes are read in place, others are copied.
+                dense and start on a multiple of 64 bytes are read in place, others are copied. A list of them for a
+                sequence; None, or nothing, for an optional that the model was compiled without.
             out: arrays to write outputs into, by name: dense, of the output's type and shape.
 
         Returns:
-            The outputs by name.
+            The outputs by name: arrays, lists of arrays for sequences, None for an optional without value.
 
         Raises:
-            UserError: `input-type`, `unknown-input`, `missing-input`, `input-dtype`, `input-rank`, `input-shape`,
-                `no-plan`, `input-device`, `bad-out`.
+            UserError: `input-list`, `input-type`, `unknown-input`, `missing-input`, `input-dtype`, `input-rank`,
+                `input-shape`, `no-plan`, `input-device`, `bad-out`.
         """
         with self._lock:
             index, tensors = self._bind(inputs)
             specs = self.artifact.plans[index].outputs
             given = [None] * len(specs) if not out else _check_out(out, specs)
             results = self._session(index).run(tensors, given)
-        return {spec.name: result for spec, result in zip(specs, results)}
+        return self._named(index, results)
 
     def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """As `run`, but outputs stay in the device's memory: objects with `__dlpack__` (on a CPU, numpy arrays)."""
         with self._lock:
             index, tensors = self._bind(inputs)
             results = self._session(index).run_device(tensors)
-        return {spec.name: result for spec, result in zip(self.artifact.plans[index].outputs, results)}
+        return self._named(index, results)
 
     def run_each(self, inputs: Mapping[str, Any]) -> Iterator[LaunchResult]:
         """Run launch by launch, and yield after each what it computed: for verification and timing, not for speed."""
@@ -93,10 +95,15 @@ class Executable:
     def _bind(self, inputs: Mapping[str, Any]) -> tuple[int, list[Tensor]]:
         """The plan to run and its inputs, in order and checked."""
         plans = self.artifact.plans
+        inputs = spread(inputs, plans[0].input_lists)
         match_names(inputs, self.inputs)
         tensors = {spec.name: to_tensor(spec.name, inputs[spec.name], self.device.stream) for spec in self.inputs}
         index = choose_plan(plans, tensors)
         return index, [check_tensor(spec, tensors[spec.name]) for spec in plans[index].inputs]
+
+    def _named(self, index: int, results: Sequence[Any]) -> dict[str, Any]:
+        plan = self.artifact.plans[index]
+        return gathered({spec.name: x for spec, x in zip(plan.outputs, results, strict=True)}, plan.output_lists)
 
     def _session(self, index: int) -> Session:
         if index not in self._sessions:

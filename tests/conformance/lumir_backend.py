@@ -57,12 +57,13 @@ class Prepared(BackendRep):
         return {item.name: value for item, value in zip(self.inputs, inputs, strict=False)}
 
     def compile(self, inputs: Any) -> Executable:
-        """Compile for the sizes of these arrays, with as few of them made constants as the compiler needs."""
+        """Compile for the sizes of these values, with as few of them made constants as the compiler needs."""
         named, self.fixed = self._named(inputs), set()
         while True:
             model = with_constants(self.model, {name: named[name] for name in sorted(self.fixed)})
             try:
-                return lumir.api.compile(model, target=self.target, dims=sizes(self.inputs, named))
+                rest = [item for item in self.inputs if item.name not in self.fixed]
+                return lumir.api.compile(model, target=self.target, dims=sizes(rest, named))
             except UnsupportedError as error:
                 asked = asked_values(error) - self.fixed
                 if not asked:
@@ -108,15 +109,31 @@ def with_constants(model: onnx.ModelProto, constants: Named) -> onnx.ModelProto:
     return changed
 
 
-def sizes(inputs: Sequence[onnx.ValueInfoProto], arrays: Mapping[str, Any]) -> dict[str, int]:
-    """Sizes for the symbolic and the unnamed dimensions of the inputs, read off the arrays."""
+def sizes(inputs: Sequence[onnx.ValueInfoProto], values: Mapping[str, Any]) -> dict[str, int]:
+    """Sizes for what the inputs' types leave open, read off their values."""
     found: dict[str, int] = {}
     for item in inputs:
-        extent = getattr(arrays.get(item.name), "shape", ())
-        for axis, (dim, size) in enumerate(zip(item.type.tensor_type.shape.dim, extent, strict=False)):
-            if dim.WhichOneof("value") != "dim_value":
-                found[dim.dim_param or f"{item.name}.{axis}"] = size
+        if item.name in values:
+            found |= _sizes(item.name, item.type, values[item.name])
     return found
+
+
+def _sizes(name: str, type_: onnx.TypeProto, value: Any, named: bool = True) -> dict[str, int]:
+    match type_.WhichOneof("value"):
+        case "optional_type":
+            inner = {} if value is None else _sizes(name, type_.optional_type.elem_type, value)
+            return {f"{name}.given": int(value is not None)} | inner
+        case "sequence_type":
+            found = {f"{name}.length": len(value)}
+            for i, each in enumerate(value):
+                found |= _sizes(f"{name}[{i}]", type_.sequence_type.elem_type, each, named=False)
+            return found
+    extent, tensor = getattr(value, "shape", ()), type_.tensor_type
+    if not tensor.HasField("shape"):
+        return {f"{name}.rank": len(extent)} | {f"{name}.{axis}": size for axis, size in enumerate(extent)}
+    dims = enumerate(zip(tensor.shape.dim, extent, strict=False))
+    open_ = [(axis, dim, size) for axis, (dim, size) in dims if dim.WhichOneof("value") != "dim_value"]
+    return {dim.dim_param if named and dim.dim_param else f"{name}.{axis}": size for axis, dim, size in open_}
 
 
 prepare = LumirBackend.prepare

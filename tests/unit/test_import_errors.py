@@ -157,11 +157,12 @@ def test_dimension_expressions_are_computed_and_must_not_be_negative():
 
 
 def test_input_that_is_no_tensor_or_has_no_shape():
-    sequence = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None)
-    assert (
-        "'x' is not a tensor" in error_of(model([node("Identity", "x")], [sequence], ["y"]), UnsupportedError).message
-    )
-    assert "'x' has no shape" in error_of(model([node("Relu", "x")], [value("x", np.float32, None)], ["y"])).message
+    mapping = onnx.ValueInfoProto(name="x")
+    mapping.type.map_type.key_type = TensorProto.INT64
+    error = error_of(model([node("Identity", "x")], [mapping], ["y"]), UnsupportedError)
+    assert "'x' is not a tensor" in error.message
+    error = error_of(model([node("Relu", "x")], [value("x", np.float32, None)], ["y"]))
+    assert "must be given: x.rank" in error.message
     string = helper.make_tensor_value_info("x", TensorProto.STRING, [2])
     error = error_of(model([node("Identity", "x")], [string], ["y"]), UnsupportedError)
     assert "element type string" in error.message

@@ -11,7 +11,8 @@ from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
 from lumir.frontend.initializers import element_type
 from lumir.frontend.registry import handler
-from lumir.frontend.values import POISON, Operand, Tensor
+from lumir.frontend.values import POISON, Operand, Poison, Tensor, TensorSequence, Value
+from lumir.mlir import ir
 
 UNROLL_LIMIT = 4096
 
@@ -27,16 +28,29 @@ def if_(ctx: NodeContext) -> list[Operand]:
         return ctx.services.inline(ctx.attribute(names[0 if condition.reshape(-1)[0] else 1]), [])
     branches = [ctx.services.inline(ctx.attribute(name), [], name) for name in names]
     flag = emit.reshape(ctx.value(0), [])
-    results: list[Operand] = []
-    for then, other in zip(*branches, strict=True):
-        if not isinstance(then, Tensor) or not isinstance(other, Tensor):
-            results.append(POISON)
-        elif then.type != other.type:
-            ctx.refuse(f"the condition is computed, and its branches give {then} and {other}")
-        else:
-            chosen = emit.select(flag, then.value(), other.value())
-            results.append(Tensor(then.type, value=chosen))
-    return results
+    return [_selected(ctx, flag, then, other) for then, other in zip(*branches, strict=True)]
+
+
+def _selected(ctx: NodeContext, flag: ir.Value, then: Operand, other: Operand) -> Operand:
+    """One of two values of the same structure, by a flag that is computed."""
+    if isinstance(then, Poison) or isinstance(other, Poison):
+        return POISON
+    if _structure(then) != _structure(other):
+        given = " and ".join(str(value or "nothing") for value in (then, other))
+        ctx.static(0, "cond", f"its branches give {given}")
+    if isinstance(then, TensorSequence) and isinstance(other, TensorSequence):
+        pairs = zip(then.items, other.items, strict=True)
+        return TensorSequence(tuple(_tensor(emit.select(flag, x.value(), y.value())) for x, y in pairs))
+    if isinstance(then, Tensor) and isinstance(other, Tensor):
+        return _tensor(emit.select(flag, then.value(), other.value()))
+    return None
+
+
+def _structure(value: Value) -> ir.Type | list[ir.Type] | None:
+    """What two values must share for one of them to be selected at run time."""
+    if isinstance(value, TensorSequence):
+        return [item.type for item in value.items]
+    return value.type if isinstance(value, Tensor) else None
 
 
 @handler("Loop", since=11)
@@ -45,7 +59,7 @@ def loop(ctx: NodeContext) -> list[Operand]:
     body: onnx.GraphProto = ctx.attribute("body")
     trips = int(ctx.static(0, "M").reshape(-1)[0]) if ctx.has(0) else None
     keep = bool(ctx.static(1, "cond").reshape(-1)[0]) if ctx.has(1) else True
-    states: list[Operand] = [ctx.tensor(i) for i in range(2, len(ctx.inputs))]
+    states: list[Operand] = list(ctx.inputs[2:])
     collected: list[list[Operand]] = [[] for _ in body.output[1 + len(states) :]]
     step = 0
     while keep and (trips is None or step < trips):
@@ -73,38 +87,62 @@ def scan(ctx: NodeContext) -> list[Operand]:
     count = ctx.attribute("num_scan_inputs")
     states: list[Operand] = [ctx.tensor(i) for i in range(len(ctx.inputs) - count)]
     scanned = [ctx.value(i) for i in range(len(states), len(ctx.inputs))]
-    outputs = len(body.output) - len(states)
     in_axes = ctx.ints_attribute("scan_input_axes", [0] * count)
     in_axes = [normalize_axis(axis, emit.rank(x)) for axis, x in zip(in_axes, scanned, strict=True)]
     backwards = ctx.ints_attribute("scan_input_directions", [0] * count)
-    steps = emit.shape(scanned[0])[in_axes[0]]
-    _check_budget(ctx, steps * len(body.node))
-    collected: list[list[Operand]] = [[] for _ in range(outputs)]
-    for step in range(steps):
-        slices = []
-        for x, axis, reverse in zip(scanned, in_axes, backwards, strict=True):
-            place = steps - 1 - step if reverse else step
-            dims = emit.shape(x)
-            part = emit.reshape(emit.slice_(x, axis, place, 1), dims[:axis] + dims[axis + 1 :])
-            slices.append(_tensor(part))
-        results = ctx.services.inline(body, [*states, *slices], str(step))
-        if POISON in results:
+    rows = [_parts(*each) for each in zip(scanned, in_axes, backwards, strict=True)]
+    states, collected = _scanned(ctx, body, states, rows)
+    if POISON in states:
+        return [POISON] * len(ctx.node.output)
+    axes = ctx.ints_attribute("scan_output_axes", [0] * len(collected))
+    backwards = ctx.ints_attribute("scan_output_directions", [0] * len(collected))
+    outputs = zip(collected, body.output[len(states) :], axes, backwards, strict=True)
+    return [*states, *(_stack(ctx, series[::-1] if back else series, out, axis) for series, out, axis, back in outputs)]
+
+
+@handler("Scan", since=8)
+def scan_8(ctx: NodeContext) -> list[Operand]:
+    """Before opset 9: each batch by itself, over dimension 1 of the scanned inputs."""
+    if ctx.has(0):
+        ctx.refuse("the input sequence_lens is not supported: convert the model with onnx.version_converter")
+    body: onnx.GraphProto = ctx.attribute("body")
+    count = ctx.attribute("num_scan_inputs")
+    backwards = ctx.ints_attribute("directions", [0] * count)
+    values = [ctx.value(i) for i in range(1, len(ctx.inputs))]
+    batches: list[list[Operand]] = []
+    for b in range(emit.shape(values[0])[0]):
+        own = [emit.reshape(emit.slice_(x, 0, b, 1), emit.shape(x)[1:]) for x in values]
+        rows = [_parts(x, 0, back) for x, back in zip(own[-count:], backwards, strict=True)]
+        states, collected = _scanned(ctx, body, [_tensor(x) for x in own[:-count]], rows, f"{b}/")
+        if POISON in states:
             return [POISON] * len(ctx.node.output)
+        outputs = zip(collected, body.output[len(states) :], strict=True)
+        batches.append([*states, *(_stack(ctx, series, out) for series, out in outputs)])
+    return [_stack(ctx, column, out) for column, out in zip(zip(*batches, strict=True), body.output, strict=True)]
+
+
+def _parts(x: ir.Value, axis: int, backwards: int) -> list[Tensor]:
+    """The slices of x along `axis`, without it."""
+    dims = emit.shape(x)
+    parts = emit.split(x, axis, [1] * dims[axis])
+    shaped = [_tensor(emit.reshape(part, dims[:axis] + dims[axis + 1 :])) for part in parts]
+    return shaped[::-1] if backwards else shaped
+
+
+def _scanned(
+    ctx: NodeContext, body: onnx.GraphProto, states: list[Operand], rows: Sequence[list[Tensor]], label: str = ""
+) -> tuple[list[Operand], list[list[Operand]]]:
+    """The states after the last step, and what each step gave for each further output; poison where a step failed."""
+    collected: list[list[Operand]] = [[] for _ in body.output[len(states) :]]
+    _check_budget(ctx, len(rows[0]) * len(body.node))
+    for step, slices in enumerate(zip(*rows, strict=True)):
+        results = ctx.services.inline(body, [*states, *slices], f"{label}{step}")
+        if POISON in results:
+            return [POISON], []
         states = results[: len(states)]
         for series, item in zip(collected, results[len(states) :], strict=True):
             series.append(item)
-    return [*states, *_scan_outputs(ctx, body, collected, len(states))]
-
-
-def _scan_outputs(
-    ctx: NodeContext, body: onnx.GraphProto, collected: Sequence[list[Operand]], states: int
-) -> list[Operand]:
-    axes = ctx.ints_attribute("scan_output_axes", [0] * len(collected))
-    backwards = ctx.ints_attribute("scan_output_directions", [0] * len(collected))
-    results: list[Operand] = []
-    for series, out, axis, reverse in zip(collected, body.output[states:], axes, backwards, strict=True):
-        results.append(_stack(ctx, series[::-1] if reverse else series, out, axis))
-    return results
+    return states, collected
 
 
 def _stack(ctx: NodeContext, series: Sequence[Operand], declared: onnx.ValueInfoProto, axis: int = 0) -> Operand:
@@ -120,8 +158,8 @@ def _stack(ctx: NodeContext, series: Sequence[Operand], declared: onnx.ValueInfo
     return ctx.services.tensor(np.zeros([0, *(dim.dim_value for dim in dims)], dtype))
 
 
-def _tensor(value) -> Tensor:
-    return Tensor(value.type, value=value)
+def _tensor(value: ir.Value) -> Tensor:
+    return Tensor(ir.RankedTensorType(value.type), value=value)
 
 
 def _check_budget(ctx: NodeContext, nodes: int) -> None:

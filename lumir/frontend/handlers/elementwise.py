@@ -148,7 +148,7 @@ def _clip(x: ir.Value, low: emit.Operand | None, high: emit.Operand | None) -> i
 
 @handler("Identity", since=1)
 def identity(ctx: NodeContext) -> Result:
-    return ctx.tensor(0)
+    return ctx.input(0)
 
 
 @handler("Dropout", since=7)
