@@ -39,7 +39,7 @@ def sizes(inputs: dict[str, Any]) -> dict[str, int]:
 def check(proto: onnx.ModelProto, inputs: dict[str, Any]) -> dict[str, Any]:
     """Every output equals onnxruntime's, lists element by element."""
     runner = session(proto)
-    expected = runner.run(None, inputs)
+    expected: list[Any] = list(runner.run(None, inputs))
     found = lumir.compile(proto, dims=sizes(inputs)).run(inputs)
     for info, array in zip(runner.get_outputs(), expected, strict=True):
         ours, theirs = found[info.name], array
@@ -113,7 +113,7 @@ def test_map_over_sequences_and_a_tensor():
         [info("y", SEQUENCE), info("shapes", helper.make_sequence_type_proto(helper.make_tensor_type_proto(7, None)))],
     )
     items = [f32(3), f32(2, 2)]
-    found = lumir.compile(proto, dims=sizes({"s": items})).run({"s": items, "x": np.float32([2])})
+    found = lumir.compile(proto, dims=sizes({"s": items})).run({"s": items, "x": np.full(1, 2, np.float32)})
     for item, double, shape in zip(items, found["y"], found["shapes"], strict=True):
         np.testing.assert_array_equal(double, 2 * item)
         np.testing.assert_array_equal(shape, item.shape)
