@@ -33,6 +33,11 @@ def fast_gelu(ctx: NodeContext) -> Result:
     return activation.gelu_tanh(_biased(ctx.value(0), ctx.optional(1)))
 
 
+@handler("GemmFastGelu", domain=MICROSOFT)
+def gemm_fast_gelu(ctx: NodeContext) -> Result:
+    return activation.gelu_tanh(_biased(emit.matmul(ctx.value(0), ctx.value(1)), ctx.optional(2)))
+
+
 @handler("QuickGelu", domain=MICROSOFT)
 def quick_gelu(ctx: NodeContext) -> Result:
     return activation.swish(ctx.value(0), ctx.attribute("alpha", 1.702))
@@ -83,7 +88,7 @@ def embed_layer_normalization(ctx: NodeContext) -> list[Result]:
     return [emit.add(result, ctx.value(6)), lengths, total]
 
 
-@handler("FusedMatMul", domain=MICROSOFT)
+@handler("FusedMatMul", "TransposeMatMul", domain=MICROSOFT)
 def fused_matmul(ctx: NodeContext) -> Result:
     """alpha * A' B', where the last two dimensions, or all batch dimensions with the row one, may be exchanged."""
     a = _arranged(ctx.value(0), bool(ctx.attribute("transA", 0)), bool(ctx.attribute("transBatchA", 0)))

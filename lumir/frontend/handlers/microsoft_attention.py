@@ -3,6 +3,7 @@
 import math
 
 from lumir.dialects import build
+from lumir.dialects.base import is_bool
 from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
 from lumir.frontend.handlers.attention import Heads, all_of, merge_heads, rotate, split_heads
@@ -39,10 +40,42 @@ def multi_head_attention(ctx: NodeContext) -> list[Result]:
         past = ctx.tensor(6).shape[2]
         key, value = emit.concat([ctx.value(6), key], 2), emit.concat([ctx.value(7), value], 2)
     heads = Heads(query, key, value, past)
-    mask = _additive_mask(ctx, heads)
+    mask = _additive_mask(ctx, heads, 4, 5)
     causal = bool(ctx.attribute("unidirectional", 0))
+    if causal and emit.shape(key)[2] - past != emit.shape(query)[2]:
+        ctx.refuse("unidirectional attention needs as many new keys as queries")
     result = attend(heads, mask, ctx.attribute("scale", 0.0), causal=causal)
     return [result, key, value][: len(ctx.node.output)]
+
+
+@handler("Attention", domain=MICROSOFT)
+def attention(ctx: NodeContext) -> list[Result]:
+    """The projection of x [b, s, i] to queries, keys and values by one matrix, and attention between them.
+
+    The cache is one tensor: [2, b, h, n, d], keys and then values.
+    """
+    if ctx.has(6) or ctx.attribute("past_present_share_buffer", 0):
+        ctx.refuse("a cache in a buffer that is longer than its content is not supported")
+    if ctx.attribute("do_rotary", 0):
+        ctx.refuse("rotary embeddings inside of it are not supported: use GroupQueryAttention")
+    x, heads, past = ctx.value(0), ctx.attribute("num_heads"), 0
+    projected = emit.matmul(x, ctx.value(1))
+    if ctx.has(2):
+        projected = emit.add(projected, ctx.value(2))
+    width = emit.shape(projected)[2]
+    sizes = ctx.ints_attribute("qkv_hidden_sizes", [width // 3] * 3)
+    query, key, value = (split_heads(part, heads) for part in emit.split(projected, 2, sizes))
+    if ctx.has(4):
+        cache = [emit.reshape(part, emit.shape(part)[1:]) for part in emit.split(ctx.value(4), 0, [1, 1])]
+        past = emit.shape(cache[0])[2]
+        key, value = emit.concat([cache[0], key], 2), emit.concat([cache[1], value], 2)
+    split = Heads(query, key, value, past)
+    mask = _additive_mask(ctx, split, 3, 5)
+    causal = bool(ctx.attribute("unidirectional", 0))
+    result = attend(split, mask, ctx.attribute("scale", 0.0), causal=causal)
+    if not ctx.wants(1):
+        return [result]
+    return [result, emit.concat([emit.unsqueeze(key, [0]), emit.unsqueeze(value, [0])], 0)]
 
 
 def _projections(ctx: NodeContext) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -73,21 +106,23 @@ def _plus(x: ir.Value, bias: ir.Value | None, start: int, size: int) -> ir.Value
     return x if bias is None else emit.add(x, emit.slice_(bias, 0, start, size))
 
 
-def _additive_mask(ctx: NodeContext, heads: Heads) -> ir.Value | None:
+def _additive_mask(ctx: NodeContext, heads: Heads, padding_index: int, bias_index: int) -> ir.Value | None:
     """The attention bias, plus `mask_filter_value` where the key padding mask drops a key."""
-    bias = ctx.optional(5)
-    if not ctx.has(4):
+    bias = ctx.optional(bias_index)
+    if not ctx.has(padding_index):
         return bias
     b, _, m, n = heads.scores
-    padding = ctx.value(4)
+    padding = ctx.value(padding_index)
     match emit.shape(padding):
-        case [size] if size == b:
-            keep = build("lt", emit.iota([1, n], 1, emit.element(padding)), emit.unsqueeze(padding, [1]))
-            keep = emit.reshape(keep, [b, 1, 1, n])
+        case [size] if size in (b, 2 * b):
+            keep = _between(padding, b, n)
         case [rows, columns] if (rows, columns) == (b, n):
             keep = emit.reshape(emit.binary("ne", padding, 0), [b, 1, 1, n])
         case [rows, queries, columns] if (rows, queries, columns) == (b, m, n):
             keep = emit.unsqueeze(emit.binary("ne", padding, 0), [1])
+        case [rows, 1, longest, _] if rows == b and longest >= n:
+            seen = emit.slice_(emit.slice_(padding, 2, heads.past, m), 3, 0, n)
+            keep = emit.binary("ne", seen, 0)
         case other:
             ctx.refuse(f"a key padding mask of shape {other} is not supported")
     filler = emit.scalar(ctx.attribute("mask_filter_value", -10000.0), emit.element(heads.query))
@@ -95,11 +130,17 @@ def _additive_mask(ctx: NodeContext, heads: Heads) -> ir.Value | None:
     return mask if bias is None else emit.add(mask, bias)
 
 
+def _between(bounds: ir.Value, b: int, n: int) -> ir.Value:
+    """[b, 1, 1, n]: keys before each batch's end, [b], and from its start on where those follow the ends, [2 b]."""
+    place = emit.iota([1, n], 1, emit.element(bounds))
+    ends, *starts = (emit.unsqueeze(part, [1]) for part in emit.split(bounds, 0, [b] * (emit.shape(bounds)[0] // b)))
+    rules = [build("lt", place, ends), *(build("ge", place, start) for start in starts)]
+    return emit.reshape(all_of(rules), [b, 1, 1, n])
+
+
 @handler("GroupQueryAttention", domain=MICROSOFT)
 def group_query_attention(ctx: NodeContext) -> list[Result]:
     """Causal attention with a cache: each batch's new keys go behind its `seqlens_k + 1 - s` valid old ones."""
-    if ctx.attribute("smooth_softmax", 0) or ctx.has(11):
-        ctx.refuse("attention sinks are not supported")
     if ctx.has(12) or ctx.has(13):
         ctx.refuse("quantised caches are not supported")
     query, key, value = _grouped_projections(ctx)
@@ -112,11 +153,34 @@ def group_query_attention(ctx: NodeContext) -> list[Result]:
     heads = Heads(query, key, value)
     mask = _visible(ctx, heads, start)
     if ctx.has(10):
-        bias = ctx.value(10)
+        bias = emit.pad(ctx.value(10), [0] * 4, [0, 0, 0, heads.scores[3] - ctx.tensor(10).shape[3]])
         mask = bias if mask is None else emit.select(mask, bias, -math.inf)
+    sinks = _sinks(ctx, heads)
+    if sinks is not None:
+        heads, mask = _with_sinks(heads, mask, sinks)
     softcap = ctx.attribute("softcap", 0.0)
     result = attend(heads, mask, ctx.attribute("scale", 0.0), causal=start is None, softcap=softcap)
     return [result, key, value][: len(ctx.node.output)]
+
+
+def _sinks(ctx: NodeContext, heads: Heads) -> ir.Value | None:
+    """[1, h, 1, 1]: a score of each head that takes its share of the softmax and adds nothing, or None."""
+    count, to = heads.scores[1], emit.element(heads.query)
+    if ctx.has(11):
+        return emit.reshape(emit.cast(ctx.value(11), to), [1, count, 1, 1])
+    return emit.broadcast(emit.scalar(0, to), [1, count, 1, 1]) if ctx.attribute("smooth_softmax", 0) else None
+
+
+def _with_sinks(heads: Heads, mask: ir.Value | None, sinks: ir.Value) -> tuple[Heads, ir.Value]:
+    """A key of zeros in front of all others, whose value is 0 and whose score the mask makes the sink."""
+    key, value = (emit.pad(x, [0, 0, 1, 0], [0] * 4) for x in (heads.key, heads.value))
+    if mask is None:
+        mask = emit.broadcast(emit.scalar(0, emit.element(sinks)), [1, 1, 1, heads.scores[3]])
+    elif is_bool(emit.element(mask)):
+        mask = emit.select(mask, emit.scalar(0, emit.element(sinks)), -math.inf)
+    b, h, m, n = (max(a, c) for a, c in zip(emit.shape(mask), emit.shape(sinks), strict=True))
+    joined = emit.concat([emit.broadcast(sinks, [b, h, m, 1]), emit.broadcast(mask, [b, h, m, n])], 3)
+    return Heads(heads.query, key, value, heads.past + 1), joined
 
 
 def _grouped_projections(ctx: NodeContext) -> list[ir.Value]:
@@ -136,12 +200,14 @@ def _starts(ctx: NodeContext, length: int) -> ir.Value:
 
 
 def _rotated(ctx: NodeContext, x: ir.Value, start: ir.Value | None) -> ir.Value:
+    """By position: those that are given, in the first prompt the first of them and its successors, else the place."""
     b, _, length, _ = emit.shape(x)
+    positions = emit.iota([1, length], 1, emit.type_("int64"))
     if ctx.has(9):
-        positions = emit.cast(ctx.value(9), emit.type_("int64"))
-    else:
-        positions = emit.iota([1, length], 1, emit.type_("int64"))
-        positions = positions if start is None else emit.add(emit.reshape(start, [b, 1]), positions)
+        given = emit.cast(ctx.value(9), emit.type_("int64"))
+        positions = emit.add(emit.slice_(emit.slice_(given, 0, 0, 1), 1, 0, 1), positions) if start is None else given
+    elif start is not None:
+        positions = emit.add(emit.reshape(start, [b, 1]), positions)
     cos, sin = (emit.unsqueeze(emit.gather(ctx.value(i), positions, 0), [1]) for i in (7, 8))
     return rotate(x, cos, sin, 2 * emit.shape(cos)[3], bool(ctx.attribute("rotary_interleaved", 0)))
 

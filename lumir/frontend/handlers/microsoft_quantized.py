@@ -27,19 +27,29 @@ def unpack(x: ir.Value, bits: int) -> ir.Value:
 @handler("MatMulNBits", domain=MICROSOFT)
 def matmul_n_bits(ctx: NodeContext) -> Result:
     """A [..., k] times the transpose of weights [n, k] that are packed in blocks with a scale and a zero point each."""
-    if ctx.has(4):
-        ctx.refuse("the input g_idx (reordered groups) is not supported")
     a = ctx.value(0)
     k, n, bits, block = (ctx.attribute(name) for name in ("K", "N", "bits", "block_size"))
     blocks = -(-k // block)
     weights = unpack(emit.reshape(ctx.value(1), [n, blocks, block * bits // 8]), bits)
     scales = emit.reshape(ctx.value(2), [n, blocks, 1])
     zero = _zero_points(ctx, n, blocks, bits, emit.element(scales))
-    real = emit.mul(emit.sub(emit.cast(weights, emit.element(scales)), zero), scales)
+    weights = emit.cast(weights, emit.element(scales))
+    if ctx.has(4):
+        weights = emit.reshape(weights, [n, blocks * block])
+        scales, zero = (_regrouped(ctx, each, blocks * block) for each in (scales, zero))
+    real = emit.mul(emit.sub(weights, zero), scales)
     real = emit.slice_(emit.reshape(real, [n, blocks * block]), 1, 0, k)
     labels = emit.LABELS[: emit.rank(a) - 1]
     result = emit.contract(a, emit.cast(real, emit.element(a)), f"{labels}z,yz->{labels}y")
     return emit.add(result, ctx.value(5)) if ctx.has(5) else result
+
+
+def _regrouped(ctx: NodeContext, x: ir.Value, size: int) -> ir.Value:
+    """[n, blocks, 1] as [n, size]: each row of the weights has the block that the input g_idx says."""
+    if emit.rank(x) == 0:
+        return x
+    groups = emit.pad(ctx.value(4), [0], [size - ctx.tensor(4).size])
+    return emit.gather(emit.reshape(x, emit.shape(x)[:2]), groups, 1)
 
 
 def _zero_points(ctx: NodeContext, n: int, blocks: int, bits: int, to: ir.Type) -> ir.Value:

@@ -29,6 +29,10 @@ from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
 
+FEW_KEYS = 16
+"""Up to so many keys a tensor core multiplies zeros for the most part, and the rounding of each weight to the operands'
+type shows in the result; with more keys the roundings cancel."""
+
 
 @dataclass(frozen=True)
 class AttentionSchedule(Schedule):
@@ -151,7 +155,7 @@ class AttentionFamily:
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[AttentionSchedule]:
         space = _space(dispatch)
-        instruction = "mma" if _on_tensor_cores(space) else "simt"
+        instruction = "mma" if _on_tensor_cores(space) and space.shape[2] > FEW_KEYS else "simt"
         tiles = [
             (128, 64, 4),
             (64, 64, 4),
