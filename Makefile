@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 JOBS   ?= 2
 TARGET ?= cpu
 
-.PHONY: test lint format demo bench conformance gpu-test setup clean
+.PHONY: test lint format demo bench conformance gpu-test gpu-verify setup clean
 
 setup: $(READY)
 
@@ -39,6 +39,10 @@ bench: $(READY)
 
 conformance: $(READY)
 	$(BIN)/python -m tests.conformance.run --target $(TARGET) --jobs $(JOBS) --write-coverage
+
+# Runs every kernel of the corpus whose PTX changed on this machine's GPU, and enters it into the ledger.
+gpu-verify: $(READY)
+	$(BIN)/python tests/verified/verify.py
 
 gpu-test: $(READY)
 	$(BIN)/python -m pytest -m gpu

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lumir.compile import Request, compile_to, write
+from lumir.options import from_environment
+from lumir.pipelines.steps import Tuning
 from lumir.runtime.executable import Executable, load
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ def compile(
     profiles: Sequence[Mapping[str, int]] | None = None,
     device: str | None = None,
     threads: int | None = None,
+    tuning_db: str | Path | None = None,
 ) -> Executable:
     """Compile a model and load the result.
 
@@ -33,12 +36,14 @@ def compile(
         precision: `fp32`, `fp16` or `bf16`: what float32 tensors are computed in; by default as the model says.
         profiles: several `dims`, one specialisation each, in one artifact.
         device, threads: see `lumir.load`.
+        tuning_db: a database that lumir-tune wrote, used before the one that ships; by default `LUMIR_TUNING_DB`.
 
     Raises:
         UserError: the request or the model is wrong.
         UnsupportedError: the model needs what lumir cannot do; every such node is listed.
     """
-    request = Request(model, target, profiles or [dims or {}], precision)
+    tuning = Tuning(str(tuning_db or from_environment().tuning_db or ""))
+    request = Request(model, target, profiles or [dims or {}], precision, tuning=tuning)
     compiled = compile_to(request)
     with ExitStack() as files:
         folder = Path(files.enter_context(tempfile.TemporaryDirectory(prefix="lumir-")))

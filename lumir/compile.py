@@ -18,7 +18,7 @@ from lumir.module import prefix_dispatches
 from lumir.passes import as_pipeline, run_pipeline, to_text
 from lumir.pipelines.boundary import check_boundary
 from lumir.pipelines.stages import stage
-from lumir.pipelines.steps import passes_of
+from lumir.pipelines.steps import Tuning, passes_of
 from lumir.step_files import IR_STEPS, Start, check_start, overridden, read_start, record_dims, record_target
 from lumir.target import Target, target_named
 from lumir.weights import WeightStore
@@ -38,6 +38,7 @@ class Request:
         precision: `fp32` (as the model says), `fp16` or `bf16`: what float32 tensors are computed in.
         override: a folder whose `<step>.mlir` files replace the IR after that step.
         weights: what the relative weight paths of a step's file start at; the file's own folder by default.
+        tuning: measured schedules to use, and schedules given by hand.
         progress: called with each step's name before it starts.
         observe: called after each step with its name, the profile's number, the module and its weights.
     """
@@ -48,6 +49,7 @@ class Request:
     precision: str | None = None
     override: Path | None = None
     weights: Path | None = None
+    tuning: Tuning = field(default_factory=Tuning)
     progress: Callable[[str], None] = field(default=lambda step: None)
     observe: Callable[[str, int, ir.Module, WeightStore], None] = field(
         default=lambda step, number, module, store: None
@@ -105,7 +107,7 @@ def _lower(start: Start, number: int, request: Request, target: Target, last: st
     for step in IR_STEPS[IR_STEPS.index(start.step) + 1 : IR_STEPS.index(last) + 1]:
         request.progress(step)
         with use_store(start.store):
-            module = run_step(module, step, target, request.precision)
+            module = run_step(module, step, target, request.precision, request.tuning)
         if step == "dispatch" and len(request.profiles) > 1:
             prefix_dispatches(module, f"p{number}_")
         module = overridden(module, start.store, step, _folder(request, number))
@@ -120,9 +122,11 @@ def _folder(request: Request, number: int) -> Path | None:
     return request.override / f"profile-{number}"
 
 
-def run_step(module: ir.Module, step: str, target: Target, precision: str | None = None) -> ir.Module:
+def run_step(
+    module: ir.Module, step: str, target: Target, precision: str | None = None, tuning: Tuning | None = None
+) -> ir.Module:
     """One step on a module, in place, and the check of what it may leave behind."""
-    session, passes = current_session(), passes_of(step, target, precision)
+    session, passes = current_session(), passes_of(step, target, precision, tuning)
     with session.step(step, module):
         before = session.snapshot(module)
         run_pipeline(passes, module)

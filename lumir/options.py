@@ -32,6 +32,7 @@ class Options:
     )
     timing: bool = field(default=False, metadata={"help": "print the time of each step and pass at the end"})
     num_threads: int | None = field(default=None, metadata={"help": "threads of the CPU runtime, 1 to 1024"})
+    tuning_db: Path | None = field(default=None, metadata={"help": "tuning database, or a folder of them"})
     verify_each: bool = field(default=True, metadata={"help": "verify the IR after each pass"})
 
 

@@ -1,9 +1,24 @@
 """The passes of each step that ends in IR: what `lumir-compile` runs, as a function of the target and precision."""
 
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
 from lumir.target import Target
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Where schedules come from before the cost model is asked.
+
+    Args:
+        database: a tuning database besides the one that ships, or a folder of them by architecture; empty for none.
+        schedules: a file with schedules by dispatch, as an artifact's `schedules.json`; empty for none.
+    """
+
+    database: str = ""
+    schedules: str = ""
+
 
 HALF: dict[str, Literal["f16", "bf16"]] = {"fp16": "f16", "bf16": "bf16"}
 
@@ -40,14 +55,18 @@ def linalg(target: Target) -> list[Any]:
     return [LowerToLinalg()]
 
 
-def schedule(target: Target) -> list[Any]:
+def schedule(target: Target, tuning: Tuning | None = None) -> list[Any]:
     """Step 5."""
     from lumir.schedule.choose import ChooseSchedules
     from lumir.schedule.pack_weights import PackWeights
     from lumir.schedule.split_dispatches import SplitDispatches
 
     # Before packing, which looks for contractions: a part that is split off may be one.
-    return [SplitDispatches(target.name), PackWeights(target.name), ChooseSchedules(target.name)]
+    return [
+        SplitDispatches(target.name),
+        PackWeights(target.name),
+        ChooseSchedules(target.name, *astuple(tuning or Tuning())),
+    ]
 
 
 def kernel(target: Target) -> list[Any]:
@@ -71,10 +90,10 @@ def plan(target: Target) -> list[Any]:
     return [AssignBuffers()]
 
 
-def passes_of(step: str, target: Target, precision: str | None = None) -> Sequence[Any]:
+def passes_of(step: str, target: Target, precision: str | None = None, tuning: Tuning | None = None) -> Sequence[Any]:
     """The passes of the step of this name."""
     if step == "graph":
         return graph(target, precision)
-    return {"dispatch": dispatch, "linalg": linalg, "schedule": schedule, "kernel": kernel, "llvm": llvm, "plan": plan}[
-        step
-    ](target)
+    if step == "schedule":
+        return schedule(target, tuning)
+    return {"dispatch": dispatch, "linalg": linalg, "kernel": kernel, "llvm": llvm, "plan": plan}[step](target)

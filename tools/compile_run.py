@@ -17,6 +17,7 @@ from lumir.compile import Compiled, Request, compile_to, write
 from lumir.diagnostics import InternalError, UserError
 from lumir.instrument import Session
 from lumir.options import from_environment
+from lumir.pipelines.steps import Tuning
 from lumir.step_files import portable_text, weights_in_memory
 from lumir.target import Target, target_named
 from lumir.tools.compile_report import StepBar, print_summary
@@ -82,6 +83,7 @@ def _request(model: Path, flags: Mapping[str, Any], bar: StepBar, watch: Watch) 
         flags["precision"],
         flags["override"],
         flags["weights"],
+        Tuning(str(flags["tuning_db"] or from_environment().tuning_db or ""), str(flags["schedules"] or "")),
         progress=bar.start,
         observe=watch.after,
     )

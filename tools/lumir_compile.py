@@ -51,6 +51,18 @@ _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option("--dump", metavar="DIR", type=click.Path(path_type=Path), help="Write every step's text here.")
 @click.option("--override", metavar="DIR", type=_EXISTING, help="Use DIR/STEP.mlir in place of what that step gives.")
+@click.option(
+    "--tuning-db",
+    metavar="PATH",
+    type=click.Path(exists=True, path_type=Path),
+    help="A tuning database that lumir-tune wrote, used before the one that ships.  [default: $LUMIR_TUNING_DB]",
+)
+@click.option(
+    "--schedules",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Schedules by dispatch, in the form of an artifact's schedules.json.",
+)
 @click.option("--verify", is_flag=True, help="Run the artifact on random inputs and hold it against onnxruntime.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 @click.version_option(__version__, prog_name="lumir-compile")

@@ -70,6 +70,10 @@ class Case:
         """The results in float64, of the sampled rows only where the dispatch is large."""
         return self.reference.evaluate(self.inputs)
 
+    def make_ready(self) -> None:
+        """Make operands and expected results now, rather than when they are first needed."""
+        assert self.operands and self.expected
+
     def prepare(self, kernel: CompiledDispatch) -> "Loaded":
         """Load a kernel for this case.
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from lumir.artifact.schema import KernelEntry, Plan
@@ -12,7 +13,7 @@ from lumir.context import make_context
 from lumir.diagnostics import UserError
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.emit import EmitKernels, emit_kernel
-from lumir.kernels.families import families, family_named
+from lumir.kernels.families import choose, families, family_named
 from lumir.linalg.lower import LowerToLinalg
 from lumir.mlir import ir
 from lumir.module import dispatches, name_of, symbols
@@ -21,6 +22,7 @@ from lumir.plan.launches import kernel_entries, plan_of
 from lumir.schedule.choose import ChooseSchedules
 from lumir.schedule.family import Family
 from lumir.schedule.schedule import Schedule
+from lumir.schedule.tuning import key_of
 from lumir.target import Target, target_named
 
 
@@ -78,6 +80,7 @@ def compile_dispatch(
     arch: str,
     family: str | Family | None = None,
     schedule: Schedule | Mapping[str, Any] | None = None,
+    tuning_db: Path | None = None,
 ) -> CompiledDispatch:
     """Compile a dispatch.
 
@@ -85,6 +88,7 @@ def compile_dispatch(
         text: a module with one function marked `lumir.dispatch`, in lumir ops.
         family: by default what the compiler chooses.
         schedule: by default the legal one that costs least.
+        tuning_db: used besides the one that ships, where no family is given.
 
     Raises:
         UserError: `illegal-schedule`, with the reasons.
@@ -94,7 +98,7 @@ def compile_dispatch(
         start = time.perf_counter()
         module = _calling(dispatches(lowered.module)[0])
         if family is None:
-            ChooseSchedules(target.name).run(module)
+            ChooseSchedules(target.name, str(tuning_db or "")).run(module)
             EmitKernels(target.name).run(module)
         else:
             family = family_named(family, target) if isinstance(family, str) else family
@@ -121,6 +125,22 @@ def schedules_of(text: str, arch: str) -> list[Choice]:
                 if not family.legal(dispatch, schedule, target):
                     found.append(Choice(family.name, vars(schedule), family.cost(dispatch, schedule, target)))
     return sorted(found, key=lambda choice: choice.cost)
+
+
+def model_choice(text: str, arch: str) -> Choice:
+    """What the compiler chooses where nothing was measured."""
+    target, lowered = target_named(arch), _lowered(text)
+    with lowered.context, ir.Location.unknown():
+        dispatch = Dispatch(dispatches(lowered.module)[0])
+        family, schedule = choose(dispatch, target)
+        return Choice(family.name, vars(schedule), family.cost(dispatch, schedule, target))
+
+
+def key_of_text(text: str) -> str:
+    """The dispatch's key in tuning databases."""
+    lowered = _lowered(text)
+    with lowered.context:
+        return key_of(dispatches(lowered.module)[0])
 
 
 @dataclass(frozen=True)
@@ -179,6 +199,3 @@ def _set_schedule(
 
 def _code(module: ir.Module, name: str) -> bytes:
     return symbols(module)[f"{name}.kernel"].attributes["data"].value.encode()
-
-
-__all__ = ["Choice", "CompiledDispatch", "compile_dispatch", "schedule_text", "schedules_of"]

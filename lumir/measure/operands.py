@@ -1,5 +1,6 @@
 """Operands in GPU memory: random, between guard zones, and as many sets of them as the L2 cache cannot hold."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -56,6 +57,7 @@ class Operands:
         self.sets = sets or int(np.clip(-(-_CACHES * l2_bytes // max(data, 1)), 1, _MOST_SETS))
         self._stride = nbytes
         self._memory = DeviceMemory(context, nbytes * self.sets, "operands")
+        self._lock = threading.Lock()
         self._scratch: dict[tuple[int, int], Scratch] = {}
         self._context = context
         self._fill()
@@ -94,7 +96,11 @@ class Operands:
 
     def scratch(self, plan: Plan) -> "Scratch":
         """What a plan needs besides operands and results; kernels that need as much share it."""
-        return self._scratch.setdefault((plan.arena_bytes, plan.counter_bytes), Scratch(self._context, plan))
+        key = plan.arena_bytes, plan.counter_bytes
+        with self._lock:
+            if key not in self._scratch:
+                self._scratch[key] = Scratch(self._context, plan)
+            return self._scratch[key]
 
     def output(self, index: int) -> np.ndarray:
         """An output of the first set, whole."""

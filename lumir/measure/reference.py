@@ -18,6 +18,7 @@ from lumir.reference.interpreter import run_op
 from lumir.reference.rules import RULES, Call, is_float
 
 SAMPLED_ROWS = 16
+_MAIN = ("contract", "conv", "attention", "softmax", "normalize", "reduce", "window_reduce", "scan", "top_k")
 WHOLE_OPERATIONS = 4e9
 
 
@@ -34,7 +35,7 @@ class Reference:
     """
 
     def __init__(self, text: str, whole: float = WHOLE_OPERATIONS):
-        self._context = make_context()
+        self.text, self._context = text, make_context()
         with self._context, ir.Location.unknown():
             self._module = ir.Module.parse(text)
             (self.function,) = dispatches(self._module)
@@ -53,6 +54,16 @@ class Reference:
         """Multiplications and additions of contractions, convolutions and attentions (whole, also where causal)."""
         with self._context:
             return sum(op_flops(op) for op in self._block.operations)
+
+    @cached_property
+    def summary(self) -> str:
+        """The dispatch in a line: its ops that do most, with how many others, and its operands' types."""
+        with self._context:
+            names = [op.operation.name.removeprefix("lumir.") for op in self._block.operations]
+            main = [name for name in names if name in _MAIN] or names[:1]
+            others = len(names) - 1 - len(main)
+        types = " ".join(f"{spec.dtype}[{'x'.join(map(str, spec.shape))}]" for spec in self.inputs)
+        return f"{' '.join(main)}{f' and {others} more' if others > 0 else ''}: {types}"
 
     @property
     def nbytes(self) -> int:

@@ -49,9 +49,9 @@ class Rows:
 
 
 def parallel_rows(block: ir.Block, returned: Sequence[Value], count: int) -> Rows | None:
-    """Rows along the first dimension of the first result that can be sampled, or None."""
+    """Rows along the longest dimension of the first result that can be sampled, or None."""
     sizes = shape_of(returned[0])
-    for dim in sorted(range(len(sizes)), key=lambda d: sizes[d] < 2 * count):
+    for dim in sorted(range(len(sizes)), key=lambda d: -sizes[d]):
         if sizes[dim] <= count:
             continue
         dims = _carried(block, returned, dim, sizes[dim])

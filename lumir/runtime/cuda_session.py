@@ -38,12 +38,12 @@ class CudaSession:
             self._pinned.view(offset, np.dtype(np.uint8), (spec.nbytes,)) for offset, spec in zip(self._offsets, specs)
         ]
         self._launcher = Launcher(device.code, device.stream)
-        self._graph = self._launcher.capture(plan.launches, self._address)
+        self._graph = self._launcher.capture(plan.launches, self.address)
         release_with(self, device.context, "cuGraphExecDestroy", self._graph)
 
     def run(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
         with current(self._device.context):
-            self._stage_inputs(inputs)
+            self.stage(inputs)
             call("cuGraphLaunch", self._graph, self._device.stream)
             first = len(self._plan.inputs)
             for i, spec in enumerate(self._plan.outputs, first):
@@ -60,7 +60,7 @@ class CudaSession:
         arrays = []
         context, stream = self._device.context, self._device.stream
         with current(context):
-            self._stage_inputs(inputs)
+            self.stage(inputs)
             call("cuGraphLaunch", self._graph, stream)
             for spec, offset in zip(self._plan.outputs, self._offsets[len(self._plan.inputs) :]):
                 memory = DeviceMemory(context, spec.nbytes, f"output {spec.name!r}")
@@ -72,19 +72,35 @@ class CudaSession:
 
     def run_each(self, inputs: Sequence[Tensor]) -> Iterator[LaunchResult]:
         with current(self._device.context):
-            self._stage_inputs(inputs)
+            self.stage(inputs)
             call("cuStreamSynchronize", self._device.stream)
         for i, launch in enumerate(self._plan.launches):
             with current(self._device.context):
                 start = time.perf_counter()
-                self._launcher.enqueue(launch, self._address)
+                self._launcher.enqueue(launch, self.address)
                 call("cuStreamSynchronize", self._device.stream, launch=i, nodes=", ".join(launch.nodes))
                 elapsed = (time.perf_counter() - start) * 1e6
                 results = self._results(launch)
             kernel = launch.kernel if isinstance(launch, Launch) else "copy"
             yield LaunchResult(i, kernel, launch.nodes, results, elapsed)
 
-    def _stage_inputs(self, inputs: Sequence[Tensor]) -> None:
+    def graph_seconds(self, samples: int) -> float:
+        """The median time of the graph by the GPU's clock, on the inputs that were staged last."""
+        with current(self._device.context):
+            events = [call("cuEventCreate", 0) for _ in range(2)]
+            times = []
+            for _ in range(samples + 3):
+                call("cuEventRecord", events[0], self._device.stream)
+                call("cuGraphLaunch", self._graph, self._device.stream)
+                call("cuEventRecord", events[1], self._device.stream)
+                call("cuStreamSynchronize", self._device.stream)
+                times.append(call("cuEventElapsedTime", *events) / 1000)
+            for event in events:
+                call("cuEventDestroy", event)
+        return float(np.median(times[3:]))
+
+    def stage(self, inputs: Sequence[Tensor]) -> None:
+        """Enqueue the copies of the inputs to their places; with the context current."""
         for i, (spec, tensor) in enumerate(zip(self._plan.inputs, inputs)):
             if not spec.nbytes:
                 continue
@@ -99,7 +115,8 @@ class CudaSession:
                 np.copyto(self._host[i].view(tensor.dtype).reshape(tensor.shape), tensor)
             call("cuMemcpyHtoDAsync", target, address_of(self._host[i]), spec.nbytes, self._device.stream)
 
-    def _address(self, ref: BufferRef) -> int:
+    def address(self, ref: BufferRef) -> int:
+        """Where a buffer of the plan lies in GPU memory."""
         if ref.space in ("arena", "counters"):
             memory = self._device.arena if ref.space == "arena" else self._device.counters
             return memory.address + ref.offset
@@ -114,7 +131,7 @@ class CudaSession:
         for result in results:
             data = np.empty(byte_size(result.dtype, result.shape), np.uint8)
             if data.nbytes:
-                call("cuMemcpyDtoH", address_of(data), self._address(launch.args[result.arg]), data.nbytes)
+                call("cuMemcpyDtoH", address_of(data), self.address(launch.args[result.arg]), data.nbytes)
             spec = TensorSpec(result.name, result.dtype, result.shape)
             tensors[result.name] = _from_bytes(data, spec, None)
         return tensors

@@ -7,13 +7,13 @@ computed are still in registers for the next.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import product
 from typing import ClassVar
 
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.exchange import WARP
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, nvidia_kernel
+from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.row_cost import row_cost
 from lumir.kernels.nvidia.row_facts import RowFacts
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
@@ -108,9 +108,18 @@ def _shared_bytes(facts: RowFacts, schedule: RowsSchedule) -> int:
 
 
 def _splits_lanes(dispatch: Dispatch, schedule: RowsSchedule) -> bool:
-    """Write it with one access at a time into a module that is thrown away, and see whether one had to be split."""
-    with scratch_kernel():
-        return _write(dispatch, replace(schedule, unroll=1), "scratch") > 0
+    """Write it with one access at a time into a module that is thrown away, and see whether one had to be split.
+
+    How far apart neighbours stand does not depend on which threads take them, so one kernel answers for all.
+    """
+    threads = WARP if _facts(dispatch).joinable else 1
+    like = RowsSchedule(threads, 4, schedule.lanes, 1, schedule.across)
+
+    def splits(_: Dispatch) -> bool:
+        with scratch_kernel():
+            return _write(dispatch, like, "scratch") > 0
+
+    return remembered(dispatch, f"rows_splits_{schedule.lanes}_{schedule.across}", splits)
 
 
 def _write(dispatch: Dispatch, schedule: RowsSchedule, name: str) -> int:

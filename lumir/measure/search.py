@@ -1,0 +1,153 @@
+"""The search for the fastest schedule of a dispatch: by cost model, then by measurement in rounds.
+
+Every kernel is held against the reference before its time counts. Each round measures the best of the one before
+longer: successive halving (Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
+Optimization", 2016).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+
+from lumir.diagnostics import LumirError
+from lumir.measure.bench import Case, Loaded
+from lumir.measure.compare import Error, WrongResult
+from lumir.measure.kernel import Choice, CompiledDispatch
+from lumir.measure.timing import Timing, time_together
+from lumir.measure.workers import Workers
+
+FIRST_SAMPLES = 3
+ROUNDS = ((12, 10), (4, 30))
+"""How many kernels go into each further round, and how many samples each gets there."""
+NOT_WORTH_IT = 4.0
+"""A choice is left out where the cost model expects this many times the family's best."""
+_ASSEMBLING = 16
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel that computes the right thing, and how long it takes."""
+
+    choice: Choice
+    loaded: Loaded
+    timing: Timing
+    error: Error
+
+    @property
+    def seconds(self) -> float:
+        return self.timing.median
+
+
+Tell = Callable[[int, int, Candidate | None], None]
+"""Called as the search goes on: kernels that are done, of how many, and the fastest so far."""
+
+
+@dataclass
+class Outcome:
+    """What a search found.
+
+    Attributes:
+        ranked: the right kernels, the fastest first; those of the last round have the most samples.
+        failed: choices that do not compile, do not load or compute something else, with what they say.
+    """
+
+    ranked: list[Candidate] = field(default_factory=list)
+    failed: list[tuple[Choice, LumirError]] = field(default_factory=list)
+
+    @property
+    def best(self) -> Candidate | None:
+        return min(self.ranked, key=lambda c: c.seconds, default=None)
+
+    def of(self, choice: Choice) -> Candidate | None:
+        return next((c for c in self.ranked if c.choice == choice), None)
+
+
+def pruned(choices: Sequence[Choice], most: int) -> list[Choice]:
+    """The most promising choices by cost: about `most` of them, shared fairly between families."""
+    by_family: dict[str, list[Choice]] = {}
+    for choice in sorted(choices, key=lambda choice: choice.cost):
+        by_family.setdefault(choice.family, []).append(choice)
+    room, kept = most, []
+    for left, family in zip(range(len(by_family), 0, -1), sorted(by_family.values(), key=len), strict=True):
+        worth = [choice for choice in family if choice.cost <= NOT_WORTH_IT * family[0].cost]
+        kept += worth[: max(room // left, 1)]
+        room = most - len(kept)
+    return kept
+
+
+def search(
+    case: Case,
+    arch: str,
+    choices: Sequence[Choice],
+    workers: Workers,
+    tell: Tell | None = None,
+    keep: Sequence[Choice] = (),
+) -> Outcome:
+    """Compile and measure all choices; hold the winner against the whole reference.
+
+    Args:
+        keep: choices that go into every round, however slow they are.
+
+    Raises:
+        InternalError: `driver`: the GPU is lost to a kernel that reads or writes where it must not.
+    """
+    outcome = Outcome()
+    for done, (choice, loaded) in enumerate(_prepared(case, arch, choices, workers), 1):
+        try:
+            if isinstance(loaded, LumirError):
+                raise loaded
+            error = case.check(loaded)
+            timing = time_together([loaded], FIRST_SAMPLES, warmup=1)[0]
+            outcome.ranked.append(Candidate(choice, loaded, timing, error))
+        except LumirError as error:
+            if error.code == "driver":
+                error.add_note(f"schedule: {choice}")
+                raise
+            outcome.failed.append((choice, error))
+        if tell:
+            tell(done, len(choices), outcome.best)
+    for count, samples in ROUNDS:
+        _measure_again(outcome, count, samples, keep)
+    _settle(case, outcome)
+    return outcome
+
+
+def _prepared(
+    case: Case, arch: str, choices: Sequence[Choice], workers: Workers
+) -> Iterator[tuple[Choice, Loaded | LumirError]]:
+    """Kernels ready to be launched, in the order in which they are: compiled by the workers, assembled on threads."""
+    compiling = [(choice, workers.compile(case.reference.text, arch, choice)) for choice in choices]
+    case.make_ready()
+
+    def prepare(compiled: Future[CompiledDispatch]) -> Loaded | LumirError:
+        try:
+            return case.prepare(compiled.result())
+        except LumirError as error:
+            return error
+
+    with ThreadPoolExecutor(_ASSEMBLING) as pool:
+        futures = {pool.submit(prepare, compiled): choice for choice, compiled in compiling}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _measure_again(outcome: Outcome, count: int, samples: int, keep: Sequence[Choice]) -> None:
+    """More samples for the first so many, in turns; the fastest of them come first."""
+    outcome.ranked.sort(key=lambda c: c.seconds)
+    again = [c for i, c in enumerate(outcome.ranked) if i < count or c.choice in keep]
+    rest = [c for c in outcome.ranked if c not in again]
+    timings = time_together([c.loaded for c in again], samples, warmup=1)
+    again = [replace(c, timing=timing) for c, timing in zip(again, timings, strict=True)]
+    outcome.ranked = [*sorted(again, key=lambda c: c.seconds), *rest]
+
+
+def _settle(case: Case, outcome: Outcome) -> None:
+    """Drop winners until one holds against the whole reference: nothing left unwritten, the same bits each time."""
+    while outcome.ranked:
+        winner = outcome.ranked[0]
+        try:
+            case.check(winner.loaded, whole=True)
+            return
+        except WrongResult as error:
+            outcome.failed.append((winner.choice, error))
+            outcome.ranked.pop(0)

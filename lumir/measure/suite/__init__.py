@@ -1,0 +1,18 @@
+"""The benchmark set of `lumir-bench kernels`."""
+
+from lumir.measure.suite.attention import decode, prefill
+from lumir.measure.suite.benchmark import Benchmark
+from lumir.measure.suite.convolution import conv
+from lumir.measure.suite.gemm import fp8, gemm
+from lumir.measure.suite.moves import elementwise, transposes
+from lumir.measure.suite.rows import rows
+from lumir.measure.suite.skinny import int4, skinny
+
+
+def benchmarks() -> list[Benchmark]:
+    """All of them, in the order in which they are reported."""
+    makers = (gemm, fp8, skinny, int4, prefill, decode, rows, conv, transposes, elementwise)
+    return [item for make in makers for item in make()]
+
+
+__all__ = ["Benchmark", "benchmarks"]

@@ -1,0 +1,83 @@
+"""Matrix products: large and of a transformer's shapes, plain and with bias and GELU; 8-bit floats."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from lumir.dialects import build
+from lumir.dtypes import mlir_type
+from lumir.measure.suite.benchmark import Benchmark
+from lumir.measure.texts import dispatch, gelu
+from lumir.mlir import ir
+
+
+def product(m: int, n: int, k: int, dtype: str) -> str:
+    """x [m, k] w [n, k]^T, as a linear layer has its weights."""
+
+    def body(x: ir.Value, w: ir.Value) -> ir.Value:
+        return build("contract", x, w, equation="mk,nk->mn", to=mlir_type(dtype))
+
+    return dispatch(body, ((m, k), dtype), ((n, k), dtype))
+
+
+def linear_gelu(m: int, n: int, k: int, dtype: str) -> str:
+    """gelu(x [m, k] w [n, k]^T + bias [n])"""
+
+    def body(x: ir.Value, w: ir.Value, bias: ir.Value) -> ir.Value:
+        return gelu(build("add", build("contract", x, w, equation="mk,nk->mn", to=mlir_type(dtype)), bias))
+
+    return dispatch(body, ((m, k), dtype), ((n, k), dtype), ((n,), dtype))
+
+
+def scaled(m: int, n: int, k: int) -> str:
+    """x [m, k] w [n, k]^T in float8_e4m3fn, times a scale, as bfloat16."""
+
+    def body(x: ir.Value, w: ir.Value, scale: ir.Value) -> ir.Value:
+        y = build("contract", x, w, equation="mk,nk->mn", to=mlir_type("float32"))
+        return build("cast", build("mul", y, scale), to=mlir_type("bfloat16"))
+
+    return dispatch(body, ((m, k), "float8_e4m3fn"), ((n, k), "float8_e4m3fn"), ((), "float32"))
+
+
+def _cublas(torch: Any, x: Any, w: Any) -> Callable[[], Any]:
+    return lambda: torch.nn.functional.linear(x, w)
+
+
+def _eager_gelu(torch: Any, x: Any, w: Any, bias: Any) -> Callable[[], Any]:
+    return lambda: torch.nn.functional.gelu(torch.nn.functional.linear(x, w, bias))
+
+
+def _fused_gelu(torch: Any, x: Any, w: Any, bias: Any) -> Callable[[], Any]:
+    """cuBLASLt's own epilogue, with GELU by tanh."""
+    return lambda: torch._addmm_activation(bias, x, w.t(), use_gelu=True)
+
+
+def _scaled_mm(torch: Any, x: Any, w: Any, scale: Any) -> Callable[[], Any]:
+    one = torch.ones((), device="cuda")
+    scale = scale.reshape(())
+    return lambda: torch._scaled_mm(x, w.t(), scale_a=scale, scale_b=one, out_dtype=torch.bfloat16)
+
+
+SHAPES = (
+    *((size, size, size) for size in (8192, 4096, 2048, 1024)),
+    *((m, n, k) for n, k in ((4096, 4096), (14336, 4096)) for m in (128, 256, 512, 1024, 2048)),
+)
+
+
+def gemm() -> list[Benchmark]:
+    """Every second shape has a bias and GELU; bfloat16 and float16 alternate too."""
+    found = []
+    for number, (m, n, k) in enumerate(SHAPES):
+        dtype, fused = ("bfloat16", "float16")[number % 2], number % 4 in (1, 2)
+        name = f"{m}x{n}x{k}-{dtype}{'-gelu' if fused else ''}"
+        text = partial(linear_gelu if fused else product, m, n, k, dtype)
+        peers = {"cublas+gelu": _eager_gelu, "cublaslt": _fused_gelu} if fused else {"cublas": _cublas}
+        found.append(Benchmark("gemm", name, text, peers))
+    return found
+
+
+def fp8() -> list[Benchmark]:
+    return [
+        Benchmark("fp8", f"{n}x{n}x{n}", partial(scaled, n, n, n), {"_scaled_mm": _scaled_mm}, goal=0.95)
+        for n in (4096, 8192)
+    ]

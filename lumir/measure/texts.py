@@ -1,0 +1,55 @@
+"""Dispatches written in Python: what benchmarks and tests measure."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lumir.context import make_context
+from lumir.dialects import build
+from lumir.dtypes import mlir_type
+from lumir.mlir import func, ir
+
+Shape = Sequence[int]
+Argument = tuple[Shape, str]
+
+
+def dispatch(body: Callable[..., Any], *arguments: Argument) -> str:
+    """The text of a dispatch function.
+
+    Args:
+        body: given one value an argument, returns the result or the results.
+        arguments: shape and numpy dtype name of each.
+    """
+    with make_context(), ir.Location.unknown():
+        module = ir.Module.create()
+        types = [ir.RankedTensorType.get(list(shape), mlir_type(dtype)) for shape, dtype in arguments]
+        with ir.InsertionPoint(module.body):
+            function = func.FuncOp("dispatch", (types, []), visibility="private")
+        with ir.InsertionPoint(function.add_entry_block()):
+            results = body(*function.arguments)
+            results = list(results) if isinstance(results, Sequence) else [results]
+            func.ReturnOp(results)
+        signature = ir.FunctionType.get(types, [r.type for r in results])
+        function.attributes["function_type"] = ir.TypeAttr.get(signature)
+        function.attributes["lumir.dispatch"] = ir.UnitAttr.get()
+        return str(module)
+
+
+def scalar(value: float, like: ir.Value) -> ir.Value:
+    """A constant of rank 0 with the element type of a tensor."""
+    element = ir.RankedTensorType(like.type).element_type
+    type_ = ir.RankedTensorType.get([], element)
+    return build("constant", value=ir.DenseElementsAttr.get_splat(type_, ir.FloatAttr.get(element, value)))
+
+
+def gelu(x: ir.Value) -> ir.Value:
+    """x / 2 * (1 + erf(x / sqrt(2)))"""
+    erf = build("erf", build("mul", x, scalar(0.5**0.5, x)))
+    return build("mul", build("mul", x, scalar(0.5, x)), build("add", erf, scalar(1.0, x)))
+
+
+def silu(x: ir.Value) -> ir.Value:
+    return build("mul", x, build("sigmoid", x))
+
+
+def relu(x: ir.Value) -> ir.Value:
+    return build("max", x, scalar(0.0, x))

@@ -1,0 +1,128 @@
+"""Tuning databases, schedules by hand, and the search's choices: no GPU needed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from nvidia_helpers import contraction_cases, harness
+
+from lumir.diagnostics import LumirWarning, UserError
+from lumir.measure.kernel import Choice, compile_dispatch, key_of_text, model_choice, schedules_of
+from lumir.measure.search import pruned
+from lumir.schedule.tuning import Database, Entry
+
+ARCH = "sm_90a"
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    with harness.kernel_context():
+        return contraction_cases.linear(40, 24, 16, "float16")
+
+
+@pytest.fixture
+def entry(text) -> Entry:
+    """Not the schedule that the cost model would choose."""
+    choice = schedules_of(text, ARCH)[7]
+    return Entry("linear", choice.family, 1, choice.schedule, 12.5)
+
+
+def test_a_measured_schedule_comes_before_the_cost_model(text, entry, tmp_path):
+    path = tmp_path / "db.json"
+    Database({key_of_text(text): entry}).write(path)
+    kernel = compile_dispatch(text, ARCH, tuning_db=path)
+    assert kernel.schedule == entry.schedule != model_choice(text, ARCH).schedule
+    assert compile_dispatch(text, ARCH).schedule == model_choice(text, ARCH).schedule
+    folder = tmp_path / "folder"
+    Database({key_of_text(text): entry}).write(folder / f"{ARCH}.json")
+    assert compile_dispatch(text, ARCH, tuning_db=folder).schedule == entry.schedule
+
+
+def test_the_key_is_of_what_is_computed(text):
+    renamed = text.replace("@dispatch", "@another")
+    with harness.kernel_context():
+        other = contraction_cases.linear(40, 24, 32, "float16")
+    assert key_of_text(text) == key_of_text(renamed) != key_of_text(other)
+
+
+def test_an_entry_of_another_version_of_the_family_does_not_count(text, entry, tmp_path):
+    Database({key_of_text(text): replace(entry, version=99)}).write(tmp_path / "db.json")
+    assert compile_dispatch(text, ARCH, tuning_db=tmp_path / "db.json").schedule == model_choice(text, ARCH).schedule
+
+
+def test_an_entry_that_is_not_legal_is_said_and_not_used(text, entry, tmp_path):
+    for schedule in ({**entry.schedule, "warps_m": 3}, {"no": 1}):
+        Database({key_of_text(text): replace(entry, schedule=schedule)}).write(tmp_path / "db.json")
+        with pytest.warns(LumirWarning, match="is not used"):
+            kernel = compile_dispatch(text, ARCH, tuning_db=tmp_path / "db.json")
+        assert kernel.schedule == model_choice(text, ARCH).schedule
+
+
+@pytest.mark.parametrize(
+    "data", ["{", "[]", '{"k": 1}', '{"k": {"family": "map"}}', '{"k": {"family": "m", "odd": 1}}']
+)
+def test_a_broken_database_is_refused(text, data, tmp_path):
+    (tmp_path / "db.json").write_text(data)
+    with pytest.raises(UserError) as error:
+        compile_dispatch(text, ARCH, tuning_db=tmp_path / "db.json")
+    assert error.value.code == "bad-database"
+
+
+def test_a_database_is_the_same_bytes_each_time(entry, tmp_path):
+    for first, second in ("ab", "ba"):
+        Database({first: entry, second: entry}).write(tmp_path / f"{first}.json")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert Database.read(tmp_path / "a.json").entries["a"] == entry
+    added = Database.read(tmp_path / "a.json").with_entries({"c": entry})
+    assert sorted(added.entries) == ["a", "b", "c"]
+
+
+def _model(tmp_path, schedules):
+    """A model of one matrix product, compiled for sm_90a with schedules by hand."""
+    from onnx import TensorProto, helper
+
+    from lumir.compile import Request, compile_to
+    from lumir.pipelines.steps import Tuning
+    from lumir.plan.launches import kernel_entries
+
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT16, [64, 64]) for name in "xw"]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT16, None)
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"], name="product")], "g", inputs, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    (tmp_path / "s.json").write_text(json.dumps(schedules))
+    compiled = compile_to(Request(model, ARCH, tuning=Tuning(schedules=str(tmp_path / "s.json"))))
+    with compiled.context:
+        return kernel_entries(compiled.specialisations[0].module)
+
+
+def test_schedules_can_be_given_by_hand(tmp_path):
+    usual = _model(tmp_path, {})["dispatch_0"]
+    given = {**usual.schedule, "group": usual.schedule.get("group", 8) + 3} if "group" in usual.schedule else None
+    assert given
+    made = _model(tmp_path, {"dispatch_0": {"family": usual.family, "schedule": given}})["dispatch_0"]
+    assert made.schedule == given
+
+
+@pytest.mark.parametrize(
+    ("schedules", "code"),
+    [
+        ({"dispatch_9": {"family": "map", "schedule": {}}}, "unknown-dispatch"),
+        ({"dispatch_0": {"family": "no-such", "schedule": {}}}, "illegal-schedule"),
+        ({"dispatch_0": {"family": "attention", "schedule": {}}}, "illegal-schedule"),
+        ({"dispatch_0": {"family": "map", "schedule": {"odd": 1}}}, "illegal-schedule"),
+        ({"dispatch_0": {"schedule": {}}}, "bad-schedules"),
+        ([], "bad-schedules"),
+    ],
+)
+def test_wrong_schedules_by_hand_are_refused(tmp_path, schedules, code):
+    with pytest.raises(UserError) as error:
+        _model(tmp_path, schedules)
+    assert error.value.code == code
+
+
+def test_pruning_shares_between_families():
+    choices = [Choice(family, {"n": n}, cost * n) for family, cost in (("a", 1.0), ("b", 9.0)) for n in range(1, 90)]
+    kept = pruned(choices, 10)
+    assert len(kept) == 8 and [c.schedule["n"] for c in kept if c.family == "b"] == [1, 2, 3, 4]
+    few = [Choice("a", {}, 1.0), *(Choice("b", {"n": n}, 1.0) for n in range(50))]
+    assert len(pruned(few, 10)) == 10

@@ -1,0 +1,125 @@
+"""The kernels that are pinned: dispatches of every kind, each with a few schedules of every family that takes it.
+
+A case is a dispatch, an architecture, a family and a schedule. Which schedules are taken depends on their text alone:
+a change of a cost model, or schedules that are added, leave most cases as they are.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import attention_cases
+import contraction_cases
+import harness
+import map_cases
+import row_cases
+
+from lumir.kernels.dispatch import Dispatch
+from lumir.kernels.families import families
+from lumir.linalg.lower import LowerToLinalg, dispatches
+from lumir.mlir import ir
+from lumir.target import NVIDIA_ARCHS, target_named
+
+MAIN = "sm_90a"
+"""The architecture with the most cases: the one that can be verified on a Hopper GPU, with its own instructions."""
+SCHEDULES = 3
+"""Of each family for each dispatch on `MAIN`; one elsewhere."""
+ELSEWHERE = 2
+"""Other architectures that each dispatch is compiled for."""
+RUNNABLE = ("sm_80", "sm_86", "sm_89", "sm_90a")
+"""Architectures whose PTX a GPU of compute capability 9.0 runs."""
+
+_NAMES = {
+    "contraction": (
+        contraction_cases.CASES,
+        "mk,kn->mn-float16-ragged mk,nk->mn-float16-aligned km,kn->mn-float16-aligned km,nk->mn-float16-ragged "
+        "bmk,bkn->bmn-float16-aligned mbk,bnk->mbn-float16-ragged mk,nk->mn-float32-ragged bfloat16-ragged "
+        "float64-aligned int8-ragged float16-to-float32 row column long large linear-float16 linear-bfloat16 "
+        "linear-float32 heads-float16 transposed-float16 computed-float16 conv-float16 conv-strided conv-depthwise "
+        "conv-pointwise conv-stem channels-last-float16",
+    ),
+    "attention": (
+        attention_cases.CASES,
+        "plain-float16 aligned-bfloat16 causal-long-bfloat16 causal-offset-float16 grouped-causal-float16 "
+        "bool-mask-float16 float-mask-bfloat16 key-mask-float32 softcap-float16 everything-float16 "
+        "depth-96-float16 depth-128-bfloat16 depth-256-float16 depth-odd-float32 one-query-float16 one-key-float16",
+    ),
+    "rows": (
+        row_cases.CASES,
+        "softmax-float16 softmax-ragged-float32 layer-norm-bfloat16 layer-norm-long mean-of-squares-float16 "
+        "max-bfloat16 sum-int32 arg-max-float32 arg-min-int64-last one-row-of-floats outer-and-inner softmax-long "
+        "softmax-across log-softmax one-column",
+    ),
+    "map": (
+        map_cases.CASES,
+        "add-float16 ragged-int8 less-bfloat16 scalar-float32 gelu-float32 gelu-wide-float16 bool mixed-ragged "
+        "transpose heads concat-ragged slice gather matmul-half max-pool scan top-k",
+    ),
+}
+
+
+def _texts() -> dict[str, Callable[[], str]]:
+    found = {}
+    for kind, (cases, names) in _NAMES.items():
+        found |= {f"{kind}/{name}": cases[name] for name in names.split()}
+    return found
+
+
+TEXTS = _texts()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel.
+
+    Args:
+        name: of the dispatch, in `TEXTS`.
+        text: the dispatch in lumir ops.
+    """
+
+    name: str
+    text: str
+    arch: str
+    family: str
+    schedule: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return f"{self.name} {self.arch} {self.family} {schedule_key(self.schedule)}"
+
+
+def schedule_key(schedule: dict[str, Any]) -> str:
+    return " ".join(f"{name}={json.dumps(value)}" for name, value in schedule.items())
+
+
+def cases_of(name: str) -> list[Case]:
+    """The cases of one dispatch: for a few architectures, of every family that matches."""
+    found = []
+    with harness.kernel_context():
+        text = TEXTS[name]()
+        module = ir.Module.parse(text)
+        LowerToLinalg().run(module)
+        dispatch = Dispatch(dispatches(module)[0])
+        for arch in _archs(name):
+            target = target_named(arch)
+            for family in families(target):
+                if family.name == "map" and not name.startswith("map/"):
+                    continue
+                if family.match(dispatch, target):
+                    legal = [s for s in family.space(dispatch, target) if not family.legal(dispatch, s, target)]
+                    taken = sorted(map(asdict, legal), key=lambda s: _digest(name, s))[
+                        : SCHEDULES if arch == MAIN else 1
+                    ]
+                    found += [Case(name, text, arch, family.name, schedule) for schedule in taken]
+    return found
+
+
+def _archs(name: str) -> list[str]:
+    others = sorted((a for a in NVIDIA_ARCHS if a != MAIN), key=lambda arch: _digest(name, {"arch": arch}))
+    return [MAIN, *others[:ELSEWHERE]]
+
+
+def _digest(name: str, schedule: dict[str, Any]) -> str:
+    return hashlib.sha256(f"{name} {schedule_key(schedule)}".encode()).hexdigest()
