@@ -131,7 +131,7 @@ class ContractionSpace:
     ) -> "View":
         """Dimensions of a group that lie side by side in the tensor stay one."""
         at, runs = [Index(0)] * self.nest.rank, {}
-        expressions, plain = self._expressions(map_), self._plain(map_)
+        expressions, plain = self._expressions(map_), self._plain(map_, shape)
         for dims, position in groups:
             parts = _runs(plain, [d for d in dims if self.nest.sizes[d] > 1])
             sizes = [self.extent(run) for run in parts]
@@ -153,11 +153,15 @@ class ContractionSpace:
 
     def runs(self, number: int, dims: Dims) -> list[Dims]:
         """The dimensions as input `number` has them: those side by side in it together."""
-        return _runs(self._plain(self.nest.maps[number]), [d for d in dims if self.nest.sizes[d] > 1])
+        plain = self._plain(self.nest.maps[number], shape_of(self.operand(number)))
+        return _runs(plain, [d for d in dims if self.nest.sizes[d] > 1])
 
-    def _plain(self, map_: ir.AffineMap) -> list[int | None]:
-        """The dimension that each result of the map is, if it is just that."""
-        return [e.position if isinstance(e, ir.AffineDimExpr) else None for e in self._expressions(map_)]
+    def _plain(self, map_: ir.AffineMap, shape: Dims) -> list[int | None]:
+        """The dimension that each result of the map is, if it is just that and runs through the tensor's whole size."""
+        return [
+            e.position if isinstance(e, ir.AffineDimExpr) and self.nest.sizes[e.position] == size else None
+            for e, size in zip(self._expressions(map_), shape, strict=True)
+        ]
 
     def _expressions(self, map_: ir.AffineMap) -> list[ir.AffineExpr]:
         """The map's results, without the terms of dimensions of size 1."""

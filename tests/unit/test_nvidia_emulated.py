@@ -6,8 +6,9 @@ Types of 16 bits are left to the tests on a GPU: a host needs library calls to r
 import zlib
 
 import pytest
-from nvidia_helpers import emulator, harness, map_cases, row_cases
+from nvidia_helpers import contraction_cases, emulator, harness, map_cases, row_cases
 
+from lumir.kernels.nvidia.contraction import ContractionFamily
 from lumir.kernels.nvidia.map import MapFamily
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.nvidia.rows import RowsFamily
@@ -81,3 +82,11 @@ def test_threads_join_through_shuffles_and_shared_memory(schedule):
         row_cases.cases.arg_reduce("max", (5, 250), 1, "int64"),
     ):
         check(text, RowsFamily(), schedule, 1)
+
+
+@pytest.mark.parametrize(("image", "window"), [((2, 3, 5, 2), (3, 1)), ((2, 3, 2, 5), (2, 3)), ((1, 2, 7, 7), (3, 3))])
+def test_a_convolution_with_one_window_position(image, window):
+    """Where only one position is left, the window still covers but a part of the image."""
+    text = contraction_cases.convolution(image, (4, image[1], *window), "float32", stride=5)
+    family = ContractionFamily()
+    check(text, family, harness.legal_schedules(text, family)[0], 11)
