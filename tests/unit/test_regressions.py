@@ -83,3 +83,15 @@ def test_group_normalization_of_the_deprecated_opset():
     check(
         model([node("GroupNormalization", "x s b", num_groups=2)], inputs, ["y"], weights, opset=18), inputs, rtol=1e-4
     )
+
+
+def test_a_recurrence_of_single_numbers_compiles():
+    """LLVM's loop vectorizer never came to an end on its last step."""
+    inputs = {"x": np.array([-0.0, 0.375, 0.625], np.float32).reshape(3, 1, 1)}
+    gates = np.array([1.375, -0.375, 0.625, 1.25], np.float32).reshape(1, 4, 1)
+    weights = {"w": gates, "c": np.full((1, 1, 1), 0.25, np.float32), "p": np.array([[0.75, 1, 0.125]], np.float32)}
+    activations = ["Sigmoid", "Tanh", "Tanh"], ["Tanh", "Sigmoid", "Tanh"]
+    for chosen in activations:
+        lstm = node("LSTM", "x w w    c p", "y", hidden_size=1, activations=chosen)
+        lstm.input[:] = ["x", "w", "w", "", "", "", "c", "p"]
+        check(model([lstm], inputs, ["y"], weights), inputs, rtol=1e-5)
