@@ -1,6 +1,6 @@
 """The `lumir` dialect: op families declared in Python, and `lumir.irdl.mlir` for every other MLIR toolchain."""
 
-from lumir.dialects import composite, contraction, elementwise, reduction, shaping, structure
+from lumir.dialects import composite, contraction, elementwise, quantized, reduction, shaping, structure
 from lumir.dialects.base import OPS, Lumir, Op, RuleError, attributes_of, build, from_attribute, to_attribute
 from lumir.dialects.elementwise import ELEMENTWISE
 from lumir.mlir import ext, ir
@@ -27,6 +27,7 @@ __all__ = [
     "elementwise",
     "from_attribute",
     "load",
+    "quantized",
     "reduction",
     "shaping",
     "structure",

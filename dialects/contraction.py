@@ -3,7 +3,7 @@
 # The annotations below are constraints, read by `dialects.ext`.
 # pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false, reportCallIssue=false
 
-from lumir.dialects.base import Lumir, Op, Shape, element, is_element, register, require, shape, tensor
+from lumir.dialects.base import Lumir, Op, Shape, element, is_element, is_int, register, require, shape, tensor
 from lumir.dialects.constraints import IntArray, Tensor
 from lumir.mlir import ext, ir
 
@@ -71,7 +71,10 @@ def window_extent(
 
 @register
 class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
-    """Cross-correlation of [n, c, spatial...] with filters [o, c / groups, window...], zeros outside the input."""
+    """Cross-correlation of [n, c, spatial...] with filters [o, c / groups, window...], zeros outside the input.
+
+    Sums as `contract` does; the operands' element types may differ where both are integers.
+    """
 
     input: ext.Operand[Tensor]
     filter: ext.Operand[Tensor]
@@ -80,14 +83,17 @@ class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
     low: IntArray
     high: IntArray
     groups: ir.IntegerAttr
+    to: ir.TypeAttr
     result: ext.Result[Tensor]
 
     @staticmethod
     def infer(
-        x: ir.Type, w: ir.Type, *, strides: Shape, dilations: Shape, low: Shape, high: Shape, groups: int
+        x: ir.Type, w: ir.Type, *, strides: Shape, dilations: Shape, low: Shape, high: Shape, groups: int, to: ir.Type
     ) -> ir.Type:
         require(len(shape(x)) == len(shape(w)) >= 3, "ranks must be equal, and 3 or more", input=x, filter=w)
-        require(element(x) == element(w), "input and filter must share one element type", input=x, filter=w)
+        integers = is_int(element(x)) and is_int(element(w))
+        require(element(x) == element(w) or integers, "input and filter must share one element type", input=x, filter=w)
+        require(is_element(to), "to must be a float, integer or bool type", to=to)
         require(groups >= 1, "groups must be positive", groups=groups)
         (n, channels, *spatial), (out, per_group, *window) = shape(x), shape(w)
         require(
@@ -99,4 +105,4 @@ class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
         )
         require(out % groups == 0, "groups must divide the filters", filters=out, groups=groups)
         extent = window_extent(tuple(spatial), tuple(window), strides=strides, dilations=dilations, low=low, high=high)
-        return tensor([n, out, *extent], element(x))
+        return tensor([n, out, *extent], to)

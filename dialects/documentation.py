@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from lumir.dialects import ELEMENTWISE, OPS, composite, contraction, elementwise, reduction, shaping, structure
+from lumir.dialects import (
+    ELEMENTWISE,
+    OPS,
+    composite,
+    contraction,
+    elementwise,
+    quantized,
+    reduction,
+    shaping,
+    structure,
+)
 from lumir.dialects.base import Layout, Op, layout
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "dialect.md"
@@ -39,6 +49,7 @@ FAMILIES = {
     "Selection and conversion": elementwise,
     "Composite": composite,
     "Contraction and convolution": contraction,
+    "Quantised tensors": quantized,
     "Reduction and order": reduction,
     "Shape and indexing": shaping,
     "Structure": structure,

@@ -57,9 +57,10 @@ module {
       %4 = irdl.base "#builtin.dense_array"
       %5 = irdl.base "#builtin.dense_array"
       %6 = irdl.base "#builtin.integer"
-      irdl.attributes {"strides" = %2, "dilations" = %3, "low" = %4, "high" = %5, "groups" = %6}
-      %7 = irdl.base "!builtin.tensor"
-      irdl.results(result: %7)
+      %7 = irdl.base "#builtin.type"
+      irdl.attributes {"strides" = %2, "dilations" = %3, "low" = %4, "high" = %5, "groups" = %6, "to" = %7}
+      %8 = irdl.base "!builtin.tensor"
+      irdl.results(result: %8)
     }
     irdl.operation @abs {
       %0 = irdl.base "!builtin.tensor"
@@ -371,6 +372,14 @@ module {
       irdl.attributes {"to" = %1, "saturate" = %4}
       %5 = irdl.base "!builtin.tensor"
       irdl.results(result: %5)
+    }
+    irdl.operation @dequantize {
+      %0 = irdl.base "!builtin.tensor"
+      %1 = irdl.base "!builtin.tensor"
+      %2 = irdl.base "!builtin.tensor"
+      irdl.operands(input: %0, scale: %1, zero: %2)
+      %3 = irdl.base "!builtin.tensor"
+      irdl.results(result: %3)
     }
     irdl.operation @reduce {
       %0 = irdl.base "!builtin.tensor"

@@ -25,11 +25,12 @@ HALF: dict[str, Literal["f16", "bf16"]] = {"fp16": "f16", "bf16": "bf16"}
 
 def graph(target: Target, precision: str | None = None) -> list[Any]:
     """Step 2. Recognition runs after folding, because exporters hide a composite's constants in arithmetic."""
-    from lumir.graph import convert_precision, fold_constants, fuse_attention, fuse_normalization
+    from lumir.graph import contract_integers, convert_precision, fold_constants, fuse_attention, fuse_normalization
     from lumir.graph.canonicalize import Canonicalize
 
     passes: list[Any] = [
         Canonicalize(),
+        contract_integers.ContractIntegers(),
         fuse_normalization.FuseNormalization(),
         # A row whose keys are all masked by a finite addend keeps ONNX's result, the mean of the values.
         fuse_attention.FuseAttention(keep_empty_rows=True),

@@ -6,7 +6,7 @@ from lumir.mlir import ir
 
 Value = ir.Value
 
-ELEMENTWISE_OPS = frozenset({*ELEMENTWISE, "select", "cast"})
+ELEMENTWISE_OPS = frozenset({*ELEMENTWISE, "select", "cast", "dequantize"})
 VIEWS = frozenset({"reshape", "transpose", "broadcast", "slice"})
 MOVES = frozenset({*VIEWS, "pad", "concat", "iota", "gather", "gather_elements", "gather_nd"})
 POINTWISE = ELEMENTWISE_OPS | MOVES
@@ -40,6 +40,7 @@ CHEAP = frozenset(
         "ge",
         "select",
         "cast",
+        "dequantize",
     ]
 )
 
@@ -73,7 +74,7 @@ def absorbs_producer(root: ir.OpView, producer: ir.OpView, single_use: bool, rea
     name = short_name(producer)
     if name not in POINTWISE:
         return False
-    if name in ("reshape", "transpose", "broadcast", "cast", "iota"):
+    if name in ("reshape", "transpose", "broadcast", "cast", "dequantize", "iota"):
         return True
     if reads_many_times(root):
         return name == "slice" and single_use

@@ -17,7 +17,7 @@ from lumir.passes.registry import register_pass
 
 HUGE = 1e30
 FULL = frozenset(["exp", "expm1", "log", "log1p", "pow", "sin", "cos", "tan", "asin", "acos", "atan"]).union(
-    ["sinh", "cosh", "asinh", "acosh", "atanh"]
+    ["sinh", "cosh", "asinh", "acosh", "atanh", "dequantize"]
 )
 KINDED = frozenset(["reduce", "scan", "window_reduce"])
 FULL_KINDS = frozenset((name, kind) for name in KINDED for kind in ("sum", "prod"))

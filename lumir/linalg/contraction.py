@@ -79,7 +79,8 @@ def lower_conv(source: Source, x: Value, w: Value) -> Value:
     x_map, w_map = _conv_maps(len(grouped), spatial, source.strides, source.dilations)
     accumulator = accumulator_type(element_of(x), source.element)
     start = filled(outer, constant(0, accumulator))
-    result = generic([x, w], [x_map, w_map], [start], 1 + spatial, multiply_add(accumulator))[0]
+    body = multiply_add(accumulator, [_is_unsigned(t) for t in source.operand_types])
+    result = generic([x, w], [x_map, w_map], [start], 1 + spatial, body)[0]
     return cast_to(reshaped(result, source.shape), source.element)
 
 

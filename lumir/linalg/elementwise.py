@@ -27,6 +27,18 @@ def lower_select(source: Source, condition: ir.Value, lhs: ir.Value, rhs: ir.Val
     )
 
 
+@rule("dequantize")
+def lower_dequantize(source: Source, x: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
+    i32 = ir.IntegerType.get_signless(32)
+
+    def body(q: ir.Value, s: ir.Value, z: ir.Value) -> ir.Value:
+        wide, middle = (convert(v, i32, source.unsigned) for v in (q, z))
+        centered = arith.SubIOp(wide, middle).result
+        return arith.MulFOp(convert(centered, source.element), s).result
+
+    return pointwise([x, scale, zero], source.shape, source.element, body)
+
+
 @rule("cast")
 def lower_cast(source: Source, x: ir.Value) -> ir.Value:
     to = source.result_types[0].element_type

@@ -5,6 +5,7 @@ A pass is added by one line here and one file: `lumir-fuse-attention` is `lumir/
 
 PASSES: dict[str, str] = {
     "lumir-canonicalize": "lumir.graph.canonicalize:Canonicalize",
+    "lumir-contract-integers": "lumir.graph.contract_integers:ContractIntegers",
     "lumir-fuse-attention": "lumir.graph.fuse_attention:FuseAttention",
     "lumir-merge-contractions": "lumir.graph.merge_contractions:MergeContractions",
     "lumir-fuse-normalization": "lumir.graph.fuse_normalization:FuseNormalization",

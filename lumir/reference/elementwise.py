@@ -109,6 +109,11 @@ def cast(call: Call, x: np.ndarray) -> np.ndarray:
     return narrow(widen(x), to)
 
 
+@rule("dequantize")
+def dequantize(call: Call, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    return narrow((x.astype(np.int32) - zero.astype(np.int32)) * widen(scale), call.dtypes[0])
+
+
 def _to_short_float(x: np.ndarray, to: np.dtype, saturate: bool) -> np.ndarray:
     """To a float of 8 bits or fewer: out of range saturates, or becomes what the type has for overflow."""
     if not saturate:

@@ -77,7 +77,7 @@ def convolution(
     def body(image: ir.Value, filters: ir.Value, bias: ir.Value, zero: ir.Value) -> ir.Value:
         y = build(
             "conv", image, filters, strides=[stride] * rank, dilations=[dilation] * rank, low=[pad] * rank,
-            high=[pad] * rank, groups=groups,
+            high=[pad] * rank, groups=groups, to=ir.RankedTensorType(image.type).element_type,
         )  # fmt: skip
         return build("max", build("add", y, bias), zero)
 
@@ -91,7 +91,8 @@ def channels_last(n: int, c: int, size: int, o: int, window: int, dtype: str) ->
         image = build("transpose", image, permutation=[0, 3, 1, 2])
         filters = build("transpose", filters, permutation=[0, 3, 1, 2])
         pad = [window // 2] * 2
-        y = build("conv", image, filters, strides=[1, 1], dilations=[1, 1], low=pad, high=pad, groups=1)
+        to = ir.RankedTensorType(image.type).element_type
+        y = build("conv", image, filters, strides=[1, 1], dilations=[1, 1], low=pad, high=pad, groups=1, to=to)
         return build("transpose", y, permutation=[0, 2, 3, 1])
 
     return cases.dispatch(body, ((n, size, size, c), dtype), ((o, window, window, c), dtype))

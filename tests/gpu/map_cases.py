@@ -5,7 +5,7 @@ from functools import partial
 
 import cases
 
-CONV = {"strides": [1, 2], "dilations": [1, 1], "low": [1, 0], "high": [1, 2], "groups": 1}
+CONV = {"strides": [1, 2], "dilations": [1, 1], "low": [1, 0], "high": [1, 2], "groups": 1, "to": "float32"}
 POOL = {"window": [3, 2], "strides": [2, 1], "dilations": [1, 2], "low": [1, 0], "high": [1, 1]}
 DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8")
 

@@ -133,6 +133,7 @@ def test_convolutions(dims, filters, strides, dilations, low, high, groups, dtyp
             low=list(low),
             high=list(high),
             groups=groups,
+            to=x.type.element_type,
         )
         return build("max", build("add", total, bias), build("neg", build("abs", bias)))
 
@@ -148,7 +149,7 @@ def test_int8_convolution():
 
     def body(x, w):
         x, w = (build("cast", v, to=kind("int32")) for v in (x, w))
-        return build("conv", x, w, **attributes)
+        return build("conv", x, w, **attributes, to=kind("int32"))
 
     check(body, x, w)
 

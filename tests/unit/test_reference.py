@@ -135,7 +135,7 @@ CONVS = [
 @pytest.mark.parametrize(("attributes", "input_shape", "filter_shape"), CONVS)
 def test_conv(attributes, input_shape, filter_shape, rng):
     x, w = random_array(rng, input_shape), random_array(rng, filter_shape)
-    result = run("conv", x, w, **attributes)
+    result = run("conv", x, w, **attributes, to=np.dtype("float32"))
     places, groups = np.ndindex(*result.shape[2:]), attributes["groups"]
     expected = np.zeros(result.shape)
     for place, n, o in itertools.product(places, range(x.shape[0]), range(w.shape[0])):
@@ -397,3 +397,11 @@ def test_a_float64_oracle_holds_no_short_float(rng):
         module = make_module(lambda v: build("exp", build("add", v, constant(np.asarray(0.1, np.float16)))), x)
         evaluate(module, None, {"x0": x}, "float64", lambda _, results: dtypes.extend(r.dtype for r in results))
     assert set(dtypes) == {np.dtype(np.float64)}
+
+
+def test_dequantize(rng):
+    x, scale = rng.integers(-128, 128, (3, 4)).astype(np.int8), np.array([[0.5], [2], [0.1]], np.float32)
+    result = run("dequantize", x, scale, np.array(-100, np.int8))
+    np.testing.assert_array_equal(result, (x.astype(np.float32) + 100) * scale)
+    big = run("dequantize", np.array([65535, 0], np.uint16), np.array(3, np.float32), np.array(65535, np.uint16))
+    np.testing.assert_array_equal(big, [0, -196605])

@@ -54,7 +54,7 @@ def _same(window: Window, spatial: Sequence[int], upper: bool) -> Window:
     return Window(window.size, window.strides, window.dilations, low, high)
 
 
-def convolve(x: ir.Value, w: ir.Value, window: Window, groups: int) -> ir.Value:
+def convolve(x: ir.Value, w: ir.Value, window: Window, groups: int, to: ir.Type | None = None) -> ir.Value:
     return build(
         "conv",
         x,
@@ -64,6 +64,7 @@ def convolve(x: ir.Value, w: ir.Value, window: Window, groups: int) -> ir.Value:
         low=window.low,
         high=window.high,
         groups=groups,
+        to=to or emit.element(x),
     )
 
 

@@ -4,7 +4,8 @@ import ml_dtypes
 import numpy as np
 
 from lumir.dialects import build
-from lumir.dialects.base import is_float, normalize_axis
+from lumir.dialects.base import is_float, is_int, normalize_axis
+from lumir.dtypes import bit_size
 from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
 from lumir.frontend.handlers.convolution import convolve, window_of
@@ -37,12 +38,14 @@ def _axis(ctx: NodeContext, default: int = 1) -> int:
 def dequantize_linear(ctx: NodeContext) -> Result:
     """(x - zero point) * scale."""
     x, scale, axis, block = ctx.value(0), ctx.value(1), _axis(ctx), ctx.attribute("block_size", 0)
-    to = ctx.element("output_dtype", emit.element(scale))
-    if ctx.has(2) and not _is_zero(ctx.known(2)):
-        x = _centered(x, spread(ctx.value(2), x, axis, block))
-    wide = emit.type_("float32")
-    result = emit.mul(emit.cast(x, wide), emit.cast(spread(scale, x, axis, block), wide))
-    return emit.cast(result, to)
+    to, wide = ctx.element("output_dtype", emit.element(scale)), emit.type_("float32")
+    scale = emit.cast(spread(scale, x, axis, block), wide)
+    zero = spread(ctx.value(2), x, axis, block) if ctx.has(2) and not _is_zero(ctx.known(2)) else None
+    if is_int(emit.element(x)) and bit_size(emit.element(x)) <= 16:
+        zero = emit.scalar(0, emit.element(x)) if zero is None else zero
+        return emit.cast(build("dequantize", x, scale, zero), to)
+    x = x if zero is None else _centered(x, zero)
+    return emit.cast(emit.mul(emit.cast(x, wide), scale), to)
 
 
 def _is_zero(array: np.ndarray | None) -> bool:

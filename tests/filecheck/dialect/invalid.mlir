@@ -804,7 +804,7 @@ func.func @contract(%x: tensor<2x3xf32>) {
 
 func.func @conv(%x: tensor<1x4x4x4xf32>, %f: tensor<6x4x3x3xf32>) {
   // expected-error@+1 {{'lumir.conv' op channels must be groups * filter channels (found channels = 4, groups = 2}}
-  %0 = "lumir.conv"(%x, %f) {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 2 : i64} : (tensor<1x4x4x4xf32>, tensor<6x4x3x3xf32>) -> tensor<1x6x2x2xf32>
+  %0 = "lumir.conv"(%x, %f) {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 2 : i64, to = f32} : (tensor<1x4x4x4xf32>, tensor<6x4x3x3xf32>) -> tensor<1x6x2x2xf32>
   return
 }
 
@@ -812,7 +812,7 @@ func.func @conv(%x: tensor<1x4x4x4xf32>, %f: tensor<6x4x3x3xf32>) {
 
 func.func @conv(%x: tensor<1x4x4x4xf32>, %f: tensor<5x2x3x3xf32>) {
   // expected-error@+1 {{'lumir.conv' op groups must divide the filters (found filters = 5, groups = 2)}}
-  %0 = "lumir.conv"(%x, %f) {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 2 : i64} : (tensor<1x4x4x4xf32>, tensor<5x2x3x3xf32>) -> tensor<1x5x2x2xf32>
+  %0 = "lumir.conv"(%x, %f) {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 2 : i64, to = f32} : (tensor<1x4x4x4xf32>, tensor<5x2x3x3xf32>) -> tensor<1x5x2x2xf32>
   return
 }
 
@@ -965,3 +965,43 @@ func.func @constant() {
 ^bb0(%0: tensor<3xf32>):
   "lumir.yield"(%0) : (tensor<3xf32>) -> ()
 }) {sym_name = "w", type = tensor<3xf32>} : () -> ()
+
+// -----
+
+func.func @conv(%x: tensor<1x4x4x4xf32>, %f: tensor<6x4x3x3xi8>) {
+  // expected-error@+1 {{'lumir.conv' op input and filter must share one element type}}
+  %0 = "lumir.conv"(%x, %f) {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 1 : i64, to = f32} : (tensor<1x4x4x4xf32>, tensor<6x4x3x3xi8>) -> tensor<1x6x2x2xf32>
+  return
+}
+
+// -----
+
+func.func @dequantize(%x: tensor<2x3xi32>, %s: tensor<f32>, %z: tensor<i32>) {
+  // expected-error@+1 {{'lumir.dequantize' op input must be an integer of at most 16 bits (found type = i32)}}
+  %0 = "lumir.dequantize"(%x, %s, %z) : (tensor<2x3xi32>, tensor<f32>, tensor<i32>) -> tensor<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @dequantize(%x: tensor<2x3xi8>, %s: tensor<f32>, %z: tensor<ui8>) {
+  // expected-error@+1 {{'lumir.dequantize' op zero must have the input's element type}}
+  %0 = "lumir.dequantize"(%x, %s, %z) : (tensor<2x3xi8>, tensor<f32>, tensor<ui8>) -> tensor<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @dequantize(%x: tensor<2x3xi8>, %s: tensor<f16>, %z: tensor<i8>) {
+  // expected-error@+1 {{'lumir.dequantize' op scale must be f32 (found type = f16)}}
+  %0 = "lumir.dequantize"(%x, %s, %z) : (tensor<2x3xi8>, tensor<f16>, tensor<i8>) -> tensor<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @dequantize(%x: tensor<1x3xi8>, %s: tensor<2x1xf32>, %z: tensor<i8>) {
+  // expected-error@+1 {{'lumir.dequantize' op scale and zero must broadcast to the input}}
+  %0 = "lumir.dequantize"(%x, %s, %z) : (tensor<1x3xi8>, tensor<2x1xf32>, tensor<i8>) -> tensor<1x3xf32>
+  return
+}

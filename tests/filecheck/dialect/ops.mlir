@@ -159,8 +159,8 @@ func.func @ops(%arg0: tensor<2x3x4xf32>, %arg1: tensor<3x1xf32>, %arg2: tensor<2
   %69:2 = "lumir.top_k"(%arg0) {k = 2 : i64, largest = true} : (tensor<2x3x4xf32>) -> (tensor<2x3x2xf32>, tensor<2x3x2xi64>)
   // CHECK: {{%.*}} = "lumir.contract"({{%.*}}, {{%.*}}) {equation = "abk,abk->ab", to = i32} : (tensor<2x3x4xi32>, tensor<2x3x4xi32>) -> tensor<2x3xi32>
   %70 = "lumir.contract"(%arg2, %arg2) {equation = "abk,abk->ab", to = i32} : (tensor<2x3x4xi32>, tensor<2x3x4xi32>) -> tensor<2x3xi32>
-  // CHECK: {{%.*}} = "lumir.conv"({{%.*}}, {{%.*}}) {dilations = array<i64: 1, 2>, groups = 2 : i64, high = array<i64: 0, 2>, low = array<i64: 1, 2>, strides = array<i64: 2, 1>} : (tensor<1x4x9x9xf32>, tensor<6x2x3x3xf32>) -> tensor<1x6x4x9xf32>
-  %71 = "lumir.conv"(%arg7, %arg8) {dilations = array<i64: 1, 2>, groups = 2 : i64, high = array<i64: 0, 2>, low = array<i64: 1, 2>, strides = array<i64: 2, 1>} : (tensor<1x4x9x9xf32>, tensor<6x2x3x3xf32>) -> tensor<1x6x4x9xf32>
+  // CHECK: {{%.*}} = "lumir.conv"({{%.*}}, {{%.*}}) {dilations = array<i64: 1, 2>, groups = 2 : i64, high = array<i64: 0, 2>, low = array<i64: 1, 2>, strides = array<i64: 2, 1>, to = f32} : (tensor<1x4x9x9xf32>, tensor<6x2x3x3xf32>) -> tensor<1x6x4x9xf32>
+  %71 = "lumir.conv"(%arg7, %arg8) {dilations = array<i64: 1, 2>, groups = 2 : i64, high = array<i64: 0, 2>, low = array<i64: 1, 2>, strides = array<i64: 2, 1>, to = f32} : (tensor<1x4x9x9xf32>, tensor<6x2x3x3xf32>) -> tensor<1x6x4x9xf32>
   // CHECK: {{%.*}} = "lumir.softmax"({{%.*}}) {axis = -1 : i64, log = true} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   %72 = "lumir.softmax"(%arg0) {axis = -1 : i64, log = true} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   // CHECK: {{%.*}} = "lumir.normalize"({{%.*}}) {axis = 1 : i64, center = false, epsilon = 1.000000e-05 : f64} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
@@ -173,5 +173,11 @@ func.func @ops(%arg0: tensor<2x3x4xf32>, %arg1: tensor<3x1xf32>, %arg2: tensor<2
   %76 = "lumir.attention"(%arg5, %arg6, %arg6, %75) {causal = false, offset = 0 : i64, scale = 1.250000e-01 : f64, softcap = 0.000000e+00 : f64} : (tensor<1x4x5x8xf16>, tensor<1x2x6x8xf16>, tensor<1x2x6x8xf16>, tensor<5x6xi1>) -> tensor<1x4x5x8xf16>
   // CHECK: {{%.*}} = "lumir.load"() {weight = @w.transpose} : () -> tensor<6x4xbf16>
   %77 = "lumir.load"() {weight = @w.transpose} : () -> tensor<6x4xbf16>
+  // CHECK: {{%.*}} = "lumir.constant"() {value = dense<7> : tensor<3x1xi8>} : () -> tensor<3x1xi8>
+  %78 = "lumir.constant"() {value = dense<7> : tensor<3x1xi8>} : () -> tensor<3x1xi8>
+  // CHECK: {{%.*}} = "lumir.cast"({{%.*}}) {saturate = true, to = i8} : (tensor<2x3x4xi32>) -> tensor<2x3x4xi8>
+  %79 = "lumir.cast"(%arg2) {saturate = true, to = i8} : (tensor<2x3x4xi32>) -> tensor<2x3x4xi8>
+  // CHECK: {{%.*}} = "lumir.dequantize"({{%.*}}, {{%.*}}, {{%.*}}) : (tensor<2x3x4xi8>, tensor<3x1xf32>, tensor<3x1xi8>) -> tensor<2x3x4xf32>
+  %80 = "lumir.dequantize"(%79, %arg1, %78) : (tensor<2x3x4xi8>, tensor<3x1xf32>, tensor<3x1xi8>) -> tensor<2x3x4xf32>
   return
 }
