@@ -16,7 +16,7 @@ class Sampling:
     Attributes:
         mode: nearest, linear or cubic.
         coordinates: how output positions map to input positions (`coordinate_transformation_mode`).
-        rounding: how nearest picks a neighbour (`nearest_mode`).
+        rounding: how nearest picks a neighbour (`nearest_mode`); `simple` is `ceil` where it shrinks, else `floor`.
         cubic: the cubic kernel's coefficient a.
         antialias: stretch linear and cubic kernels when shrinking.
         exclude_outside: drop taps outside the input and renormalise, instead of repeating the edge.
@@ -48,7 +48,7 @@ def taps(size: int, out: int, scale: float, sampling: Sampling, region: tuple[fl
     crop = sampling.coordinates == "tf_crop_and_resize"
     outside = ((x < 0) | (x > size - 1)) & crop
     if sampling.mode == "nearest":
-        indices = np.clip(_nearest(x, sampling.rounding), 0, size - 1)[:, None]
+        indices = np.clip(_nearest(x, _rounding(sampling, scale)), 0, size - 1)[:, None]
         return Taps(indices.astype(np.int64), np.ones((out, 1)), outside)
     left = np.ceil(x) - 1
     offsets, weights = _kernel(x - left, scale if sampling.antialias else 1.0, sampling)
@@ -81,6 +81,12 @@ def _positions(size: int, out: int, factor: float, mode: str, region: tuple[floa
         case "tf_half_pixel_for_nn":
             return (x + 0.5) / scale
     raise ValueError(f"unknown coordinate_transformation_mode '{mode}'")
+
+
+def _rounding(sampling: Sampling, scale: float) -> str:
+    if sampling.rounding != "simple":
+        return sampling.rounding
+    return "ceil" if scale < 1 else "floor"
 
 
 def _nearest(x: np.ndarray, rounding: str) -> np.ndarray:

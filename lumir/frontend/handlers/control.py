@@ -53,7 +53,7 @@ def _structure(value: Value) -> ir.Type | list[ir.Type] | None:
     return value.type if isinstance(value, Tensor) else None
 
 
-@handler("Loop", since=11)
+@handler("Loop")
 def loop(ctx: NodeContext) -> list[Operand]:
     """Unroll: the trip count, or the condition after each iteration, must be known."""
     body: onnx.GraphProto = ctx.attribute("body")

@@ -1,5 +1,7 @@
 """Operators before opset 7, where broadcasting was an attribute and `is_test` told inference from training."""
 
+from collections.abc import Sequence
+
 from lumir.dialects import build
 from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
@@ -51,11 +53,19 @@ def prelu(ctx: NodeContext) -> Result:
 
 
 @handler("BatchNormalization", since=6)
-def batch_normalization_6(ctx: NodeContext) -> list[Result]:
+def batch_normalization_6(ctx: NodeContext) -> Result | Sequence[Result]:
     _check_inference(ctx)
-    if not ctx.attribute("spatial", 1):
-        ctx.refuse("statistics by position (spatial = 0) are not supported")
-    return batch_normalization(ctx)  # pyright: ignore[reportReturnType]
+    return batch_normalization_7(ctx)
+
+
+@handler("BatchNormalization", since=7)
+def batch_normalization_7(ctx: NodeContext) -> Result | Sequence[Result]:
+    """Before opset 9 scale, bias, mean and variance may have an entry for each position (`spatial` 0)."""
+    if ctx.attribute("spatial", 1):
+        return batch_normalization(ctx)
+    scale, bias, mean, variance = (ctx.value(i) for i in range(1, 5))
+    deviation = emit.unary("sqrt", emit.add(variance, ctx.attribute("epsilon", 1e-5)))
+    return [emit.add(emit.mul(emit.div(emit.sub(ctx.value(0), mean), deviation), scale), bias)]
 
 
 @handler("Dropout")

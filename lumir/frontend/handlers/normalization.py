@@ -63,7 +63,7 @@ def rms_normalization(ctx: NodeContext) -> list[Result]:
     return [result, emit.cast(build("rsqrt", emit.add(square, epsilon)), _stash_type(ctx))]
 
 
-@handler("BatchNormalization", since=7)
+@handler("BatchNormalization", since=9)
 def batch_normalization(ctx: NodeContext) -> list[Result]:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, all four by channel."""
     if ctx.attribute("training_mode", 0):

@@ -77,17 +77,17 @@ class Kind:
     step: Step
 
 
-@handler("RNN", since=7)
+@handler("RNN")
 def rnn(ctx: NodeContext) -> list[Result]:
     return _layer(ctx, Kind(1, 1, ["Tanh"], _rnn_step))
 
 
-@handler("GRU", since=7)
+@handler("GRU")
 def gru(ctx: NodeContext) -> list[Result]:
     return _layer(ctx, Kind(3, 1, ["Sigmoid", "Tanh"], _gru_step))
 
 
-@handler("LSTM", since=7)
+@handler("LSTM")
 def lstm(ctx: NodeContext) -> list[Result]:
     return _layer(ctx, Kind(4, 2, ["Sigmoid", "Tanh", "Tanh"], _lstm_step))
 

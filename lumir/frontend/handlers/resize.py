@@ -50,10 +50,15 @@ def upsample_7(ctx: NodeContext) -> Result:
     return _upsample(ctx, ctx.attribute("scales", []))
 
 
+@handler("Upsample")
+def upsample_1(ctx: NodeContext) -> Result:
+    return _upsample(ctx, [1, 1, ctx.attribute("height_scale"), ctx.attribute("width_scale")])
+
+
 def _upsample(ctx: NodeContext, scales: Sequence[float]) -> Result:
     dims = ctx.tensor(0).shape
     axes = [Axis(i, math.floor(d * s), s) for i, (d, s) in enumerate(zip(dims, scales, strict=True))]
-    return _resample(ctx, axes, Sampling(ctx.attribute("mode", "nearest"), "asymmetric", "floor"), 0.0)
+    return _resample(ctx, axes, Sampling(ctx.attribute("mode", "nearest"), "asymmetric", "simple"), 0.0)
 
 
 def _axes(ctx: NodeContext) -> list[Axis]:

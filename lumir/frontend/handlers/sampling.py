@@ -177,6 +177,44 @@ def roi_align(ctx: NodeContext) -> Result:
     return emit.reduce(bins, "max", [3, 5]) if maximum else emit.mean(bins, [3, 5])
 
 
+@handler("MaxRoiPool")
+def max_roi_pool(ctx: NodeContext) -> Result:
+    """The maximum of each bin of each region (batch, x1, y1, x2, y2), whose corners are rounded: [regions, c, h, w]."""
+    rois = ctx.value(1)
+    batch = emit.cast(emit.reshape(emit.slice_(rois, 1, 0, 1), [emit.shape(rois)[0]]), emit.type_("int64"))
+    scaled = emit.mul(emit.slice_(rois, 1, 1, 4), ctx.attribute("spatial_scale", 1.0))
+    corners = build("floor", emit.add(scaled, 0.5))
+    result = emit.gather(ctx.value(0), batch, 0)
+    lowest = float(np.finfo(np.float32).min)
+    for axis, bins in enumerate(ctx.ints_attribute("pooled_shape", [])):
+        inside, empty = _bins(corners, axis, bins, emit.shape(result)[2 + axis])
+        spread = emit.unsqueeze(result, [2 + axis])
+        mask = emit.reshape(inside, _among(emit.shape(inside), 2 + axis, emit.rank(spread)))
+        result = emit.reduce(emit.select(mask, spread, lowest), "max", [3 + axis])
+        result = emit.select(emit.reshape(empty, _among(emit.shape(empty), 2 + axis, emit.rank(result))), 0, result)
+    return result
+
+
+def _among(dims: Sequence[int], axis: int, rank: int) -> list[int]:
+    """The shape [r, b...] as one of `rank` dimensions that starts with r and has b... from `axis` on."""
+    shape = [1] * rank
+    shape[0], shape[axis : axis + len(dims) - 1] = dims[0], dims[1:]
+    return shape
+
+
+def _bins(corners: ir.Value, axis: int, bins: int, size: int) -> tuple[ir.Value, ir.Value]:
+    """Whether a place along an axis is in a bin of a region, [regions, bins, size], and whether a bin is empty."""
+    low, high = (emit.slice_(corners, 1, column, 1) for column in (1 - axis, 3 - axis))
+    step = emit.div(emit.maximum(emit.add(emit.sub(high, low), 1), 1), bins)
+    number = emit.iota([1, bins], 1, emit.element(corners))
+    starts = emit.add(build("floor", emit.mul(step, number)), low)
+    ends = emit.add(build("ceil", emit.mul(step, emit.add(number, 1))), low)
+    starts, ends = (emit.unsqueeze(emit.minimum(emit.maximum(x, 0), size), [2]) for x in (starts, ends))
+    place = emit.iota([1, 1, size], 2, emit.element(corners))
+    inside = build("and", build("ge", place, starts), build("lt", place, ends))
+    return inside, emit.reshape(build("le", ends, starts), emit.shape(ends)[:2])
+
+
 def _bin_points(ctx: NodeContext, boxes: ir.Value, axis: int, points: int, shifted: bool) -> ir.Value:
     """[regions, points] evenly spaced positions along one axis of each box (x1, y1, x2, y2)."""
     first, last = (emit.slice_(boxes, 1, column, 1) for column in (1 - axis, 3 - axis))
