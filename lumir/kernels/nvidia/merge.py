@@ -38,7 +38,7 @@ class Walk:
         orders = [order for nest in dispatch.nests for order in _orders(nest, shape)]
         groups: list[tuple[int, ...]] = []
         for dim in range(len(shape)):
-            if groups and all(_together(order, groups[-1], dim, shape) for order in orders):
+            if groups and all(together(order, groups[-1], dim, shape) for order in orders):
                 groups[-1] = (*groups[-1], dim)
             else:
                 groups.append((dim,))
@@ -82,7 +82,7 @@ def _orders(nest: LoopNest, shape: tuple[int, ...]) -> list[list[int]]:
     return [[d for d in order if shape[d] != 1] for order in dims]
 
 
-def _together(order: list[int], group: tuple[int, ...], dim: int, shape: tuple[int, ...]) -> bool:
+def together(order: list[int], group: tuple[int, ...], dim: int, shape: tuple[int, ...]) -> bool:
     """Whether an operand that reads `order` has `dim` right after the group, or neither of them."""
     large = [d for d in group if shape[d] != 1]
     if not large or shape[dim] == 1:
