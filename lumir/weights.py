@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lumir.artifact.dtypes import PACKED_4BIT, byte_size, pack_4bit, unpack_4bit
 from lumir.diagnostics import UserError
 from lumir.dtypes import numpy_dtype
 from lumir.mlir import ir
@@ -31,22 +32,26 @@ class WeightStore:
         self._maps: dict[str, mmap.mmap] = {}
 
     def array(self, weight: ir.OpView) -> np.ndarray:
-        """The weight as a read-only array of its type's shape and dtype, mapped from disk where it lies on disk."""
+        """The weight as a read-only array of its type's shape and dtype, mapped from disk where it lies on disk.
+
+        4-bit elements, which lie there two in a byte, are unpacked.
+        """
         name, path = weight.attributes["sym_name"].value, weight.attributes["path"].value
         if path == MEMORY:
             return self.memory[name]
         type_ = ir.RankedTensorType(weight.attributes["type"].value)
         dtype, dims = numpy_dtype(type_.element_type), tuple(type_.shape)
-        offset, count = weight.attributes["offset"].value, int(np.prod(dims, dtype=np.int64))
+        offset, nbytes = weight.attributes["offset"].value, byte_size(dtype.name, dims)
         mapped = self._map(path, name)
-        if offset + count * dtype.itemsize > len(mapped):
+        if offset + nbytes > len(mapped):
             raise UserError(
                 f"weight '{name}' ends outside its file",
                 code="weight-short",
-                values={"file": path, "bytes needed": offset + count * dtype.itemsize, "bytes found": len(mapped)},
+                values={"file": path, "bytes needed": offset + nbytes, "bytes found": len(mapped)},
                 hint="the file is truncated, or does not belong to this model",
             )
-        return np.frombuffer(mapped, dtype, count, offset).reshape(dims)
+        data = np.frombuffer(mapped, np.uint8, nbytes, offset)
+        return unpack_4bit(data, dtype.name, dims) if dtype.name in PACKED_4BIT else data.view(dtype).reshape(dims)
 
     def check_finite(self, weight: ir.OpView) -> str | None:
         """A warning when a float weight holds NaN or infinity; it reads the weight's bytes once."""
@@ -86,4 +91,6 @@ class WeightStore:
                 offset += -offset % ALIGNMENT
                 op.attributes["path"] = ir.StringAttr.get(str(path))
                 op.attributes["offset"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), offset)
-                offset += file.write(np.ascontiguousarray(self.memory[op.attributes["sym_name"].value]).tobytes())
+                array = self.memory[op.attributes["sym_name"].value]
+                packed = pack_4bit(array) if array.dtype.name in PACKED_4BIT else np.ascontiguousarray(array)
+                offset += file.write(packed.tobytes())

@@ -1,6 +1,7 @@
 """Step 3: which ops run in one launch."""
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -75,6 +76,7 @@ class Grouping:
         self.users: list[list[ir.Operation]] = [
             [use.owner.operation for result in op.results for use in result.uses] for op in self.ops
         ]
+        self.fixed = _fixed(self.ops)
         self.taken: set[ir.Operation] = set()
         self.members: dict[ir.Operation, list[Group]] = {}
 
@@ -185,6 +187,8 @@ class Grouping:
             return ir.DenseElementsAttr(producer.attributes["value"]).is_splat
         if producer.operation in self.taken:
             return False
+        if producer.operation in self.fixed and short_name(producer) in POINTWISE:
+            return True
         single_use = all(group in self.members.get(user, ()) for user in self._users(producer))
         return absorbs_producer(group.root, producer, single_use, reader)
 
@@ -192,3 +196,16 @@ class Grouping:
         """The positions of the ops that an op reads."""
         owners = [value.owner.operation for value in op.operands if not isinstance(value.owner, ir.Block)]
         return [self.position[owner] for owner in owners if owner in self.position]
+
+
+def _fixed(ops: Sequence[ir.OpView]) -> set[ir.Operation]:
+    """Ops that only weights and constants reach, and that are no weights themselves.
+
+    They were left to run because their results take far more memory than what they are computed from: the real values
+    of packed integers, say. So they are computed where they are read.
+    """
+    known: set[ir.Operation] = set()
+    for op in ops:
+        if short_name(op) in ("load", "constant") or (op.operands and all(v.owner in known for v in op.operands)):
+            known.add(op.operation)
+    return {op for op in known if short_name(op.opview) not in ("load", "constant")}

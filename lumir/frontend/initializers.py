@@ -172,4 +172,5 @@ def byte_count(type_: ir.RankedTensorType) -> int:
 
 
 def _is_packed(type_: ir.RankedTensorType) -> bool:
-    return bit_size(type_.element_type) % 8 != 0
+    """Whether elements share bytes in a way that a `WeightStore` does not unpack."""
+    return bit_size(type_.element_type) not in (4, 8, 16, 32, 64)

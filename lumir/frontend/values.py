@@ -21,6 +21,7 @@ class Tensor:
         value: the SSA value, when the tensor is computed.
         load: reads the elements, when they are known; called once.
         emit: builds the op that brings known elements into the program; called once.
+        view: builds the op that brings the same bytes in as a tensor of another type.
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class Tensor:
         value: ir.Value | None = None,
         load: Callable[[], np.ndarray] | None = None,
         emit: Callable[[], ir.Value] | None = None,
+        view: Callable[[ir.RankedTensorType], ir.Value] | None = None,
     ):
-        self.type = type
+        self.type, self.view = type, view
         self._value, self._load, self._emit = value, load, emit
         self._array: np.ndarray | None = None
 

@@ -3,8 +3,9 @@
 import numpy as np
 import onnx
 
+from lumir.artifact.dtypes import PACKED_4BIT, unpack_4bit
 from lumir.dialects import build
-from lumir.dtypes import dense_attribute
+from lumir.dtypes import dense_attribute, numpy_dtype
 from lumir.frontend.initializers import initializer_type, locate, read_array
 from lumir.frontend.model import Model
 from lumir.frontend.values import Tensor, type_of
@@ -46,7 +47,12 @@ class WeightTable:
                 return self._load(self._memory(proto.name, load(), type_), type_)
             return self._load(self._declare(proto.name, type_, place.path, place.offset), type_)
 
-        return Tensor(type_, load=load, emit=emit)
+        def view(other: ir.RankedTensorType) -> ir.Value:
+            if place.path == MEMORY:
+                return self._load(self._memory(proto.name, viewed(load(), other), other), other)
+            return self._load(self._declare(proto.name, other, place.path, place.offset), other)
+
+        return Tensor(type_, load=load, emit=emit, view=view)
 
     def known(self, array: np.ndarray, name: str = "constant") -> Tensor:
         """A tensor whose elements are known."""
@@ -82,3 +88,11 @@ class WeightTable:
 
     def _load(self, symbol: str, type_: ir.RankedTensorType) -> ir.Value:
         return build("load", weight=ir.FlatSymbolRefAttr.get(symbol), results=[type_])
+
+
+def viewed(array: np.ndarray, type_: ir.RankedTensorType) -> np.ndarray:
+    """The same bytes as a tensor of another type; 4-bit elements lie two in a byte, the first in the low bits."""
+    data, dtype = np.ascontiguousarray(array).reshape(-1).view(np.uint8), numpy_dtype(type_.element_type)
+    if dtype.name in PACKED_4BIT:
+        return unpack_4bit(data, dtype.name, tuple(type_.shape))
+    return data.view(dtype).reshape(type_.shape)

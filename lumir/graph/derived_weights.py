@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from lumir.dialects import build
-from lumir.dtypes import byte_size
+from lumir.dtypes import bit_size
 from lumir.graph.values import definition, short_name
 from lumir.mlir import ir
 
@@ -13,7 +13,7 @@ Key = tuple[tuple[str, ...], ...]
 
 def byte_count(value: ir.Value) -> int:
     type_ = ir.RankedTensorType(value.type)
-    return math.prod(type_.shape) * byte_size(type_.element_type)
+    return -(-math.prod(type_.shape) * bit_size(type_.element_type) // 8)
 
 
 class Outliner:

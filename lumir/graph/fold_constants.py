@@ -16,6 +16,9 @@ CHEAP = LEFT.union(
     ["add", "sub", "mul", "div", "neg", "abs", "min", "max", "eq", "ne", "lt", "le", "gt", "ge"],
 )
 
+SMALL = 1 << 16
+"""Bytes that may be added to a weight, however small it was."""
+
 
 @register_pass
 @dataclass(frozen=True)
@@ -23,9 +26,10 @@ class FoldConstants:
     """Outline subgraphs of weights and constants into derived weights, which the artifact's writer computes.
 
     Requires: the `lumir` and `func` dialects.
-    Guarantees: an op that only weights and constants reach is left in a function only if its result would take more
-    than `max_growth` bytes above what it is computed from, if it broadcasts or counts, or if no weight reaches it and
-    it is cheap: what costs nothing inside a kernel is better there. Equal derived weights are one.
+    Guarantees: an op that only weights and constants reach is left in a function only if its result would take much
+    more memory than what it is computed from (`max_growth` bytes, or half as much again and 64 KiB: packed integers
+    stay what they are), if it broadcasts or counts, or if no weight reaches it and it is cheap: what costs nothing
+    inside a kernel is better there. Equal derived weights are one.
 
         %0 = lumir.load @w                        lumir.derived_weight @w.transpose { ... lumir.transpose(load @w) ... }
         %1 = lumir.transpose(%0) [1, 0]     ->    %1 = lumir.load @w.transpose
@@ -67,8 +71,9 @@ class FoldConstants:
         sources = [o for o in ops if short_name(o) in ("load", "constant")]
         if not any(short_name(o) == "load" for o in sources) and all(short_name(o) in CHEAP for o in ops):
             return False
-        growth = byte_count(op.results[0]) - sum(byte_count(o.results[0]) for o in sources)
-        return growth <= self.max_growth
+        held = sum(byte_count(o.results[0]) for o in sources)
+        growth = byte_count(op.results[0]) - held
+        return growth <= min(self.max_growth, max(held // 2, SMALL))
 
 
 def _is_foldable(op: ir.Operation) -> bool:

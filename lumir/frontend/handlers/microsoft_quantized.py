@@ -30,7 +30,7 @@ def matmul_n_bits(ctx: NodeContext) -> Result:
     a = ctx.value(0)
     k, n, bits, block = (ctx.attribute(name) for name in ("K", "N", "bits", "block_size"))
     blocks = -(-k // block)
-    weights = unpack(emit.reshape(ctx.value(1), [n, blocks, block * bits // 8]), bits)
+    weights = _integers(ctx, 1, [n, blocks, block], bits)
     scales = emit.reshape(ctx.value(2), [n, blocks, 1])
     zero = _zero_points(ctx, n, blocks, bits, emit.element(scales))
     weights = emit.cast(weights, emit.element(scales))
@@ -52,15 +52,22 @@ def _regrouped(ctx: NodeContext, x: ir.Value, size: int) -> ir.Value:
     return emit.gather(emit.reshape(x, emit.shape(x)[:2]), groups, 1)
 
 
+def _integers(ctx: NodeContext, index: int, dims: list[int], bits: int) -> ir.Value:
+    """The bytes of input `index` as unsigned integers; those of 4 bits in a weight stay packed."""
+    tensor = ctx.tensor(index)
+    if bits == 4 and tensor.view is not None:
+        return tensor.view(ir.RankedTensorType.get(dims, emit.type_("uint4")))
+    *outer, last = dims
+    return unpack(emit.reshape(ctx.value(index), [*outer, last * bits // 8]), bits)
+
+
 def _zero_points(ctx: NodeContext, n: int, blocks: int, bits: int, to: ir.Type) -> ir.Value:
     """[n, blocks, 1], or the scalar middle of the range where there are none."""
     if not ctx.has(3):
         return emit.scalar(1 << (bits - 1), to)
-    zero = ctx.value(3)
-    if is_float(emit.element(zero)):
-        return emit.cast(emit.reshape(zero, [n, blocks, 1]), to)
-    row = -(-blocks * bits // 8)
-    wide = unpack(emit.reshape(zero, [n, row]), bits)
+    if is_float(ctx.tensor(3).type.element_type):
+        return emit.cast(emit.reshape(ctx.value(3), [n, blocks, 1]), to)
+    wide = _integers(ctx, 3, [n, -(-blocks * bits // 8) * 8 // bits], bits)
     return emit.cast(emit.reshape(emit.slice_(wide, 1, 0, blocks), [n, blocks, 1]), to)
 
 
