@@ -9,6 +9,8 @@ from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
 
 Value = ir.Value
+WEIGHT = "lumir.weight"
+"""The mark of an argument that is a weight wherever the dispatch is called."""
 
 
 def shape_of(value: Value) -> tuple[int, ...]:
@@ -36,6 +38,14 @@ class Dispatch:
     @cached_property
     def arguments(self) -> list[Value]:
         return list(self.block.arguments)
+
+    @cached_property
+    def weights(self) -> list[Value]:
+        """The arguments that every caller passes a weight for: nothing writes them while the model runs."""
+        if "arg_attrs" not in self.function.attributes:
+            return []
+        marks = list(ir.ArrayAttr(self.function.attributes["arg_attrs"]))
+        return [a for a, mark in zip(self.arguments, marks, strict=True) if WEIGHT in ir.DictAttr(mark)]
 
     @cached_property
     def operations(self) -> list[ir.OpView]:

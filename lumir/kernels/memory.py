@@ -21,12 +21,14 @@ class Buffer:
         shape: its dimensions.
         element: its element type; signedness does not matter here.
         alignment: what the pointer is known to be aligned to, in bytes.
+        streamed: a GPU reads each element once, and nothing writes it meanwhile: loads leave the caches to others.
     """
 
     pointer: Value
     shape: tuple[int, ...]
     element: ir.Type
     alignment: int = 64
+    streamed: bool = False
 
     @property
     def stored(self) -> ir.Type:
@@ -108,7 +110,9 @@ class Memory:
     def _read(self, buffer: Buffer, at: Index, lanes: int) -> Value:
         type_ = buffer.stored if lanes == 1 and at.uniform else ir.VectorType.get([lanes], buffer.stored)
         pointer = advance(buffer.pointer, buffer.stored, self.index.scalar(at.base))
-        return llvm.LoadOp(type_, pointer, alignment=self._alignment(buffer, at, lanes)).result
+        streamed = True if buffer.streamed else None
+        alignment = self._alignment(buffer, at, lanes)
+        return llvm.LoadOp(type_, pointer, alignment=alignment, nontemporal=streamed, invariant=streamed).result
 
     def _write(self, buffer: Buffer, at: Index, value: Value) -> None:
         pointer = advance(buffer.pointer, buffer.stored, self.index.scalar(at.base))

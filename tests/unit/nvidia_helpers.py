@@ -11,5 +11,16 @@ import emulator
 import harness
 import map_cases
 import row_cases
+import skinny_cases
+import transpose_cases
 
-__all__ = ["attention_cases", "contraction_cases", "emulator", "harness", "map_cases", "row_cases"]
+__all__ = [
+    "attention_cases",
+    "contraction_cases",
+    "emulator",
+    "harness",
+    "map_cases",
+    "row_cases",
+    "skinny_cases",
+    "transpose_cases",
+]

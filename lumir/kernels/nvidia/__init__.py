@@ -4,5 +4,7 @@ from lumir.kernels.nvidia.attention import AttentionFamily
 from lumir.kernels.nvidia.contraction import ContractionFamily
 from lumir.kernels.nvidia.map import MapFamily
 from lumir.kernels.nvidia.rows import RowsFamily
+from lumir.kernels.nvidia.skinny import SkinnyFamily
+from lumir.kernels.nvidia.transpose import TransposeFamily
 
-FAMILIES = [AttentionFamily(), ContractionFamily(), RowsFamily(), MapFamily()]
+FAMILIES = [AttentionFamily(), SkinnyFamily(), ContractionFamily(), RowsFamily(), TransposeFamily(), MapFamily()]

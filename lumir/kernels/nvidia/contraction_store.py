@@ -75,11 +75,11 @@ def _scatters(dispatch: Dispatch, space: ContractionSpace, lanes: int) -> bool:
         outputs = [Buffer(pointer, shape_of(v), element_of(v), 256) for v in dispatch.results]
         total = llvm.PoisonOp(ir.VectorType.get([lanes], space.accumulator)).result
         view = space.result_view(evaluator.index, Index(position), Index(position), Index(position, 1, lanes))
-        _store(evaluator, space, dispatch, outputs, view, total)
+        store_results(evaluator, space, dispatch, outputs, view, total)
         return evaluator.memory.scattered > 0
 
 
-def _store(
+def store_results(
     evaluator: Evaluator, space: ContractionSpace, dispatch: Dispatch, outputs: list[Buffer], view: View, total: Value
 ) -> None:
     """Every result's element that the product's element at a place, with value `total`, ends in."""
@@ -154,4 +154,4 @@ class ResultTile:
         pointer = byte_offset(shared, index.scalar(index.scale(at, size).base))
         total = llvm.LoadOp(type_, pointer, alignment=min(16, self.lanes * size)).result
         view = self.space.result_view(index, self.batch, m, Index(n.base, int(self.lanes > 1), n.multiple))
-        _store(evaluator, self.space, self.kernel.dispatch, self.kernel.outputs, view, total)
+        store_results(evaluator, self.space, self.kernel.dispatch, self.kernel.outputs, view, total)

@@ -29,6 +29,11 @@ def elected() -> Value:
     return nvvm.elect_sync(results=[ir.IntegerType.get_signless(1)])
 
 
+def sync_warp() -> None:
+    """Wait for all threads of the warp; what they wrote before is seen after."""
+    nvvm.bar_warp_sync(constant_i32(-1))
+
+
 def sync_threads(barrier: int | Value, threads: int) -> None:
     """Named barrier 1 to 15 of the block: wait for so many threads; what they wrote before is seen after."""
     number = constant_i32(barrier) if isinstance(barrier, int) else barrier

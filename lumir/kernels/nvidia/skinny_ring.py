@@ -1,0 +1,233 @@
+"""Skinny products on tensor cores whose weight goes through shared memory, so that many more bytes are under way.
+
+Each warp has a ring of places of its own. Its threads start copies of a few rows (the copy engine takes a line of one
+row each) into a place, and read the places in the order in which they were started; a barrier in shared memory counts
+the bytes. A workgroup goes on to its next tile while copies for it are under way already, and when the kernel starts,
+the first copies of a weight do not wait for the kernels ahead.
+"""
+
+from collections.abc import Sequence
+
+from lumir.kernels.index import Index
+from lumir.kernels.memory import Buffer
+from lumir.kernels.nvidia import mbarrier
+from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
+from lumir.kernels.nvidia.guard import only_if
+from lumir.kernels.nvidia.mma import WARP, byte_offset, constant_i32
+from lumir.kernels.nvidia.programmatic import copy_line
+from lumir.kernels.nvidia.skinny_exchange import Exchange
+from lumir.kernels.nvidia.skinny_kept import KeptActivations
+from lumir.kernels.nvidia.skinny_mma import HALF, MmaBlock
+from lumir.kernels.nvidia.skinny_plan import CHUNK_BYTES, QUAD, TILE_ROWS, SkinnyProblem
+from lumir.kernels.nvidia.skinny_weight import Line
+from lumir.kernels.nvidia.warps import (
+    declare_cluster,
+    launch_dependents,
+    sync_cluster,
+    sync_warp,
+    wait_for_dependencies,
+)
+from lumir.mlir import arith, ir
+
+Value = ir.Value
+
+
+def emit_ring(problem: SkinnyProblem, name: str) -> NvidiaKernel:
+    """Write the kernel at the insertion point."""
+    with nvidia_kernel(problem.dispatch, name, problem.schedule.block) as kernel:
+        if problem.schedule.split > 1:
+            declare_cluster(problem.schedule.split)
+        RingBlock(problem, kernel).write()
+    return kernel
+
+
+class RingBlock(MmaBlock):
+    def __init__(self, problem: SkinnyProblem, kernel: NvidiaKernel):
+        super().__init__(problem, kernel)
+        self.ring, self.stages = problem.ring, problem.schedule.stages
+        self.cluster = self.tile
+        i8, i64 = (ir.IntegerType.get_signless(bits) for bits in (8, 64))
+        places = kernel.shared((self.ring.places * self.ring.place,), i8, 128).pointer
+        barriers = kernel.shared((self.ring.places,), i64).pointer
+        first = self.index.scale(self.warp, self.stages)
+        self.places = byte_offset(places, self._number(self.index.scale(first, self.ring.place)))
+        self.barriers = mbarrier.Barriers(byte_offset(barriers, self._number(self.index.scale(first, mbarrier.BYTES))))
+        shape = (problem.schedule.warps, problem.sizes[1], problem.pitch)
+        self.sums = [kernel.shared(shape, problem.space.accumulator) for _ in range(2)]
+        self.kept = KeptActivations(self) if problem.schedule.keep else None
+        self.exchange = Exchange(self) if problem.schedule.split > 1 else None
+
+    def write(self) -> None:
+        launch_dependents()
+        self._initialize()
+        stored = self.problem.facts.packed or self.problem.facts.weight
+        if stored in self.problem.dispatch.weights:
+            self._fill()
+            wait_for_dependencies()
+            self.take_buffers()
+        else:
+            wait_for_dependencies()
+            self.take_buffers()
+            self._fill()
+        if self.kept:
+            self.kept.fill()
+            self.kernel.barrier()
+        if self.exchange:
+            sync_cluster()
+        self._run()
+
+    def _initialize(self) -> None:
+        with only_if(self._is_first_lane(), self.plain):
+            for stage in range(self.stages):
+                mbarrier.initialize(self.barriers.at(stage), 1)
+            mbarrier.fence_initialization()
+        sync_warp()
+
+    def _is_first_lane(self) -> Value:
+        return arith.CmpIOp(arith.CmpIPredicate.eq, self.index.value(self.lane), self.index.constant(0)).result
+
+    # -- copies --------------------------------------------------------------------------------------------------------
+
+    def _units(self) -> Value:
+        """Places that each warp of this workgroup reads in all."""
+        last, clusters = self.index.constant(self.problem.tiles - 1), self.index.constant(self.problem.clusters)
+        left = arith.SubIOp(last, self._number(self.cluster)).result
+        tiles = arith.AddIOp(arith.DivUIOp(left, clusters).result, self.index.constant(1)).result
+        return arith.MulIOp(tiles, self.index.constant(self.ring.turns)).result
+
+    def _fill(self) -> None:
+        units = self._units()
+        for stage in range(self.stages):
+            few = arith.CmpIOp(arith.CmpIPredicate.ult, self.index.constant(stage), units).result
+            with only_if(few if stage else None, self.plain):
+                self._copy(Index(stage), constant_i32(stage))
+
+    def _copy(self, unit: Index, stage: Value) -> None:
+        """Start the copies of the warp's unit, counted from the workgroup's first, into a place."""
+        index, ring, schedule = self.index, self.ring, self.problem.schedule
+        number, turn = index.divmod(unit, ring.turns)
+        self._go_to(number)
+        start, size = self._line_of(turn)
+        barrier, place = self._barrier(stage), self._place(stage)
+        with only_if(self._is_first_lane(), self.plain):
+            total = constant_i32(schedule.tile)
+            mbarrier.arrive_expecting(barrier, arith.MulIOp(size, total).result)
+        sync_warp()
+        for first in range(0, schedule.tile, WARP):
+            offset = index.offset(self.lane, first)
+            few = index.below(offset, schedule.tile) if schedule.tile - first < WARP else None
+            with only_if(few, self.plain):
+                line = byte_offset(self.start_of(self.row(offset)), self._number(start))
+                target = byte_offset(place, self._number(index.scale(offset, ring.pitch)))
+                copy_line(target, line, barrier, size)
+
+    def _go_to(self, number: Index) -> None:
+        """Take the cluster's tile of this number."""
+        tile = self.index.add(self.cluster, self.index.scale(number, self.problem.clusters))
+        self.first = self.index.scale(tile, self.problem.schedule.tile)
+
+    def _line_of(self, turn: Index) -> tuple[Index, Value]:
+        """Where in a row this warp's line of a turn begins, and its size (i32), in bytes; always inside the row."""
+        index, ring, problem = self.index, self.ring, self.problem
+        row_bytes = problem.sizes[3] * problem.weight_bits // 8
+        lines = -(-row_bytes // ring.line)
+        number = index.add(index.scale(turn, problem.schedule.parts), self.part)
+        if ring.ragged:
+            number = index.minimum(number, lines - 1)
+        start = index.scale(number, ring.line)
+        if row_bytes % ring.line == 0:
+            return start, constant_i32(ring.line)
+        left = arith.SubIOp(index.constant(row_bytes), self._number(start)).result
+        return start, arith.MinSIOp(left, index.constant(ring.line)).result
+
+    def _place(self, stage: Value) -> Value:
+        return byte_offset(self.places, arith.MulIOp(stage, constant_i32(self.ring.place)).result)
+
+    def _barrier(self, stage: Value) -> Value:
+        return self.barriers.at(stage)
+
+    # -- products ------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """For each tile of this workgroup: sum, join the warps' sums, store."""
+        units, zero = self._units(), constant_i32(0)
+        count = arith.DivUIOp(units, self.index.constant(self.ring.turns)).result
+        with self.plain.loop(0, count, 1, [zero, zero, zero]) as (number, (stage, parity, half), done):
+            base = self.index.scale(number, self.ring.turns)
+            *totals, stage, parity = self._sum_tile(base, stage, parity, units)
+            self._go_to(number)
+            self.partial = self.half_of(self.sums, half)
+            self.put(totals)
+            self.kernel.barrier()
+            if self.exchange:
+                self.exchange.store(half)
+            else:
+                self.store()
+            done([stage, parity, arith.XOrIOp(half, constant_i32(1)).result])
+
+    def half_of(self, halves: Sequence[Buffer], half: Value) -> Buffer:
+        """The memory that the tile before this one did not use: it may still be read."""
+        first, second = halves
+        even = arith.CmpIOp(arith.CmpIPredicate.eq, half, constant_i32(0)).result
+        pointer = arith.SelectOp(even, first.pointer, second.pointer).result
+        return Buffer(pointer, first.shape, first.element, first.alignment)
+
+    def _sum_tile(self, base: Index, stage: Value, parity: Value, units: Value) -> list[Value]:
+        """The accumulators of a tile, then the stage and parity after it."""
+        with self.plain.loop(0, self.ring.turns, 1, [*self.start(), stage, parity]) as (turn, carried, done):
+            *totals, stage, parity = carried
+            unit = self.index.add(base, turn)
+            self._go_to(self.index.divmod(base, self.ring.turns)[0])
+            totals = self._add_place(turn, totals, stage, parity)
+            sync_warp()
+            self._copy_later(self.index.offset(unit, self.stages), stage, units)
+            done([*totals, *self._next(stage, parity)])
+        return done.results
+
+    def _copy_later(self, unit: Index, stage: Value, units: Value) -> None:
+        more = arith.CmpIOp(arith.CmpIPredicate.ult, self._number(unit), units).result
+        with only_if(more, self.plain):
+            self._copy(unit, stage)
+
+    def _next(self, stage: Value, parity: Value) -> tuple[Value, Value]:
+        following = arith.AddIOp(stage, constant_i32(1)).result
+        wraps = arith.CmpIOp(arith.CmpIPredicate.eq, following, constant_i32(self.stages)).result
+        turned = arith.XOrIOp(parity, constant_i32(1)).result
+        stage = arith.SelectOp(wraps, constant_i32(0), following).result
+        return stage, arith.SelectOp(wraps, turned, parity).result
+
+    def _add_place(self, turn: Index, totals: list[Value], stage: Value, parity: Value) -> list[Value]:
+        """The accumulators with what a place holds, which is waited for after the activations are asked for."""
+        index, schedule = self.index, self.problem.schedule
+        number = index.add(index.scale(turn, schedule.parts), self.part)
+        chunks = [index.offset(index.scale(number, schedule.unroll), i) for i in range(schedule.unroll)]
+        ks = [self.lanes_at(chunk, self.ring.ragged) for chunk in chunks]
+        with self.weight.evaluator.scope(), self.narrow.scope():
+            local = index.scale(index.add(index.scale(turn, schedule.warps), self.warp), schedule.unroll)
+            activations = [
+                [self._activations(c, index.offset(local, i), *k) for c in self.columns] for i, k in enumerate(ks)
+            ]
+            mbarrier.wait(self._barrier(stage), parity)
+            place = self._place(stage)
+            for i, ((k, inside), columns) in enumerate(zip(ks, activations, strict=True)):
+                rows = [self._tile_at(place, tile, i, k, inside) for tile in self.tiles]
+                totals = self.multiplied(rows, columns, totals)
+        return totals
+
+    def _activations(self, column: int, chunk: Index, k: Index, inside: Value | None) -> list[Value]:
+        if self.kept is None:
+            return self.activations(column, k, inside)
+        return self.kept.pairs(self.activation_row(column), chunk)
+
+    def _tile_at(self, place: Value, tile: int, chunk: int, k: Index, inside: Value | None) -> tuple[Line, Line]:
+        index, lines = self.index, []
+        for half in (0, HALF):
+            offset = index.offset(self.row_in_tile, tile * TILE_ROWS + half)
+            start = index.add(index.scale(offset, self.ring.pitch), index.scale(self.quarter, CHUNK_BYTES))
+            at = byte_offset(place, self._number(index.offset(start, chunk * QUAD * CHUNK_BYTES)))
+            lines.append(self.weight.line(self.row(offset), k, inside, at))
+        lower, upper = lines
+        return lower, upper
+
+    def _number(self, x: Index) -> Value:
+        return self.index.scalar(x.base)

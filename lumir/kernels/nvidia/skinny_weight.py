@@ -1,0 +1,139 @@
+"""The two forms of a weight that tensor cores multiply: 16-bit floats as they lie, and packed integers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lumir.dtypes import bit_size
+from lumir.kernels.dispatch import element_of, shape_of
+from lumir.kernels.evaluate import Evaluator
+from lumir.kernels.index import Index
+from lumir.kernels.nvidia.dequantise import PackedReader, Unpacking, as_float32
+from lumir.kernels.nvidia.function import NvidiaKernel
+from lumir.kernels.nvidia.mma import constant_i32
+from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
+from lumir.mlir import arith, ir, llvm, vector
+
+Value = ir.Value
+
+
+@dataclass(frozen=True)
+class Line:
+    """A thread's part of one row.
+
+    Args:
+        pairs: two 16-bit floats each, as i32.
+        scale: an f32 that their products are still to be multiplied with, if any.
+    """
+
+    pairs: list[Value]
+    scale: Value | None = None
+
+
+class WeightReader(Protocol):
+    """Reads lines of the weight.
+
+    Attributes:
+        evaluator: that the places are computed in; its lanes are the elements of a line.
+        order: the elements of a line, by number, that each pair holds.
+    """
+
+    evaluator: Evaluator
+    order: list[tuple[int, int]]
+
+    def line(self, row: Index, k: Index, inside: Value | None, shared: Value | None = None) -> Line:
+        """The line at a row and k.
+
+        Args:
+            inside: an i1; where it is false the line has no effect on the sums, if the activations are 0.
+            shared: where the line's 16 bytes are in shared memory, if not in the weight itself.
+        """
+        ...
+
+
+def weight_reader(problem: SkinnyProblem, kernel: NvidiaKernel, batch: Index) -> WeightReader:
+    return (PlainWeight if problem.facts.packed is None else PackedWeight)(problem, kernel, batch)
+
+
+def place_of(problem: SkinnyProblem, evaluator: Evaluator, number: int, batch: Index, row: Index, k: Index):
+    """The place of lanes along k of an input."""
+    space, index = problem.space, evaluator.index
+    k = Index(k.base, int(index.lanes > 1), k.multiple)
+    view = space.operand_view(index, number, batch, row, k)
+    return view.place_in(index, shape_of(space.operand(number)))
+
+
+class PlainWeight:
+    def __init__(self, problem: SkinnyProblem, kernel: NvidiaKernel, batch: Index):
+        self.problem, self.batch = problem, batch
+        self.evaluator = kernel.evaluator(problem.lanes)
+        self.order = [(i, i + 1) for i in range(0, problem.lanes, 2)]
+
+    def line(self, row: Index, k: Index, inside: Value | None, shared: Value | None = None) -> Line:
+        pairs = words_of(self._lanes(row, k)) if shared is None else load_words(shared)
+        if inside is not None:
+            pairs = [arith.SelectOp(inside, pair, constant_i32(0)).result for pair in pairs]
+        return Line(pairs)
+
+    def _lanes(self, row: Index, k: Index) -> Value:
+        place = place_of(self.problem, self.evaluator, self.problem.space.rhs, self.batch, row, k)
+        return self.evaluator.widened(self.evaluator.at(self.problem.facts.weight, place))
+
+
+class PackedWeight:
+    def __init__(self, problem: SkinnyProblem, kernel: NvidiaKernel, batch: Index):
+        assert problem.facts.packed is not None
+        self.problem, self.kernel, self.batch = problem, kernel, batch
+        self.evaluator = kernel.evaluator(problem.lanes)
+        self.reader = PackedReader(self.evaluator, problem.facts.packed)
+        bits = bit_size(element_of(problem.facts.packed))
+        self.unpacking = Unpacking(bits, element_of(problem.facts.weight), problem.facts.signed)
+        per_word = 32 // bits
+        self.order = [(i + a, i + b) for i in range(0, problem.lanes, per_word) for a, b in self.unpacking.order()]
+
+    def line(self, row: Index, k: Index, inside: Value | None, shared: Value | None = None) -> Line:
+        place = place_of(self.problem, self.evaluator, self.problem.space.rhs, self.batch, row, k)
+        formula = self.reader.formula(self.problem.facts.weight, place)
+        assert formula is not None
+        buffer = self.kernel.inputs[self.reader.argument]
+        words = self.reader.words(buffer) if shared is None else load_words(shared)
+        pairs = [pair for word in words for pair in self.unpacking.pairs(word, formula.zero)]
+        scale = None if formula.scale is None else as_float32(formula.scale)
+        if scale is not None and not self.problem.facts.grouped:
+            narrow = arith.TruncFOp(self.unpacking.element, scale).result
+            wide = vector.BroadcastOp(ir.VectorType(pairs[0].type), narrow).result
+            pairs, scale = [arith.MulFOp(pair, wide).result for pair in pairs], None
+        return Line([llvm.BitcastOp(ir.IntegerType.get_signless(32), pair).result for pair in pairs], scale)
+
+
+def load_words(pointer: Value) -> list[Value]:
+    """16 bytes as i32."""
+    i32 = ir.IntegerType.get_signless(32)
+    loaded = llvm.LoadOp(ir.VectorType.get([4], i32), pointer, alignment=16).result
+    return [llvm.ExtractElementOp(loaded, constant_i32(i)).result for i in range(4)]
+
+
+def words_of(value: Value) -> list[Value]:
+    """A vector's bits as i32."""
+    type_ = ir.VectorType(value.type)
+    count, i32 = type_.shape[0] * bit_size(type_.element_type) // 32, ir.IntegerType.get_signless(32)
+    words = llvm.BitcastOp(ir.VectorType.get([count], i32), value).result
+    return [llvm.ExtractElementOp(words, constant_i32(i)).result for i in range(count)]
+
+
+def pairs_of(values: Sequence[Value], order: Sequence[tuple[int, int]]) -> list[Value]:
+    """Two elements each of neighbouring vectors, as i32.
+
+    Args:
+        order: by number, counted through all vectors.
+    """
+    lanes = ir.VectorType(values[0].type).shape[0]
+    if all(b == a + 1 and a % 2 == 0 for a, b in order):
+        return [word for value in values for word in words_of(value)]
+
+    def element(number: int) -> Value:
+        return vector.ExtractOp(values[number // lanes], [], [number % lanes]).result
+
+    pair = ir.VectorType.get([2], ir.VectorType(values[0].type).element_type)
+    joined = [vector.FromElementsOp(pair, [element(a), element(b)]).result for a, b in order]
+    return [llvm.BitcastOp(ir.IntegerType.get_signless(32), two).result for two in joined]

@@ -1,0 +1,75 @@
+"""The NVIDIA family skinny on a GPU, against the numpy reference in float64."""
+
+import zlib
+
+import harness
+import pytest
+import skinny_cases
+
+from lumir.kernels.nvidia.skinny import SkinnyFamily
+from lumir.kernels.nvidia.skinny_plan import SkinnySchedule
+
+pytestmark = pytest.mark.gpu
+FEW = 3
+MMA = [
+    SkinnySchedule("mma", 16, 1, 1, 1),
+    SkinnySchedule("mma", 16, 8, 1, 4, ahead=64),
+    SkinnySchedule("mma", 32, 4, 2, 2),
+    SkinnySchedule("mma", 64, 2, 4, 1, ahead=16),
+    SkinnySchedule("mma", 16, 16, 1, 8),
+]
+RING = [
+    SkinnySchedule("mma", 16, 8, 1, 8, stages=2),
+    SkinnySchedule("mma", 16, 4, 1, 4, stages=3, resident=2),
+    SkinnySchedule("mma", 32, 4, 1, 3, stages=4),
+    SkinnySchedule("mma", 64, 1, 1, 1, stages=5),
+    SkinnySchedule("mma", 16, 4, 1, 4, stages=2, keep=True),
+    SkinnySchedule("mma", 16, 4, 1, 2, split=4, stages=3, keep=True, resident=2),
+    SkinnySchedule("mma", 32, 2, 1, 4, split=2, stages=2),
+    SkinnySchedule("mma", 16, 1, 1, 1, split=8, stages=2, keep=True),
+]
+SIMT = [
+    SkinnySchedule("simt", 1, 1, 8, 4),
+    SkinnySchedule("simt", 2, 4, 2, 2, ahead=8),
+    SkinnySchedule("simt", 4, 8, 1, 1),
+]
+
+
+@pytest.mark.parametrize("name", skinny_cases.CASES)
+def test_schedules_of_the_space(name):
+    """The first choice and a few others, each on inputs of its own."""
+    text = skinny_cases.CASES[name]()
+    schedules = harness.legal_schedules(text, SkinnyFamily())
+    for number, schedule in enumerate([schedules[0], *schedules[1 :: max(1, len(schedules) // FEW)]]):
+        built = harness.build(text, SkinnyFamily(), schedule=schedule)
+        harness.check(built, seed=zlib.crc32(name.encode()) + number)
+
+
+@pytest.mark.parametrize("schedule", [*MMA, *RING, *SIMT], ids=str)
+@pytest.mark.parametrize("k", [8, 24, 32, 40, 256, 1016, 4096])
+def test_sums_around_whole_turns(k, schedule):
+    for m, n in ((1, 48), (3, 50)):
+        text = skinny_cases.skinny(m, n, k, "float16")
+        harness.check(harness.build(text, SkinnyFamily(), schedule=schedule), seed=k)
+
+
+@pytest.mark.parametrize("schedule", RING, ids=str)
+@pytest.mark.parametrize("n", [1, 16, 130, 4300, 9001])
+def test_workgroups_that_stay(n, schedule):
+    """One tile, a few, and more than there are workgroups."""
+    for m, dtype in ((2, "bfloat16"), (16, "float16")):
+        harness.check(harness.build(skinny_cases.skinny(m, n, 520, dtype), SkinnyFamily(), schedule=schedule), seed=n)
+
+
+@pytest.mark.parametrize("schedule", RING, ids=str)
+def test_rings_without_a_mark_on_the_weight(schedule):
+    text = skinny_cases.product("mk,nk->mn", {"m": 4, "n": 300, "k": 1024}, "float16")
+    harness.check(harness.build(text, SkinnyFamily(), schedule=schedule), seed=7)
+
+
+@pytest.mark.parametrize("schedule", [*MMA, *RING], ids=str)
+@pytest.mark.parametrize("k", [32, 64, 128, 160, 1152, 4096])
+def test_packed_sums_around_whole_turns(k, schedule):
+    for m, block in ((1, 32), (9, 128)):
+        text = skinny_cases.packed(m, 70, k, "float16", "uint4", block, "uint4")
+        harness.check(harness.build(text, SkinnyFamily(), schedule=schedule), seed=k)

@@ -1,0 +1,95 @@
+"""The NVIDIA family skinny without a GPU: PTX that ptxas takes, and schedules that say why they cannot run."""
+
+import pytest
+from nvidia_helpers import harness, skinny_cases
+
+from lumir.codegen.ptx import find_ptxas
+from lumir.kernels.nvidia.skinny import SkinnyFamily
+from lumir.kernels.nvidia.skinny_plan import SkinnyFacts, SkinnySchedule
+from lumir.target import target_named
+
+needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
+FAMILY, TARGET = SkinnyFamily(), target_named("sm_90a")
+EVERYWHERE = ("bfloat16-5x130x4104", "float32-3x40x96", "linear-float16", "uint4-bfloat16", "int8-bfloat16")
+FAST_PACKED = [name for name in skinny_cases.CASES if "int4" in name or "int8-" in name or "channel" in name]
+SMALL_BLOCKS = ("uint4-float16-blocks-of-32", "uint4-float16-real-zero", "int8-float16")
+SLOW_PACKED = ("uint4-float32", "uint4-float16-blocks-of-16")
+
+
+@pytest.fixture(autouse=True)
+def _context():
+    with harness.kernel_context():
+        yield
+
+
+@needs_ptxas
+@pytest.mark.parametrize("name", skinny_cases.CASES)
+def test_assembles(name):
+    built = harness.build(skinny_cases.CASES[name](), FAMILY)
+    assert ".extern .func" not in built.ptx
+    report = built.assemble()
+    assert report.spills == 0 and not report.warnings, (built.schedule, report.kernels, report.warnings)
+
+
+@needs_ptxas
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_assembles_for_every_architecture(name):
+    harness.assemble_everywhere(skinny_cases.CASES[name](), FAMILY)
+
+
+@pytest.mark.parametrize("name", FAST_PACKED)
+def test_packed_weights_are_read_as_words(name):
+    text = skinny_cases.CASES[name]()
+    module, dispatch = harness.lowered(text)
+    facts = SkinnyFacts.of(dispatch)
+    assert facts is not None
+    assert (facts.packed is None) == (name in SLOW_PACKED)
+    if facts.packed is not None:
+        assert facts.signed == name.startswith(("int", "per"))
+        assert facts.grouped == (name not in SMALL_BLOCKS)
+    del module
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [
+        (SkinnySchedule("mma", 24, 4), "whole tiles"),
+        (SkinnySchedule("simt", 64, 4), "sums"),
+        (SkinnySchedule("mma", 64, 32, 1), "shared memory"),
+        (SkinnySchedule("mma", 16, 8, 8), "threads"),
+        (SkinnySchedule("mma", 16, 0, 1), "at least 1"),
+    ],
+    ids=str,
+)
+def test_what_cannot_run_is_refused(schedule, reason):
+    module, dispatch = harness.lowered(skinny_cases.skinny(16, 512, 1024, "bfloat16"))
+    assert any(reason in text for text in FAMILY.legal(dispatch, schedule, TARGET))
+    del module
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda: skinny_cases.skinny(17, 512, 1024, "bfloat16"),
+        lambda: skinny_cases.skinny(1, 512, 1023, "bfloat16"),
+        lambda: skinny_cases.product("mk,kn->mn", {"m": 1, "n": 512, "k": 512}, "bfloat16"),
+    ],
+    ids=("many rows", "odd k", "weight along n"),
+)
+def test_what_it_does_not_match(text):
+    module, dispatch = harness.lowered(text())
+    assert not FAMILY.match(dispatch, TARGET)
+    del module
+
+
+def test_a_kernel_waits_before_it_reads_activations():
+    built = harness.build(skinny_cases.skinny(1, 256, 512, "bfloat16"), FAMILY, schedule=SkinnySchedule(ahead=64))
+    start, wait = built.ptx.index("griddepcontrol.launch_dependents"), built.ptx.index("griddepcontrol.wait")
+    first_load = built.ptx.index("ld.global")
+    assert start < built.ptx.index("cp.async.bulk.prefetch.L2") < wait < first_load
+    assert built.code.pdl
+
+
+def test_older_architectures_do_without_dependent_launch():
+    built = harness.build(skinny_cases.skinny(1, 256, 512, "bfloat16"), FAMILY, "sm_80")
+    assert "griddepcontrol" not in built.ptx and not built.code.pdl
