@@ -65,7 +65,8 @@ class Emulator:
         self._warps = [threading.Barrier(min(WARP, block)) for _ in range(-(-block // WARP))]
         self._words = [0] * block
         self._callbacks = self._make_callbacks()
-        self._engine = _compiled(_host_text(llvm_ir))
+        self._context = llvm.create_context()
+        self._engine = _compiled(_host_text(llvm_ir), self._context)
         self._kernel = self._engine.get_function_address(name)
 
     def _make_callbacks(self) -> list:
@@ -100,7 +101,7 @@ class Emulator:
         return result
 
     def run(self, workgroups: int, arrays: Sequence[np.ndarray]) -> None:
-        """Run all workgroups on arrays that the kernel reads and writes in place."""
+        """Run all workgroups, once, on arrays that the kernel reads and writes in place."""
         kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(arrays))(self._kernel)
         pointers = [array.ctypes.data for array in arrays]
 
@@ -116,6 +117,7 @@ class Emulator:
             thread.start()
         for thread in threads:
             thread.join()
+        self._engine.close()  # the callbacks refer to the emulator: left to the collector, the context may go first
 
 
 def _copy(to: int, source: int, size: int, given: int) -> None:
@@ -139,13 +141,13 @@ def _host_text(text: str) -> str:
     return re.sub(r"(@emulated_\w+\([^)]*\)) #\d+", r"\1", text)  # calls back are not pure, as the intrinsics are
 
 
-def _compiled(text: str) -> llvm.ExecutionEngine:
+def _compiled(text: str, context: llvm.ContextRef) -> llvm.ExecutionEngine:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     features = llvm.get_host_cpu_features().flatten()
     target = llvm.Target.from_triple(TRIPLE)
     machine = target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=1, jit=True)
-    module = parse_ir(text, llvm.create_context())
+    module = parse_ir(text, context)
     module.triple, module.data_layout = TRIPLE, str(machine.target_data)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
