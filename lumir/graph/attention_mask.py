@@ -109,6 +109,38 @@ class Mask:
         else:
             self.add_addend(value, dims)
 
+    def drop_finite(self) -> None:
+        """Drop keys outright where finite addends do as much: all masks are known, and leave every row a key."""
+        finite = [self._kept_table(c.value, dims, c.negated) for c, dims in self.filled]
+        finite += [self._kept_table(value, dims, None) for value, dims in self.added]
+        tables = [table for table in finite if table is not None]
+        if self.kept or not tables or len(tables) < len(finite):
+            return
+        if self.causal is not None:
+            tables.append(np.tri(self.rows, self.columns, self.causal, dtype=bool))
+        if not np.logical_and.reduce(tables).any(axis=-1).all():
+            return
+        filled, added, self.filled, self.added = self.filled, self.added, [], []
+        self.is_simpler = self.is_simpler or bool(filled)
+        for condition, dims in filled:
+            self._keep(condition.value, condition.negated, dims)
+        for (value, dims), table in zip(added, finite[len(filled) :], strict=True):
+            if table is None or not self._keep_known(table):
+                self.added.append((value, dims))
+
+    def _kept_table(self, value: ir.Value, dims: Shape, negated: bool | None) -> np.ndarray | None:
+        """The keys [rows, columns] that every head keeps, of a known condition, or addend where `negated` is None."""
+        array = known_array(value)
+        if array is None or dims[-2:] != (self.rows, self.columns):
+            return None
+        if negated is None:
+            low = np.unique(array[array != 0].astype(np.float64))
+            if not all(drops(float(number), element(value)) for number in low):
+                return None
+            array, negated = array == 0, False
+        whole = np.broadcast_to(array != negated, np.broadcast_shapes(array.shape, dims[-2:]))
+        return np.all(whole.reshape(-1, self.rows, self.columns), axis=0, keepdims=True)[0]
+
 
 def build_mask(mask: Mask, type_: ir.Type, heads: tuple[int, int]) -> ir.Value | None:
     """The mask as one value that broadcasts to [*heads, rows, columns]; None where nothing is left of it."""

@@ -35,7 +35,8 @@ class FuseAttention:
     drop keys (also as addends of 0 and a huge negative number) are a bool mask, and `causal` where that is known.
 
     A row without any key gives zeros, as the op says. Exporters that drop keys with a huge finite number give the mean
-    of all values there instead; `keep_empty_rows` keeps that, at the price of a float mask and of causality.
+    of all values there instead; `keep_empty_rows` keeps that, at the price of a float mask and of causality
+    unless the masks are known and leave every row a key.
 
         %0 = lumir.contract(%q, %k) "bhmd,bhnd->bhmn"
         %1 = lumir.mul(%0, 0.125)
@@ -94,6 +95,7 @@ def _attention(parts: Parts, scores: Scores, mask: Mask) -> ir.Value:
         mask.add_condition(condition, dims)
     for addend, dims in scores.masks:
         mask.add_addend(addend, dims)
+    mask.drop_finite()
     scale = scores.scale * parts.query.side.factor * parts.key.side.factor
     return _build(parts, mask, scale, scores.softcap)
 
@@ -137,6 +139,7 @@ def refine(op: ir.Operation, keep_empty_rows: bool) -> ir.Value | None:
     mask = Mask(shape(q)[2], shape(k)[2], keep_empty_rows, causal)
     for operand in masks:
         mask.take(operand, (*heads, shape(q)[2], shape(k)[2]))
+    mask.drop_finite()
     once = common_heads(key, value)
     scaled = query.side.factor * key.side.factor * value.side.factor != 1
     if once is None or not (mask.is_simpler or scaled or any(once)):

@@ -132,6 +132,17 @@ class Scattered:
             case "causal and keep":
                 both = build("and", causal, keep)
                 return build("add", scores, build("select", both, scalar(0), scalar(-np.inf)))
+            case "finite causal":
+                table = np.where(tri(self.rows, N, N - self.rows), 0, LOWEST).astype(np.float32)
+                return build("add", scores, constant(table))
+            case "both":
+                table = np.where(tri(self.rows, N, N - self.rows), 0, LOWEST).astype(np.float32)
+                return build("add", build("select", causal, scores, scalar(LOWEST)), constant(table))
+            case "causal with an empty row":
+                return build("select", constant(tri(self.rows, N, -1)[None, None]), scores, scalar(LOWEST))
+            case "finite causal and keep":
+                scores = build("select", causal, scores, scalar(LOWEST))
+                return build("select", keep, scores, scalar(LOWEST))
             case "counted":
                 rows, columns = (self.iota(axis) for axis in (0, 1))
                 allowed = build("le", columns, build("add", rows, scalar(N - self.rows, np.int64)))
@@ -246,6 +257,32 @@ def test_short_types_between_casts():
     assert case.check(PASSES) == {"attention": 1, "func.return": 1}
 
 
+@pytest.mark.parametrize("mask", ["causal", "finite causal", "both"])
+@pytest.mark.parametrize("flat", [False, True])
+def test_known_finite_masks_that_leave_every_row_a_key_are_causal(mask, flat):
+    scattered = Scattered(mask=mask, flat=flat)
+    case = scattered.case()
+    case.check(PASSES.replace("fuse-attention", "fuse-attention{keep-empty-rows=true}"), 1e-9, scattered.inputs(case))
+    with case.context:
+        from lumir.dialects import attributes_of
+
+        op = case.op("attention")
+        assert (attributes_of(op)["causal"], len(op.operands)) == (True, 3)
+
+
+@pytest.mark.parametrize("mask", ["causal with an empty row", "finite causal and keep"])
+def test_known_finite_masks_stay_where_a_row_may_have_no_key(mask):
+    scattered = Scattered(mask=mask)
+    case = scattered.case()
+    inputs = scattered.inputs(case)
+    (before,) = case.evaluate(inputs, "declared")
+    case.run(PASSES.replace("fuse-attention", "fuse-attention{keep-empty-rows=true}"))
+    (after,) = case.evaluate(inputs, "declared")
+    np.testing.assert_allclose(after, before, 1e-5, 1e-6)
+    with case.context:
+        assert len(case.op("attention").operands) == 4
+
+
 @pytest.mark.parametrize(("option", "keeps"), [("", False), ("{keep-empty-rows=true}", True)])
 def test_rows_without_keys(option, keeps):
     """Every key dropped by a huge finite number: zeros, unless `keep_empty_rows` asks for the exporter's mean."""
@@ -260,12 +297,6 @@ def test_rows_without_keys(option, keeps):
     np.testing.assert_allclose(after[0], before[0], 1e-5, 1e-6)
     np.testing.assert_allclose(after[1], before[1] if keeps else 0, 1e-5, 1e-6)
     assert np.abs(before[1]).max() > 0.1
-
-
-def test_causality_that_would_lose_the_mean_is_not_told_apart():
-    case = Scattered(mask="causal").case()
-    case.check(PASSES.replace("fuse-attention", "fuse-attention{keep-empty-rows=true}"))
-    assert len(case.op("attention").operands) == 4
 
 
 def test_an_attention_is_refined():
