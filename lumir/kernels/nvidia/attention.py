@@ -111,7 +111,7 @@ class AttentionProblem:
         """Neighbouring keys whose scores are computed at once."""
         lanes = 2 if self.schedule.instruction == "mma" else 1
         keys = self.space.shape[2]
-        return lanes if keys % lanes == 0 and not _scatters(self.dispatch, self.space, lanes) else 1
+        return lanes if keys % lanes == 0 and not scores_scatter(self.dispatch, self.space, lanes) else 1
 
     @property
     def pipeline_bytes(self) -> int:
@@ -233,7 +233,8 @@ def _illegal_simt(problem: AttentionProblem) -> list[str]:
     return []
 
 
-def _scatters(dispatch: Dispatch, space: AttentionSpace, lanes: int) -> bool:
+def scores_scatter(dispatch: Dispatch, space: AttentionSpace, lanes: int) -> bool:
+    """Whether scores of so many neighbouring keys cannot be computed side by side."""
     with scratch(dispatch, lanes) as (evaluator, position):
         total = llvm.PoisonOp(ir.VectorType.get([lanes], ir.F32Type.get())).result
         evaluator.bind(space.first.result, lambda _: total)

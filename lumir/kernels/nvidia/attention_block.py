@@ -125,7 +125,7 @@ class AttentionBlock(ABC):
                 place = space.score_place(index, self.batch, here, Index(kept.base, int(lanes > 1), kept.multiple))
                 value = evaluator.at(space.scores, place)
                 if not inside:
-                    value = arith.SelectOp(index.below(key, key_count), value, _minus_infinity(value.type)).result
+                    value = arith.SelectOp(index.below(key, key_count), value, minus_infinity(value.type)).result
                 changed += separated(value)
             scores.append(changed)
         return scores
@@ -156,7 +156,7 @@ class AttentionBlock(ABC):
         return index.scalar(index.divmod(index.offset(needed, s.n - 1), s.n)[0].base)
 
 
-def _minus_infinity(type_: ir.Type) -> Value:
+def minus_infinity(type_: ir.Type) -> Value:
     infinity = ir.FloatAttr.get(ir.F32Type.get(), float("-inf"))
     wide = ir.DenseElementsAttr.get_splat(type_, infinity) if isinstance(type_, ir.VectorType) else infinity
     return arith.ConstantOp(type_, wide).result

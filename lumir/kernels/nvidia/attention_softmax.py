@@ -44,9 +44,9 @@ class RowSoftmax:
         """Weights exp(score - maximum) by row, the new state, and what earlier sums and outputs must be scaled by."""
         weights, maxima, sums, scales = [], [], [], []
         for row, before, total in zip(scores, state.maxima, state.sums, strict=True):
-            highest = arith.MaximumFOp(before, self._across(row, arith.MaximumFOp)).result
-            row_weights = [self._power(score, highest) for score in row]
-            scale = self._power(before, highest)
+            highest = arith.MaximumFOp(before, self.across(row, arith.MaximumFOp)).result
+            row_weights = [power(score, highest) for score in row]
+            scale = power(before, highest)
             here = reduce(lambda x, y: arith.AddFOp(x, y).result, row_weights)
             weights.append(row_weights)
             maxima.append(highest)
@@ -58,23 +58,27 @@ class RowSoftmax:
         """1 / the whole row's sum, and 1 where that is zero."""
         inverses = []
         for total in state.sums:
-            whole = self._across([total], arith.AddFOp)
-            empty = arith.CmpFOp(arith.CmpFPredicate.OEQ, whole, f32(0.0)).result
-            whole = arith.SelectOp(empty, f32(1.0), whole).result
-            inverses.append(arith.DivFOp(f32(1.0), whole).result)
+            inverses.append(inverse_sum(self.across([total], arith.AddFOp)))
         return inverses
 
-    def _across(self, values: list[Value], join: type) -> Value:
+    def across(self, values: list[Value], join: type) -> Value:
         """The values of all partners joined."""
         joined = reduce(lambda x, y: join(x, y).result, values)
         for distance in self.partners:
             joined = join(joined, shuffle_xor(joined, distance)).result
         return joined
 
-    def _power(self, score: Value, highest: Value) -> Value:
-        """exp(score - highest): subtracted first, as score * log2(e) rounds by more than 1 where masks reach -1e9."""
-        below = arith.SubFOp(score, highest).result
-        return math_ops.Exp2Op(arith.MulFOp(below, f32(_LOG2_E)).result).result
+
+def power(score: Value, highest: Value) -> Value:
+    """exp(score - highest): subtracted first, as score * log2(e) rounds by more than 1 where masks reach -1e9."""
+    below = arith.SubFOp(score, highest).result
+    return math_ops.Exp2Op(arith.MulFOp(below, f32(_LOG2_E)).result).result
+
+
+def inverse_sum(total: Value) -> Value:
+    """1 / total, and 1 where that is zero: a row without keys gives zeros."""
+    empty = arith.CmpFOp(arith.CmpFPredicate.OEQ, total, f32(0.0)).result
+    return arith.DivFOp(f32(1.0), arith.SelectOp(empty, f32(1.0), total).result).result
 
 
 def f32(value: float) -> Value:

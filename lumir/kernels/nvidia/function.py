@@ -23,6 +23,7 @@ _SHARED_ALIGNMENT = 1024  # what the 128-byte swizzle of TMA and wgmma wants
 _NARROW_ELEMENTS = 2**31 - 2**24  # leaves room for positions past the end, which are computed before they are limited
 _READ_ONLY = "{llvm.noalias, llvm.readonly, llvm.align = 256 : i64}"
 _WRITTEN = "{llvm.noalias, llvm.align = 256 : i64}"
+_SHARED_AMONG_BLOCKS = "{llvm.align = 256 : i64}"  # an atomic operation on one makes writes to the other visible
 _TENSOR_MAP = "{llvm.byval = !llvm.array<128 x i8>, llvm.align = 64 : i64}"
 
 
@@ -65,6 +66,12 @@ class NvidiaKernel:
 
     def workgroup(self, dimension: str = "x") -> Index:
         return Index(self._id(gpu.BlockIdOp(getattr(gpu.Dimension, dimension)).result))
+
+    def index_of(self, at: Index) -> Index:
+        """An index of 32 bits in the kernel's index type."""
+        if isinstance(at.base, int) or at.base.type == self.index_type:
+            return at
+        return Index(arith.ExtSIOp(self.index_type, at.base).result, at.step, at.multiple)
 
     def _id(self, value: Value) -> Value:
         return arith.IndexCastOp(self.index_type, value).result
@@ -135,19 +142,21 @@ def nvidia_kernel(
         extras: what the kernel's `KernelCode` asks for besides, in this order.
         tensor_maps: how many are passed by value after all buffers.
     """
-    reads, writes = len(dispatch.arguments), len(dispatch.results) + len(extras)
-    pointers = [pointer_type(GLOBAL)] * (reads + writes) + [pointer_type()] * tensor_maps
+    reads, writes = len(dispatch.arguments), len(dispatch.results)
+    buffers = reads + writes + len(extras)
+    pointers = [pointer_type(GLOBAL)] * buffers + [pointer_type()] * tensor_maps
     type_ = ir.FunctionType.get(pointers, [])
     function = gpu.GPUFuncOp(ir.TypeAttr.get(type_), name, kernel=True, known_block_size=[block, 1, 1])
     attributes = [ir.Attribute.parse(_READ_ONLY)] * reads + [ir.Attribute.parse(_WRITTEN)] * writes
+    attributes += [ir.Attribute.parse(_SHARED_AMONG_BLOCKS)] * len(extras)
     attributes += [ir.Attribute.parse(_TENSOR_MAP)] * tensor_maps
     function.operation.attributes["arg_attrs"] = ir.ArrayAttr.get(attributes)
     entry = function.body.blocks.append(*pointers, arg_locs=[ir.Location.current] * len(pointers))
     with ir.InsertionPoint(entry):
         kernel = NvidiaKernel(dispatch, name, list(entry.arguments), block)
-        for extra, pointer in zip(extras, list(entry.arguments)[reads + writes - len(extras) :]):
+        for extra, pointer in zip(extras, list(entry.arguments)[reads + writes :]):
             setattr(kernel, extra, pointer)
-        kernel.tensor_maps = list(entry.arguments)[reads + writes :]
+        kernel.tensor_maps = list(entry.arguments)[buffers:]
         yield kernel
         gpu.ReturnOp([])
     kernel.declare_shared()

@@ -21,13 +21,13 @@ def constant_i32(value: int) -> Value:
     return arith.ConstantOp(i32(), ir.IntegerAttr.get(i32(), value)).result
 
 
-def use_all_registers() -> None:
-    """Tell ptxas that one resident block will do: it otherwise spills a little to fit two.
+def use_all_registers(blocks: int = 1) -> None:
+    """Tell ptxas that so many resident blocks will do: it otherwise spills a little to fit more.
 
     Call it at the top level of a `gpu.func`.
     """
     function = ir.InsertionPoint.current.block.owner
-    function.attributes["nvvm.minctasm"] = ir.IntegerAttr.get(i32(), 1)
+    function.attributes["nvvm.minctasm"] = ir.IntegerAttr.get(i32(), blocks)
 
 
 def byte_offset(pointer: Value, by: Value | int) -> Value:
@@ -95,6 +95,12 @@ def shuffle_xor(value: Value, distance: int) -> Value:
     kind = ir.Attribute.parse("#nvvm<shfl_kind bfly>")
     everyone, clamp = constant_i32(-1), constant_i32(WARP - 1)
     return nvvm.shfl_sync(everyone, value, constant_i32(distance), clamp, kind, results=[value.type])
+
+
+def transposed_8x8(value: Value) -> Value:
+    """movmatrix: an 8x8 matrix of 16-bit elements; lane l holds row l // 4, columns 2 * (l % 4) and the next."""
+    text, constraints = "movmatrix.sync.aligned.m8n8.trans.b16 $0, $1;", "=r,r"
+    return llvm.inline_asm(i32(), [value], text, constraints, has_side_effects=True)
 
 
 def packed_pair(low: Value, high: Value, element: ir.Type) -> Value:

@@ -1,0 +1,181 @@
+"""How the family `decode` gets a step's keys and values: from memory into registers, or tile by tile through TMA."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from lumir.dtypes import byte_size
+from lumir.kernels.contraction_space import ContractionSpace
+from lumir.kernels.dispatch import element_of, shape_of
+from lumir.kernels.index import Index
+from lumir.kernels.nvidia import mbarrier, tma, warps
+from lumir.kernels.nvidia.function import NvidiaKernel
+from lumir.kernels.nvidia.guard import only_if
+from lumir.kernels.nvidia.mma import CHUNK_BYTES, byte_offset, constant_i32
+from lumir.kernels.nvidia.tiles import xor
+from lumir.kernels.nvidia.tiles_fill import zero_of
+from lumir.kernels.nvidia.tma_operand import Matrices
+from lumir.kernels.nvidia.wgmma import LINE
+from lumir.mlir import arith, ir, llvm, scf
+
+if TYPE_CHECKING:
+    from lumir.kernels.nvidia.decode_schedule import DecodeProblem
+
+Value = ir.Value
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Neighbouring elements of an operand that a lane multiplies: along k of keys and queries, along columns of values.
+
+    Args:
+        number: the operand's, of the product's two.
+        key: of a key or value; the row of a query.
+        at: the first element.
+    """
+
+    product: ContractionSpace
+    number: int
+    key: Index
+    at: Index
+    lanes: int
+    along_k: bool
+
+
+Chunks = Callable[[Index], list[Chunk]]
+"""First key of a step -> what this lane needs of it, in the order in which it is used."""
+Compute = Callable[[Index, list[Value], list[Value]], list[Value]]
+"""First key of a step, the vectors of its chunks, carried values -> carried values."""
+
+
+class Fetch(Protocol):
+    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], compute: Compute) -> list[Value]:
+        """`compute` over this warp's part of steps `first` to `stop`; what is carried last, in multiplying warps."""
+        ...
+
+
+class Direct:
+    """Each warp has every `warps`-th step; a lane loads what it multiplies, wherever it comes from."""
+
+    def __init__(self, problem: "DecodeProblem", kernel: NvidiaKernel, batch: Index, warp: Index):
+        self.problem, self.kernel, self.batch, self.warp = problem, kernel, batch, warp
+
+    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], compute: Compute) -> list[Value]:
+        loops, s = self.kernel.evaluator(), self.problem.schedule
+        begin = loops.index.scalar(loops.index.add(first, self.warp).base)
+        with loops.loop(begin, loops.index.scalar(stop.base), s.warps, start) as (step, now, done):
+            key = loops.index.scale(step, s.keys)
+            done(compute(key, [self.load(chunk) for chunk in chunks(key)], now))
+        return done.results
+
+    def load(self, chunk: Chunk) -> Value:
+        """The elements as a vector; zeros of values past the last key."""
+        evaluator = self.kernel.evaluator(chunk.lanes)
+        index, extent = evaluator.index, self._extent(chunk)
+        key, at = index.minimum(chunk.key, extent - 1), Index(chunk.at.base, 1, chunk.at.known)
+        row, k = (key, at) if chunk.along_k else (at, key)
+        view = chunk.product.operand_view(index, chunk.number, self.batch, row, k)
+        operand = chunk.product.operand(chunk.number)
+        value = evaluator.widened(evaluator.at(operand, view.place_in(index, shape_of(operand))))
+        if chunk.along_k or extent % self.problem.tile == 0:
+            return value
+        return arith.SelectOp(index.below(chunk.key, extent), value, zero_of(value.type)).result
+
+    def _extent(self, chunk: Chunk) -> int:
+        space, product = self.problem.space, chunk.product
+        is_query = product is space.first and chunk.number == product.lhs
+        return space.shape[1] if is_query else space.shape[2]
+
+
+class Tiled:
+    """All warps share a step: a tile of keys and values that one more warp has TMA bring, some tiles ahead.
+
+    A line of 128 bytes holds 64 elements of a key or value, its 16-byte chunks permuted by the line's number.
+    """
+
+    def __init__(self, problem: "DecodeProblem", kernel: NvidiaKernel, batch: Index, warp: Index, shared: Value):
+        self.problem, self.kernel, self.batch, self.warp, self.shared = problem, kernel, batch, warp, shared
+        self.index, self.stages = kernel.evaluator().index, problem.schedule.stages
+        first = byte_offset(shared, self.stages * problem.tile_bytes)
+        self.full = mbarrier.Barriers(first)
+        self.empty = mbarrier.Barriers(byte_offset(first, mbarrier.BYTES * self.stages))
+
+    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], compute: Compute) -> list[Value]:
+        index, loops, s = self.index, self.kernel.evaluator(), self.problem.schedule
+        self._initialize()
+        count = index.scalar(index.add(stop, index.scale(first, -1)).base)
+        branch = scf.IfOp(index.below(self.warp, s.warps), [v.type for v in start], has_else=True)
+        with ir.InsertionPoint(branch.then_block):
+            with loops.loop(0, count, 1, start) as (turn, now, done):
+                stage, parity = self._stage(turn)
+                mbarrier.wait(self.full.at(stage), parity)
+                tile = index.scale(index.add(first, turn), self.problem.tile)
+                key = index.add(tile, index.scale(self.warp, s.keys))
+                memory = byte_offset(self.shared, self._bytes(stage))
+                vectors = [self._read(memory, tile, chunk) for chunk in chunks(key)]
+                now = compute(key, vectors, now)
+                with only_if(warps.elected()):
+                    mbarrier.arrive(self.empty.at(stage))
+                done(now)
+            scf.YieldOp(done.results)
+        with ir.InsertionPoint(branch.else_block):
+            with only_if(warps.elected()), loops.loop(0, count, 1) as (turn, _, _done):
+                self._bring(turn, index.scale(index.add(first, turn), self.problem.tile))
+            scf.YieldOp(start)
+        return list(branch.results)
+
+    def _initialize(self) -> None:
+        is_first = arith.CmpIOp(arith.CmpIPredicate.eq, warps.thread_number(), constant_i32(0)).result
+        with only_if(is_first):
+            for stage in range(self.stages):
+                mbarrier.initialize(self.full.at(stage), 1)
+                mbarrier.initialize(self.empty.at(stage), self.problem.schedule.warps)
+            mbarrier.fence_initialization()
+        self.kernel.barrier()
+
+    def _stage(self, turn: Index) -> tuple[Value, Value]:
+        round_, stage = self.index.divmod(turn, self.stages)
+        return _i32(self.index.scalar(stage.base)), _i32(self.index.scalar(self.index.divmod(round_, 2)[1].base))
+
+    def _bytes(self, stage: Value) -> Value:
+        return arith.MulIOp(stage, constant_i32(self.problem.tile_bytes)).result
+
+    def _bring(self, turn: Index, key: Index) -> None:
+        """Copy the tile whose first key this is, once its stage is free."""
+        stage, parity = self._stage(turn)
+        mbarrier.wait(self.empty.at(stage), arith.XOrIOp(parity, constant_i32(1)).result)
+        barrier = self.full.at(stage)
+        mbarrier.arrive_expecting(barrier, self.problem.tile_bytes)
+        at = byte_offset(self.shared, self._bytes(stage))
+        reading, line_bytes = self.problem.reading, self.problem.tile * LINE
+        assert reading is not None
+        boxes: Sequence[tuple[Matrices, int]] = (
+            (reading.key, self.problem.depth_lines),
+            (reading.value, self.problem.column_lines),
+        )
+        for number, (matrices, lines) in enumerate(boxes):
+            for i in range(lines):
+                place = matrices.place(self.index, self.batch, key, Index(i * LINE // 2))
+                place = [_i32(at) for at in place]
+                tma.load_box(at, self.kernel.tensor_maps[number], place, barrier)
+                at = byte_offset(at, line_bytes)
+
+    def _read(self, memory: Value, tile: Index, chunk: Chunk) -> Value:
+        """A chunk out of the tile that starts with key `tile`."""
+        index, problem = self.index, self.problem
+        element = element_of(chunk.product.operand(chunk.number))
+        size = byte_size(element)
+        row = index.add(chunk.key, index.scale(tile, -1))
+        line, inside = index.divmod(chunk.at, LINE // size)
+        part, rest = index.divmod(inside, CHUNK_BYTES // size)
+        moved = xor(index, part, index.divmod(row, 8)[1])
+        first = 0 if chunk.along_k else problem.depth_lines * problem.tile * LINE
+        at = index.add(index.scale(line, problem.tile * LINE), index.scale(row, LINE))
+        at = index.add(index.add(at, index.scale(moved, CHUNK_BYTES)), index.scale(rest, size))
+        pointer = byte_offset(byte_offset(memory, index.scalar(at.base)), first)
+        return llvm.LoadOp(ir.VectorType.get([chunk.lanes], element), pointer, alignment=chunk.lanes * size).result
+
+
+def _i32(value: Value) -> Value:
+    i32 = ir.IntegerType.get_signless(32)
+    return value if value.type == i32 else arith.TruncIOp(i32, value).result

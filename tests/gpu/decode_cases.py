@@ -1,0 +1,40 @@
+"""Attention of few rows by name: groups of heads, masks, depths, layouts, ragged and tiny lengths."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from attention_cases import Attention
+
+_PLAIN = Attention(h=8, g=2, m=1, n=300, d=128, e=128)
+_VARIANTS = {
+    "grouped": {},
+    "aligned": {"n": 512},
+    "long": {"n": 5000, "b": 1},
+    "one-head": {"h": 2, "g": 2},
+    "sixteen-rows": {"h": 16, "g": 1},
+    "twelve-rows": {"h": 8, "g": 2, "m": 3},
+    "twenty-rows": {"h": 8, "g": 2, "m": 5},
+    "forty-rows": {"h": 8, "g": 1, "m": 5, "causal": True, "offset": 290, "d": 64, "e": 64},
+    "few-keys": {"n": 17},
+    "causal": {"causal": True, "m": 4, "offset": 296},
+    "causal-short": {"causal": True, "m": 4, "offset": 100},
+    "causal-nothing": {"causal": True, "m": 4, "offset": -2},
+    "bool-mask": {"mask": "bool", "m": 2},
+    "key-mask": {"mask": "keys"},
+    "float-mask": {"mask": "float"},
+    "float32-mask": {"mask": "float32", "m": 2},
+    "softcap": {"softcap": 5.0},
+    "packed": {"packed": True, "m": 2},
+    "everything": {"mask": "bool", "causal": True, "offset": 250, "softcap": 3.0, "m": 4, "packed": True},
+    "depth-32": {"d": 32, "e": 32},
+    "depth-64": {"d": 64, "e": 64},
+    "depth-96": {"d": 96, "e": 96},
+    "depth-192": {"d": 192, "e": 128},
+    "depth-256": {"d": 256, "e": 256},
+}
+
+CASES: dict[str, Callable[[], str]] = {
+    f"{name}-{dtype}": replace(_PLAIN, dtype=dtype, **changes).text
+    for name, changes in _VARIANTS.items()
+    for dtype in ("float16", "bfloat16")
+}
