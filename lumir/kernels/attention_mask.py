@@ -47,3 +47,23 @@ def _is_minus_infinity(value: Value) -> bool:
 
 def _defining(value: Value, name: str) -> ir.Operation | None:
     return None if isinstance(value.owner, ir.Block) or value.owner.name != name else value.owner
+
+
+def plain_scale(scores: Value) -> float | None:
+    """c > 0 where the scores are a product times c, with -inf for keys that `causal_offset` says at most."""
+    if isinstance(scores.owner, ir.Block) or scores.owner.name != "linalg.generic":
+        return None
+    nest = LoopNest.of(scores.owner)
+    if nest.reductions or len(nest.inputs) != 1 or nest.maps[0] != nest.output_maps[0]:
+        return None
+    value = list(nest.block.operations)[-1].operands[0]
+    if causal_offset(scores) is not None:
+        value = value.owner.operands[1]
+    if nest.argument_number(value) == 0:
+        return 1.0
+    scaled = _defining(value, "arith.mulf")
+    if scaled is None or nest.argument_number(scaled.operands[0]) != 0:
+        return None
+    constant = _defining(scaled.operands[1], "arith.constant")
+    factor = None if constant is None else constant.attributes["value"].value
+    return factor if factor is not None and factor > 0 else None

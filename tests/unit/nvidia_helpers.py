@@ -7,9 +7,11 @@ sys.path.append(str(Path(__file__).parents[1] / "gpu"))
 
 import attention_cases
 import contraction_cases
+import decode_cases
 import emulator
 import harness
 import map_cases
+import prefill_cases
 import row_cases
 import skinny_cases
 import transpose_cases
@@ -17,9 +19,11 @@ import transpose_cases
 __all__ = [
     "attention_cases",
     "contraction_cases",
+    "decode_cases",
     "emulator",
     "harness",
     "map_cases",
+    "prefill_cases",
     "row_cases",
     "skinny_cases",
     "transpose_cases",

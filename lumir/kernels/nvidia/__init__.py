@@ -2,9 +2,20 @@
 
 from lumir.kernels.nvidia.attention import AttentionFamily
 from lumir.kernels.nvidia.contraction import ContractionFamily
+from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.kernels.nvidia.map import MapFamily
+from lumir.kernels.nvidia.prefill import PrefillFamily
 from lumir.kernels.nvidia.rows import RowsFamily
 from lumir.kernels.nvidia.skinny import SkinnyFamily
 from lumir.kernels.nvidia.transpose import TransposeFamily
 
-FAMILIES = [AttentionFamily(), SkinnyFamily(), ContractionFamily(), RowsFamily(), TransposeFamily(), MapFamily()]
+FAMILIES = [
+    DecodeFamily(),
+    PrefillFamily(),
+    AttentionFamily(),
+    SkinnyFamily(),
+    ContractionFamily(),
+    RowsFamily(),
+    TransposeFamily(),
+    MapFamily(),
+]

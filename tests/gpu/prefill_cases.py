@@ -1,0 +1,40 @@
+"""Attention of many rows by name: masks, depths, layouts, grouped heads, ragged lengths."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from attention_cases import Attention
+
+_PLAIN = Attention(h=4, g=2, m=200, n=333, d=128, e=128, b=1)
+_VARIANTS = {
+    "plain": {},
+    "aligned": {"m": 256, "n": 384},
+    "small": {"m": 32, "n": 17},
+    "batches": {"b": 3, "m": 100, "n": 64, "h": 2},
+    "long": {"m": 130, "n": 2000, "h": 2, "g": 1},
+    "causal": {"causal": True, "m": 333},
+    "causal-aligned": {"causal": True, "m": 512, "n": 512, "h": 2},
+    "causal-offset": {"causal": True, "offset": 133},
+    "causal-past": {"causal": True, "offset": 400, "n": 300},
+    "causal-nothing": {"causal": True, "offset": -150},
+    "bool-mask": {"mask": "bool"},
+    "key-mask": {"mask": "keys"},
+    "float-mask": {"mask": "float", "n": 334},
+    "float32-mask": {"mask": "float32", "causal": True},
+    "softcap": {"softcap": 5.0},
+    "packed": {"packed": True},
+    "everything": {"mask": "bool", "causal": True, "offset": 120, "softcap": 3.0, "packed": True, "b": 2},
+    "depth-16": {"d": 16, "e": 16},
+    "depth-64": {"d": 64, "e": 64},
+    "depth-80": {"d": 80, "e": 80},
+    "depth-96": {"d": 96, "e": 96, "packed": True},
+    "depth-192": {"d": 192, "e": 128},
+    "depth-256": {"d": 256, "e": 256},
+    "depth-256-causal": {"d": 256, "e": 256, "causal": True, "m": 333},
+}
+
+CASES: dict[str, Callable[[], str]] = {
+    f"{name}-{dtype}": replace(_PLAIN, dtype=dtype, **changes).text
+    for name, changes in _VARIANTS.items()
+    for dtype in ("float16", "bfloat16")
+}
