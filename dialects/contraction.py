@@ -4,7 +4,7 @@
 # pyright: reportInvalidTypeForm=false, reportGeneralTypeIssues=false, reportCallIssue=false
 
 from lumir.dialects.base import Lumir, Op, Shape, element, is_element, is_int, register, require, shape, tensor
-from lumir.dialects.constraints import IntArray, Tensor
+from lumir.dialects.constraints import Flag, IntArray, Tensor
 from lumir.mlir import ext, ir
 
 
@@ -73,7 +73,8 @@ def window_extent(
 class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
     """Cross-correlation of [n, c, spatial...] with filters [o, c / groups, window...], zeros outside the input.
 
-    Sums as `contract` does; the operands' element types may differ where both are integers.
+    Sums as `contract` does; the operands' element types may differ where both are integers. With `channels_last` the
+    input is [n, spatial..., c], the filters [o, window..., c / groups], the result [n, spatial..., o].
     """
 
     input: ext.Operand[Tensor]
@@ -83,19 +84,30 @@ class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
     low: IntArray
     high: IntArray
     groups: ir.IntegerAttr
+    channels_last: Flag
     to: ir.TypeAttr
     result: ext.Result[Tensor]
 
     @staticmethod
     def infer(
-        x: ir.Type, w: ir.Type, *, strides: Shape, dilations: Shape, low: Shape, high: Shape, groups: int, to: ir.Type
+        x: ir.Type,
+        w: ir.Type,
+        *,
+        strides: Shape,
+        dilations: Shape,
+        low: Shape,
+        high: Shape,
+        groups: int,
+        to: ir.Type,
+        channels_last: bool = False,
     ) -> ir.Type:
         require(len(shape(x)) == len(shape(w)) >= 3, "ranks must be equal, and 3 or more", input=x, filter=w)
         integers = is_int(element(x)) and is_int(element(w))
         require(element(x) == element(w) or integers, "input and filter must share one element type", input=x, filter=w)
         require(is_element(to), "to must be a float, integer or bool type", to=to)
         require(groups >= 1, "groups must be positive", groups=groups)
-        (n, channels, *spatial), (out, per_group, *window) = shape(x), shape(w)
+        n, channels, *spatial = channels_second(shape(x), channels_last)
+        out, per_group, *window = channels_second(shape(w), channels_last)
         require(
             channels == per_group * groups,
             "channels must be groups * filter channels",
@@ -105,4 +117,9 @@ class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
         )
         require(out % groups == 0, "groups must divide the filters", filters=out, groups=groups)
         extent = window_extent(tuple(spatial), tuple(window), strides=strides, dilations=dilations, low=low, high=high)
-        return tensor([n, out, *extent], to)
+        return tensor([n, *extent, out] if channels_last else [n, out, *extent], to)
+
+
+def channels_second(dims: Shape, channels_last: bool) -> Shape:
+    """The sizes with those of the channels second, where they are last."""
+    return (dims[0], dims[-1], *dims[1:-1]) if channels_last else tuple(dims)

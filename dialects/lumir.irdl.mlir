@@ -57,10 +57,13 @@ module {
       %4 = irdl.base "#builtin.dense_array"
       %5 = irdl.base "#builtin.dense_array"
       %6 = irdl.base "#builtin.integer"
-      %7 = irdl.base "#builtin.type"
-      irdl.attributes {"strides" = %2, "dilations" = %3, "low" = %4, "high" = %5, "groups" = %6, "to" = %7}
-      %8 = irdl.base "!builtin.tensor"
-      irdl.results(result: %8)
+      %7 = irdl.is true
+      %8 = irdl.is false
+      %9 = irdl.any_of(%7, %8)
+      %10 = irdl.base "#builtin.type"
+      irdl.attributes {"strides" = %2, "dilations" = %3, "low" = %4, "high" = %5, "groups" = %6, "channels_last" = %9, "to" = %10}
+      %11 = irdl.base "!builtin.tensor"
+      irdl.results(result: %11)
     }
     irdl.operation @abs {
       %0 = irdl.base "!builtin.tensor"
@@ -419,9 +422,12 @@ module {
       %6 = irdl.base "#builtin.dense_array"
       %7 = irdl.base "#builtin.dense_array"
       %8 = irdl.base "#builtin.dense_array"
-      irdl.attributes {"kind" = %3, "window" = %4, "strides" = %5, "dilations" = %6, "low" = %7, "high" = %8}
-      %9 = irdl.base "!builtin.tensor"
-      irdl.results(result: %9)
+      %9 = irdl.is true
+      %10 = irdl.is false
+      %11 = irdl.any_of(%9, %10)
+      irdl.attributes {"kind" = %3, "window" = %4, "strides" = %5, "dilations" = %6, "low" = %7, "high" = %8, "channels_last" = %11}
+      %12 = irdl.base "!builtin.tensor"
+      irdl.results(result: %12)
     }
     irdl.operation @scan {
       %0 = irdl.base "!builtin.tensor"

@@ -5,7 +5,7 @@
 
 from lumir.dialects.base import Lumir, Op, Shape, element, is_bool, normalize_axis, register, require, shape, tensor
 from lumir.dialects.constraints import Flag, IntArray, SameType, Tensor, one_of
-from lumir.dialects.contraction import window_extent
+from lumir.dialects.contraction import channels_second, window_extent
 from lumir.mlir import ext, ir
 
 REDUCTIONS = ("sum", "prod", "max", "min")
@@ -55,7 +55,10 @@ class ArgReduce(Op, dialect=Lumir, name="arg_reduce", traits=[ext.Pure]):
 
 @register
 class WindowReduce(Op, dialect=Lumir, name="window_reduce", traits=[ext.Pure]):
-    """Reduce a sliding window of [n, c, spatial...] by `kind` (sum, max); padding holds the kind's neutral element."""
+    """Reduce a sliding window of [n, c, spatial...] by `kind` (sum, max); padding holds the kind's neutral element.
+
+    With `channels_last` input and result are [n, spatial..., c].
+    """
 
     input: ext.Operand[Tensor]
     kind: WindowKind
@@ -64,17 +67,26 @@ class WindowReduce(Op, dialect=Lumir, name="window_reduce", traits=[ext.Pure]):
     dilations: IntArray
     low: IntArray
     high: IntArray
+    channels_last: Flag
     result: ext.Result[Tensor]
 
     @staticmethod
     def infer(
-        x: ir.Type, *, kind: str, window: Shape, strides: Shape, dilations: Shape, low: Shape, high: Shape
+        x: ir.Type,
+        *,
+        kind: str,
+        window: Shape,
+        strides: Shape,
+        dilations: Shape,
+        low: Shape,
+        high: Shape,
+        channels_last: bool = False,
     ) -> ir.Type:
         require(kind in ("sum", "max"), "kind must be sum or max", kind=kind)
         require(len(shape(x)) >= 3, "input must have rank 3 or more", input=x)
-        n, c, *spatial = shape(x)
+        n, c, *spatial = channels_second(shape(x), channels_last)
         extent = window_extent(tuple(spatial), window, strides=strides, dilations=dilations, low=low, high=high)
-        return tensor([n, c, *extent], element(x))
+        return tensor([n, *extent, c] if channels_last else [n, c, *extent], element(x))
 
 
 @register

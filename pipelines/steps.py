@@ -25,7 +25,14 @@ HALF: dict[str, Literal["f16", "bf16"]] = {"fp16": "f16", "bf16": "bf16"}
 
 def graph(target: Target, precision: str | None = None) -> list[Any]:
     """Step 2. Recognition runs after folding, because exporters hide a composite's constants in arithmetic."""
-    from lumir.graph import contract_integers, convert_precision, fold_constants, fuse_attention, fuse_normalization
+    from lumir.graph import (
+        channels_last,
+        contract_integers,
+        convert_precision,
+        fold_constants,
+        fuse_attention,
+        fuse_normalization,
+    )
     from lumir.graph.canonicalize import Canonicalize
 
     passes: list[Any] = [
@@ -37,6 +44,9 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
     ]
     if precision is not None and precision in HALF:
         passes.append(convert_precision.ConvertPrecision(to=HALF[precision]))
+    if target.kind == "nvidia":
+        # After precision, which decides what tensor cores can multiply.
+        passes.append(channels_last.ChannelsLast())
     # After precision, so that the casts of weights are folded into the weights themselves.
     return [*passes, fold_constants.FoldConstants(), Canonicalize()]
 

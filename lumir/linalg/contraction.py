@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lumir.dialects.contraction import parse_equation
+from lumir.dialects.contraction import channels_second, parse_equation
 from lumir.linalg.generic import constant, dim_map, dims_of, element_of, empty, filled, generic, pointwise, reshaped
 from lumir.linalg.rules import Source, rule
 from lumir.linalg.scalar import compute_type, convert, is_float
@@ -66,36 +66,53 @@ def lower_contract(source: Source, lhs: Value, rhs: Value) -> Value:
 
 @rule("conv")
 def lower_conv(source: Source, x: Value, w: Value) -> Value:
-    """Iteration space [n, (g), o, spatial...] x [c, window...]; several groups are a dimension of their own."""
-    groups, spatial = source.groups, len(dims_of(x)) - 2
-    low, high = ([0, 0, *source.low], [0, 0, *source.high])
-    x = padded(x, low, high, constant(0, element_of(x)))
-    n, channels, *extent = dims_of(x)
-    filters, per_group, *window = dims_of(w)
+    """Iteration space [n, (g), o, spatial...] x [c, window...], or [n, spatial..., (g), o] x [window..., c].
+
+    Several groups are a dimension of their own.
+    """
+    groups, last = source.groups, source.channels_last
+    x = padded(x, _around(source.low, last), _around(source.high, last), constant(0, element_of(x)))
+    (n, channels, *extent), (filters, per_group, *window) = (channels_second(dims_of(v), last) for v in (x, w))
     grouped = [groups] if groups > 1 else []
-    x = reshaped(x, [n, *grouped, channels // groups, *extent])
-    w = reshaped(w, [*grouped, filters // groups, per_group, *window])
-    outer = [n, *grouped, filters // groups, *source.shape[2:]]
-    x_map, w_map = _conv_maps(len(grouped), spatial, source.strides, source.dilations)
+    split = [*grouped, channels // groups]
+    x = reshaped(x, [n, *extent, *split] if last else [n, *split, *extent])
+    w = reshaped(w, [*grouped, filters // groups, *([*window, per_group] if last else [per_group, *window])])
+    places, split = source.shape[1:-1] if last else source.shape[2:], [*grouped, filters // groups]
+    outer = [n, *places, *split] if last else [n, *split, *places]
+    x_map, w_map = _conv_maps(len(grouped), source)
     accumulator = accumulator_type(element_of(x), source.element)
     start = filled(outer, constant(0, accumulator))
     body = multiply_add(accumulator, [_is_unsigned(t) for t in source.operand_types])
-    result = generic([x, w], [x_map, w_map], [start], 1 + spatial, body)[0]
+    result = generic([x, w], [x_map, w_map], [start], 1 + len(window), body)[0]
     return cast_to(reshaped(result, source.shape), source.element)
 
 
-def _conv_maps(
-    grouped: int, spatial: int, strides: Sequence[int], dilations: Sequence[int]
-) -> tuple[ir.AffineMap, ir.AffineMap]:
-    """Maps over (n, g?, o, spatial..., c, window...) of the padded input and of the filter."""
+def _around(spatial: Sequence[int], channels_last: bool) -> list[int]:
+    """Amounts of padding of every dimension."""
+    return [0, *spatial, 0] if channels_last else [0, 0, *spatial]
+
+
+def _conv_maps(grouped: int, source: Source) -> tuple[ir.AffineMap, ir.AffineMap]:
+    """Maps over the iteration space of the padded input and of the filter."""
+    spatial, last = len(source.strides), source.channels_last
     rank = 1 + grouped + 1 + spatial + 1 + spatial
-    dim = [ir.AffineExpr.get_dim(i) for i in range(rank)]
-    n, group, o = dim[0], dim[1 : 1 + grouped], dim[1 + grouped]
-    position, (c, *window) = dim[2 + grouped : 2 + grouped + spatial], dim[2 + grouped + spatial :]
-    places = [
-        p * stride + k * dilation for p, stride, k, dilation in zip(position, strides, window, dilations, strict=True)
-    ]
-    return ir.AffineMap.get(rank, 0, [n, *group, c, *places]), ir.AffineMap.get(rank, 0, [*group, o, c, *window])
+    n, *outer = (ir.AffineExpr.get_dim(i) for i in range(rank - spatial - 1))
+    inner = [ir.AffineExpr.get_dim(i) for i in range(rank - spatial - 1, rank)]
+    position, split = (outer[:spatial], outer[spatial:]) if last else (outer[grouped + 1 :], outer[: grouped + 1])
+    window, c = (inner[:-1], inner[-1]) if last else (inner[1:], inner[0])
+    places = _window_places(position, window, source)
+    *group, o = split
+    image = [n, *places, *group, c] if last else [n, *group, c, *places]
+    filters = [*group, o, *window, c] if last else [*group, o, c, *window]
+    return ir.AffineMap.get(rank, 0, image), ir.AffineMap.get(rank, 0, filters)
+
+
+def _window_places(
+    position: Sequence[ir.AffineExpr], window: Sequence[ir.AffineExpr], source: Source
+) -> list[ir.AffineExpr]:
+    """Where in the padded input a place of the window at a position lies."""
+    steps = zip(position, source.strides, window, source.dilations, strict=True)
+    return [p * stride + k * dilation for p, stride, k, dilation in steps]
 
 
 @rule("window_reduce")
@@ -104,16 +121,14 @@ def lower_window_reduce(source: Source, x: Value) -> Value:
 
     element, spatial = element_of(x), len(dims_of(x)) - 2
     wide = compute_type(element) if source.kind == "sum" else element
-    x = padded(
-        x, [0, 0, *source.low], [0, 0, *source.high], constant(neutral(source.kind, element, source.unsigned), element)
-    )
+    outside = constant(neutral(source.kind, element, source.unsigned), element)
+    last = source.channels_last
+    x = padded(x, _around(source.low, last), _around(source.high, last), outside)
     rank = 2 + 2 * spatial
     dim = [ir.AffineExpr.get_dim(i) for i in range(rank)]
-    places = [
-        p * s + k * d
-        for p, s, k, d in zip(dim[2 : 2 + spatial], source.strides, dim[2 + spatial :], source.dilations, strict=True)
-    ]
-    x_map = ir.AffineMap.get(rank, 0, [*dim[:2], *places])
+    first = 1 if last else 2
+    places = _window_places(dim[first : first + spatial], dim[2 + spatial :], source)
+    x_map = ir.AffineMap.get(rank, 0, [*dim[:first], *places, *dim[first + spatial : 2 + spatial]])
     window = empty(source.window, element)
     start = filled(source.shape, constant(neutral(source.kind, wide, source.unsigned), wide))
     body = combine(source.kind, source.unsigned)

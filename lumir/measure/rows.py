@@ -99,8 +99,9 @@ def _operand_dims(op: ir.Operation, dim: int) -> Sequence[int | None] | None:
         left, right, out = parse_equation(attributes["equation"])
         return [labels.index(out[dim]) if out[dim] in labels else None for labels in (left, right)]
     if name == "conv":
-        channel = [None, 0] if attributes["groups"] == 1 else None
-        return [0, None] if dim == 0 else channel if dim == 1 else None
+        channels = len(result) - 1 if attributes["channels_last"] else 1
+        filters = [None, 0] if attributes["groups"] == 1 else None
+        return [0, None] if dim == 0 else filters if dim == channels else None
     if name == "attention":
         return _attention_dims(operands, dim, attributes)
     if name == "transpose":

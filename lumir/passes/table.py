@@ -10,6 +10,7 @@ PASSES: dict[str, str] = {
     "lumir-merge-contractions": "lumir.graph.merge_contractions:MergeContractions",
     "lumir-fuse-normalization": "lumir.graph.fuse_normalization:FuseNormalization",
     "lumir-fold-constants": "lumir.graph.fold_constants:FoldConstants",
+    "lumir-channels-last": "lumir.graph.channels_last:ChannelsLast",
     "lumir-convert-precision": "lumir.graph.convert_precision:ConvertPrecision",
     "lumir-form-dispatches": "lumir.dispatch.form:FormDispatches",
     "lumir-outline-constants": "lumir.dispatch.outline_constants:OutlineConstants",

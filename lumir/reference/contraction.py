@@ -36,6 +36,12 @@ def contract(call: Call, lhs: np.ndarray, rhs: np.ndarray) -> np.ndarray:
 
 @rule("conv")
 def conv(call: Call, x: np.ndarray, filters: np.ndarray) -> np.ndarray:
+    if not call["channels_last"]:
+        return _conv(call, x, filters)
+    return np.moveaxis(_conv(call, np.moveaxis(x, -1, 1), np.moveaxis(filters, -1, 1)), 1, -1)
+
+
+def _conv(call: Call, x: np.ndarray, filters: np.ndarray) -> np.ndarray:
     window, groups = filters.shape[2:], call["groups"]
     seen = windows(_accumulating(x), 0, call, window)
     n, _, *places = seen.shape[: 2 + len(window)]

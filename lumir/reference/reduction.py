@@ -58,11 +58,13 @@ def windows(x: np.ndarray, fill: Any, call: Call, window: tuple[int, ...]) -> np
 
 @rule("window_reduce")
 def window_reduce(call: Call, x: np.ndarray) -> np.ndarray:
-    wide, window = widen(x), tuple(call["window"])
+    last = call["channels_last"]
+    wide, window = widen(np.moveaxis(x, -1, 1) if last else x), tuple(call["window"])
     fill = lowest(wide.dtype) if call["kind"] == "max" else 0
     seen = windows(wide, fill, call, window)
     axes = tuple(range(-len(window), 0))
-    return narrow(np.asarray(REDUCE[call["kind"]](seen, axes)), call.dtypes[0])
+    reduced = np.asarray(REDUCE[call["kind"]](seen, axes))
+    return narrow(np.moveaxis(reduced, 1, -1) if last else reduced, call.dtypes[0])
 
 
 ACCUMULATE: dict[str, np.ufunc] = {"sum": np.add, "prod": np.multiply, "max": np.maximum}

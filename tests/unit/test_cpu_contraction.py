@@ -119,8 +119,8 @@ CONVOLUTIONS = [
 
 
 @pytest.mark.parametrize(("dims", "filters", "strides", "dilations", "low", "high", "groups"), CONVOLUTIONS)
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_convolutions(dims, filters, strides, dilations, low, high, groups, dtype):
+@pytest.mark.parametrize(("dtype", "last"), [("float32", False), ("float16", False), ("float32", True)])
+def test_convolutions(dims, filters, strides, dilations, low, high, groups, dtype, last):
     rng = np.random.default_rng(10)
 
     def body(x, w, bias):
@@ -134,10 +134,13 @@ def test_convolutions(dims, filters, strides, dilations, low, high, groups, dtyp
             high=list(high),
             groups=groups,
             to=x.type.element_type,
+            channels_last=last,
         )
         return build("max", build("add", total, bias), build("neg", build("abs", bias)))
 
-    bias = values(rng, (filters[0], *[1] * (len(dims) - 2)), dtype)
+    bias = values(rng, (filters[0], *[1] * (0 if last else len(dims) - 2)), dtype)
+    if last:
+        dims, filters = ((outer, *inner, channels) for outer, channels, *inner in (dims, filters))
     tolerance = LOOSE.get(dtype, 3e-5)
     check(body, values(rng, dims, dtype), values(rng, filters, dtype), bias, rtol=tolerance, atol=4 * tolerance)
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from lumir.dialects import build
+from lumir.dtypes import mlir_type
 from lumir.measure.suite.benchmark import Benchmark
 from lumir.measure.texts import dispatch, relu
 from lumir.mlir import ir
@@ -47,12 +48,19 @@ def convolution(batch: int, layer: Layer, dtype: str) -> str:
     pad = [layer.window // 2] * 2
 
     def body(image: ir.Value, filters: ir.Value, bias: ir.Value) -> ir.Value:
-        image = build("transpose", image, permutation=[0, 3, 1, 2])
-        filters = build("transpose", filters, permutation=[0, 3, 1, 2])
-        strides = [layer.stride] * 2
-        y = build("conv", image, filters, strides=strides, dilations=[1, 1], low=pad, high=pad, groups=1)
-        y = relu(build("add", y, build("reshape", bias, shape=[layer.filters, 1, 1])))
-        return build("transpose", y, permutation=[0, 2, 3, 1])
+        y = build(
+            "conv",
+            image,
+            filters,
+            strides=[layer.stride] * 2,
+            dilations=[1, 1],
+            low=pad,
+            high=pad,
+            groups=1,
+            to=mlir_type(dtype),
+            channels_last=True,
+        )
+        return relu(build("add", y, bias))
 
     x = (batch, layer.size, layer.size, layer.channels)
     w = (layer.filters, layer.window, layer.window, layer.channels)

@@ -708,7 +708,7 @@ func.func @arg_reduce(%x: tensor<2x3xf32>) {
 
 func.func @window_reduce(%x: tensor<1x1x4x4xf32>) {
   // expected-error@+1 {{'lumir.window_reduce' op window must fit the padded input (found size = 4, window = 5}}
-  %0 = "lumir.window_reduce"(%x) {kind = "max", window = array<i64: 5, 1>, strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>} : (tensor<1x1x4x4xf32>) -> tensor<1x1x4x4xf32>
+  %0 = "lumir.window_reduce"(%x) {channels_last = false, kind = "max", window = array<i64: 5, 1>, strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>} : (tensor<1x1x4x4xf32>) -> tensor<1x1x4x4xf32>
   return
 }
 
@@ -716,7 +716,7 @@ func.func @window_reduce(%x: tensor<1x1x4x4xf32>) {
 
 func.func @window_reduce(%x: tensor<1x1x4x4xf32>) {
   // expected-error@+1 {{'lumir.window_reduce' op strides and dilations must be positive}}
-  %0 = "lumir.window_reduce"(%x) {kind = "max", window = array<i64: 2, 2>, strides = array<i64: 0, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>} : (tensor<1x1x4x4xf32>) -> tensor<1x1x4x4xf32>
+  %0 = "lumir.window_reduce"(%x) {channels_last = false, kind = "max", window = array<i64: 2, 2>, strides = array<i64: 0, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>} : (tensor<1x1x4x4xf32>) -> tensor<1x1x4x4xf32>
   return
 }
 
@@ -724,7 +724,7 @@ func.func @window_reduce(%x: tensor<1x1x4x4xf32>) {
 
 func.func @window_reduce(%x: tensor<1x1x4x4xf32>) {
   // expected-error@+1 {{'lumir.window_reduce' op window must have one entry a spatial dimension (found window = [2])}}
-  %0 = "lumir.window_reduce"(%x) {kind = "max", window = array<i64: 2>, strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>} : (tensor<1x1x4x4xf32>) -> tensor<1x1x4x4xf32>
+  %0 = "lumir.window_reduce"(%x) {channels_last = false, kind = "max", window = array<i64: 2>, strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>} : (tensor<1x1x4x4xf32>) -> tensor<1x1x4x4xf32>
   return
 }
 
@@ -804,7 +804,7 @@ func.func @contract(%x: tensor<2x3xf32>) {
 
 func.func @conv(%x: tensor<1x4x4x4xf32>, %f: tensor<6x4x3x3xf32>) {
   // expected-error@+1 {{'lumir.conv' op channels must be groups * filter channels (found channels = 4, groups = 2}}
-  %0 = "lumir.conv"(%x, %f) {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 2 : i64, to = f32} : (tensor<1x4x4x4xf32>, tensor<6x4x3x3xf32>) -> tensor<1x6x2x2xf32>
+  %0 = "lumir.conv"(%x, %f) {channels_last = false, strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 2 : i64, to = f32} : (tensor<1x4x4x4xf32>, tensor<6x4x3x3xf32>) -> tensor<1x6x2x2xf32>
   return
 }
 
@@ -812,7 +812,7 @@ func.func @conv(%x: tensor<1x4x4x4xf32>, %f: tensor<6x4x3x3xf32>) {
 
 func.func @conv(%x: tensor<1x4x4x4xf32>, %f: tensor<5x2x3x3xf32>) {
   // expected-error@+1 {{'lumir.conv' op groups must divide the filters (found filters = 5, groups = 2)}}
-  %0 = "lumir.conv"(%x, %f) {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 2 : i64, to = f32} : (tensor<1x4x4x4xf32>, tensor<5x2x3x3xf32>) -> tensor<1x5x2x2xf32>
+  %0 = "lumir.conv"(%x, %f) {channels_last = false, strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 2 : i64, to = f32} : (tensor<1x4x4x4xf32>, tensor<5x2x3x3xf32>) -> tensor<1x5x2x2xf32>
   return
 }
 
@@ -970,7 +970,7 @@ func.func @constant() {
 
 func.func @conv(%x: tensor<1x4x4x4xf32>, %f: tensor<6x4x3x3xi8>) {
   // expected-error@+1 {{'lumir.conv' op input and filter must share one element type}}
-  %0 = "lumir.conv"(%x, %f) {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 1 : i64, to = f32} : (tensor<1x4x4x4xf32>, tensor<6x4x3x3xi8>) -> tensor<1x6x2x2xf32>
+  %0 = "lumir.conv"(%x, %f) {channels_last = false, strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, low = array<i64: 0, 0>, high = array<i64: 0, 0>, groups = 1 : i64, to = f32} : (tensor<1x4x4x4xf32>, tensor<6x4x3x3xi8>) -> tensor<1x6x2x2xf32>
   return
 }
 

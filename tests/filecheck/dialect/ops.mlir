@@ -151,16 +151,16 @@ func.func @ops(%arg0: tensor<2x3x4xf32>, %arg1: tensor<3x1xf32>, %arg2: tensor<2
   %65 = "lumir.reduce"(%arg0) {axes = array<i64: 0, 2>, kind = "sum"} : (tensor<2x3x4xf32>) -> tensor<3xf32>
   // CHECK: {{%.*}} = "lumir.arg_reduce"({{%.*}}) {axis = 1 : i64, kind = "max", last = true} : (tensor<2x3x4xf32>) -> tensor<2x4xi64>
   %66 = "lumir.arg_reduce"(%arg0) {axis = 1 : i64, kind = "max", last = true} : (tensor<2x3x4xf32>) -> tensor<2x4xi64>
-  // CHECK: {{%.*}} = "lumir.window_reduce"({{%.*}}) {dilations = array<i64: 1, 1>, high = array<i64: 1, 1>, kind = "max", low = array<i64: 1, 1>, strides = array<i64: 2, 2>, window = array<i64: 3, 3>} : (tensor<1x4x9x9xf32>) -> tensor<1x4x5x5xf32>
-  %67 = "lumir.window_reduce"(%arg7) {dilations = array<i64: 1, 1>, high = array<i64: 1, 1>, kind = "max", low = array<i64: 1, 1>, strides = array<i64: 2, 2>, window = array<i64: 3, 3>} : (tensor<1x4x9x9xf32>) -> tensor<1x4x5x5xf32>
+  // CHECK: {{%.*}} = "lumir.window_reduce"({{%.*}}) {channels_last = false, dilations = array<i64: 1, 1>, high = array<i64: 1, 1>, kind = "max", low = array<i64: 1, 1>, strides = array<i64: 2, 2>, window = array<i64: 3, 3>} : (tensor<1x4x9x9xf32>) -> tensor<1x4x5x5xf32>
+  %67 = "lumir.window_reduce"(%arg7) {channels_last = false, dilations = array<i64: 1, 1>, high = array<i64: 1, 1>, kind = "max", low = array<i64: 1, 1>, strides = array<i64: 2, 2>, window = array<i64: 3, 3>} : (tensor<1x4x9x9xf32>) -> tensor<1x4x5x5xf32>
   // CHECK: {{%.*}} = "lumir.scan"({{%.*}}) {axis = 1 : i64, exclusive = true, kind = "prod", reverse = false} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   %68 = "lumir.scan"(%arg0) {axis = 1 : i64, exclusive = true, kind = "prod", reverse = false} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   // CHECK: {{%.*}}:2 = "lumir.top_k"({{%.*}}) {k = 2 : i64, largest = true} : (tensor<2x3x4xf32>) -> (tensor<2x3x2xf32>, tensor<2x3x2xi64>)
   %69:2 = "lumir.top_k"(%arg0) {k = 2 : i64, largest = true} : (tensor<2x3x4xf32>) -> (tensor<2x3x2xf32>, tensor<2x3x2xi64>)
   // CHECK: {{%.*}} = "lumir.contract"({{%.*}}, {{%.*}}) {equation = "abk,abk->ab", to = i32} : (tensor<2x3x4xi32>, tensor<2x3x4xi32>) -> tensor<2x3xi32>
   %70 = "lumir.contract"(%arg2, %arg2) {equation = "abk,abk->ab", to = i32} : (tensor<2x3x4xi32>, tensor<2x3x4xi32>) -> tensor<2x3xi32>
-  // CHECK: {{%.*}} = "lumir.conv"({{%.*}}, {{%.*}}) {dilations = array<i64: 1, 2>, groups = 2 : i64, high = array<i64: 0, 2>, low = array<i64: 1, 2>, strides = array<i64: 2, 1>, to = f32} : (tensor<1x4x9x9xf32>, tensor<6x2x3x3xf32>) -> tensor<1x6x4x9xf32>
-  %71 = "lumir.conv"(%arg7, %arg8) {dilations = array<i64: 1, 2>, groups = 2 : i64, high = array<i64: 0, 2>, low = array<i64: 1, 2>, strides = array<i64: 2, 1>, to = f32} : (tensor<1x4x9x9xf32>, tensor<6x2x3x3xf32>) -> tensor<1x6x4x9xf32>
+  // CHECK: {{%.*}} = "lumir.conv"({{%.*}}, {{%.*}}) {channels_last = false, dilations = array<i64: 1, 2>, groups = 2 : i64, high = array<i64: 0, 2>, low = array<i64: 1, 2>, strides = array<i64: 2, 1>, to = f32} : (tensor<1x4x9x9xf32>, tensor<6x2x3x3xf32>) -> tensor<1x6x4x9xf32>
+  %71 = "lumir.conv"(%arg7, %arg8) {channels_last = false, dilations = array<i64: 1, 2>, groups = 2 : i64, high = array<i64: 0, 2>, low = array<i64: 1, 2>, strides = array<i64: 2, 1>, to = f32} : (tensor<1x4x9x9xf32>, tensor<6x2x3x3xf32>) -> tensor<1x6x4x9xf32>
   // CHECK: {{%.*}} = "lumir.softmax"({{%.*}}) {axis = -1 : i64, log = true} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   %72 = "lumir.softmax"(%arg0) {axis = -1 : i64, log = true} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   // CHECK: {{%.*}} = "lumir.normalize"({{%.*}}) {axis = 1 : i64, center = false, epsilon = 1.000000e-05 : f64} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
