@@ -1,8 +1,20 @@
 """The `lumir` dialect: op families declared in Python, and `lumir.irdl.mlir` for every other MLIR toolchain."""
 
 from lumir.dialects import composite, contraction, elementwise, quantized, reduction, shaping, structure
-from lumir.dialects.base import OPS, Lumir, Op, RuleError, attributes_of, build, from_attribute, to_attribute
+from lumir.dialects.base import (
+    OPS,
+    Lumir,
+    Op,
+    RuleError,
+    attribute_of,
+    attributes_of,
+    build,
+    from_attribute,
+    sizes_from,
+    to_attribute,
+)
 from lumir.dialects.elementwise import ELEMENTWISE
+from lumir.dialects.shapes import shape_of_type, tensor_type
 from lumir.mlir import ext, ir
 
 ext._cext.globals.append_dialect_search_prefix("lumir.dialects")
@@ -20,6 +32,7 @@ __all__ = [
     "Lumir",
     "Op",
     "RuleError",
+    "attribute_of",
     "attributes_of",
     "build",
     "composite",
@@ -29,7 +42,10 @@ __all__ = [
     "load",
     "quantized",
     "reduction",
+    "shape_of_type",
     "shaping",
+    "sizes_from",
     "structure",
+    "tensor_type",
     "to_attribute",
 ]

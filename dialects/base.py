@@ -7,15 +7,18 @@ it again and compares. So a rule is written once, and its message is the same wh
 
 import functools
 import inspect
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lumir.dialects.constraints import attribute_rule, field_kind
+from lumir.dialects.constraints import attribute_rule, field_kind, says_sizes
+from lumir.dialects.shapes import has_sizes, shape_of_type, tensor_type
 from lumir.mlir import ext, ir
+from lumir.size_text import parse_size
+from lumir.sizes import Dim, Shape, Size, Undecided, equal
 
 Tensor = ir.RankedTensorType
-Shape = tuple[int, ...]
 
 
 class RuleError(ValueError):
@@ -33,16 +36,29 @@ def show(value: Any) -> str:
     return "[" + ", ".join(str(v) for v in value) + "]" if isinstance(value, tuple | list) else str(value)
 
 
+def possible(condition: Callable[[], bool]) -> bool:
+    """Whether a rule holds, as far as the ranges of symbols tell: what they leave open is not refuted."""
+    try:
+        return condition()
+    except Undecided:
+        return True
+
+
+def equal_shapes(x: Sequence[Dim], y: Sequence[Dim]) -> bool:
+    """Whether two shapes are the same; raises `Undecided` where that depends on a symbol."""
+    return len(x) == len(y) and all(equal(a, b) for a, b in zip(x, y, strict=True))
+
+
 def shape(type_: ir.Type) -> Shape:
-    return tuple(ir.RankedTensorType(type_).shape)
+    return shape_of_type(type_)
 
 
 def element(type_: ir.Type) -> ir.Type:
     return ir.RankedTensorType(type_).element_type
 
 
-def tensor(dims: Sequence[int], element_type: ir.Type) -> ir.RankedTensorType:
-    return ir.RankedTensorType.get(list(dims), element_type, loc=ir.Location.unknown(element_type.context))
+def tensor(dims: Sequence[Dim], element_type: ir.Type) -> ir.RankedTensorType:
+    return tensor_type(dims, element_type)
 
 
 def is_float(type_: ir.Type) -> bool:
@@ -67,19 +83,20 @@ def normalize_axis(axis: int, rank: int, name: str = "axis") -> int:
 
 
 def broadcast(*shapes: Shape) -> Shape:
-    """The shape that numpy's rules give operands of these shapes."""
+    """The shape that numpy's rules give operands of these shapes. A size that is not known to be 1 is not repeated."""
     rank = max(len(s) for s in shapes)
     padded = [(1,) * (rank - len(s)) + s for s in shapes]
     result = []
     for axis, dims in enumerate(zip(*padded, strict=True)):
         wide = {d for d in dims if d != 1}
-        require(len(wide) <= 1, "operand shapes must broadcast", shapes=[show(s) for s in shapes], axis=axis)
+        agree = len(wide) <= 1 or all(equal(x, y) for x, y in itertools.combinations(wide, 2))
+        require(agree, "operand shapes must broadcast", shapes=[show(s) for s in shapes], axis=axis)
         result.append(wide.pop() if wide else 1)
     return tuple(result)
 
 
 def to_attribute(value: Any) -> ir.Attribute:
-    """A Python value as an attribute: an int is i64, a float f64, a sequence of ints array<i64: ...>."""
+    """A Python value as an attribute: an int is i64, a float f64, ints array<i64: ...>, a Size its text."""
     match value:
         case ir.Attribute():
             return value
@@ -93,6 +110,8 @@ def to_attribute(value: Any) -> ir.Attribute:
             return ir.StringAttr.get(value)
         case bytes():
             return ir.StringAttr.get(value)
+        case Size():
+            return ir.StringAttr.get(str(value))
         case ir.Type():
             return ir.TypeAttr.get(value)
         case dict():
@@ -175,7 +194,23 @@ def _layout(cls: Any) -> Layout:
 
 def attributes_of(op: ir.OpView | ir.Operation) -> dict[str, Any]:
     """The op's declared attributes as Python values, by name; discardable ones (`dialect.name`) are left out."""
-    return {name: from_attribute(attr) for name, attr in op.operation.attributes.items() if "." not in name}
+    cls = OPS.get(op.operation.name.removeprefix("lumir."))
+    return {name: _value(cls, name, attr) for name, attr in op.operation.attributes.items() if "." not in name}
+
+
+def attribute_of(op: ir.OpView | ir.Operation, name: str) -> Any:
+    """One attribute of an op as a Python value."""
+    return _value(OPS.get(op.operation.name.removeprefix("lumir.")), name, op.operation.attributes[name])
+
+
+def _value(cls: type[Op] | None, name: str, attribute: ir.Attribute) -> Any:
+    """An attribute as a Python value; the texts in one that says sizes are `Size`s."""
+    value = from_attribute(attribute)
+    if cls is None or not says_sizes(cls.__annotations__.get(name)):
+        return value
+    if isinstance(value, tuple):
+        return tuple(parse_size(item) if isinstance(item, str) else item for item in value)
+    return parse_size(value) if isinstance(value, str) else value
 
 
 def verify(op: ir.OpView) -> bool:
@@ -183,7 +218,9 @@ def verify(op: ir.OpView) -> bool:
     try:
         with op.operation.context:
             _check(OPS[op.operation.name.removeprefix("lumir.")], op)
-    except RuleError as error:
+    except Undecided:
+        return True  # the rule was decided where the op was built, by the ranges that its module declares
+    except ValueError as error:
         op.location.emit_error(f"'{op.operation.name}' op {error}")
         return False
     return True
@@ -207,8 +244,8 @@ def _check_fields(fields: Layout, op: ir.OpView) -> None:
     require(count == least or (fields.variadic and count > least), f"needs {words} operands", operands=count)
     require(len(op.results) == len(fields.results), f"needs {len(fields.results)} results", results=len(op.results))
     for value in (*op.operands, *op.results):
-        static = isinstance(value.type, ir.RankedTensorType) and value.type.has_static_shape
-        require(static, "operands and results must be ranked tensors of static shape", type=value.type)
+        known = has_sizes(value.type) or isinstance(value.type, ir.IndexType)
+        require(known, "operands and results must be ranked tensors whose every size is given", type=value.type)
     given = attributes_of(op)
     for name, (type_, words) in fields.attributes.items():
         require(name in given, f"needs the attribute '{name}' ({words})")
@@ -216,6 +253,11 @@ def _check_fields(fields: Layout, op: ir.OpView) -> None:
         require(matches, f"attribute '{name}' must be {words}", **{name: given[name]})
     unknown = sorted(set(given) - set(fields.attributes))
     require(not unknown, "unknown attributes; one of your own needs a prefix with a dot", attributes=unknown)
+
+
+def sizes_from(attribute: ir.Attribute) -> tuple[Dim, ...]:
+    """The ints and Sizes of an array attribute that `to_attribute` made of them."""
+    return tuple(parse_size(item) if isinstance(item, str) else item for item in from_attribute(attribute))
 
 
 OPS: dict[str, type[Op]] = {}
@@ -255,7 +297,7 @@ def build(name: str, *operands: ir.Value, results: Sequence[ir.Type] | None = No
     given = {key: value for key, value in attributes.items() if value is not None}
     attributes = _defaults(cls) | given  # pyright: ignore[reportArgumentType]
     if cls.infer is not None:
-        normalized = {key: from_attribute(to_attribute(value)) for key, value in attributes.items()}
+        normalized = {key: _value(cls, key, to_attribute(value)) for key, value in attributes.items()}
         inferred = cls.infer(*(operand.type for operand in operands), **normalized)
         results = inferred if isinstance(inferred, list) else [inferred]
     op = ir.Operation.create(

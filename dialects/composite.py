@@ -18,8 +18,9 @@ from lumir.dialects.base import (
     shape,
     tensor,
 )
-from lumir.dialects.constraints import Flag, SameType, Tensor
+from lumir.dialects.constraints import Flag, SameType, SizeAttr, Tensor
 from lumir.mlir import ext, ir
+from lumir.sizes import Dim, equal
 
 
 @register
@@ -74,7 +75,7 @@ class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
     mask: Sequence[ext.Operand[Tensor]]
     scale: ir.FloatAttr
     causal: Flag
-    offset: ir.IntegerAttr
+    offset: SizeAttr
     softcap: ir.FloatAttr
     result: ext.Result[Tensor]
 
@@ -86,18 +87,20 @@ class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
         *mask: ir.Type,
         scale: float,
         causal: bool,
-        offset: int,
+        offset: Dim,
         softcap: float,
     ) -> ir.Type:
         require(
             len(shape(query)) == len(shape(key)) == len(shape(value)) == 4, "operands must have rank 4", query=query
         )
         (b, h, m, d), (bk, g, n, dk), (bv, gv, nv, e) = shape(query), shape(key), shape(value)
-        require(b == bk == bv, "batch sizes must agree", query=query, key=key, value=value)
+        require(equal(b, bk) and equal(b, bv), "batch sizes must agree", query=query, key=key, value=value)
         divides = g == gv and g > 0 and h % g == 0
         require(divides, "key/value heads must agree and divide the query heads", query=query, key=key)
         require(all(is_float(element(t)) for t in (query, key, value)), "operands must be float", query=query, key=key)
-        require(d == dk and n == nv, "head dimension and key length must agree", query=query, key=key, value=value)
+        require(
+            equal(d, dk) and equal(n, nv), "head dimension and key length must agree", query=query, key=key, value=value
+        )
         for extra in mask:
             require(is_bool(element(extra)) or is_float(element(extra)), "mask must be bool or float", mask=extra)
             require(

@@ -25,8 +25,13 @@ def dense_array(attribute: ir.Attribute) -> np.ndarray:
 
 
 def splat_value(value: ir.Value) -> float | int | bool | None:
-    """The number that every element of `value` is known to be, when it is a splat `lumir.constant`; else None."""
+    """The number that every element of `value` is known to be; else None.
+
+    Known is a splat `lumir.constant`, and what broadcasts or reshapes one.
+    """
     owner = value.owner
+    while not isinstance(owner, ir.Block) and owner.name in ("lumir.broadcast", "lumir.reshape"):
+        owner = owner.operands[0].owner
     if isinstance(owner, ir.Block) or owner.name != "lumir.constant":
         return None
     attribute = ir.DenseElementsAttr(owner.attributes["value"])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 from lumir.mlir import ext, ir
+from lumir.sizes import Size
 
 
 class IntArray(ir.Attribute):
@@ -34,6 +35,10 @@ def one_of(*choices: str) -> Any:
 
 
 Flag: TypeAlias = _Bool[True] | _Bool[False]
+SizeAttr: TypeAlias = ir.IntegerAttr | ir.StringAttr
+"""An integer, or a size as text: `"seq + 1"`."""
+SizeArray: TypeAlias = IntArray | ir.ArrayAttr
+"""`array<i64: ...>`, or an array of integers and of sizes as text: `["batch", 384]`."""
 Tensor = ir.RankedTensorType
 SameType = TypeVar("SameType", bound=ir.RankedTensorType)
 
@@ -46,7 +51,14 @@ _PYTHON: dict[Any, tuple[type | tuple[type, ...], str]] = {
     ir.TypeAttr: (ir.Type, "a type"),
     ir.FlatSymbolRefAttr: (str, "a symbol"),
     IntArray: (tuple, "array<i64: ...>"),
+    SizeArray: (tuple, "array<i64: ...>, or an array of integers and texts"),
+    SizeAttr: ((int, Size), "a size"),
 }
+
+
+def says_sizes(hint: Any) -> bool:
+    """Whether an attribute of this annotation holds sizes."""
+    return hint in (SizeAttr, SizeArray)
 
 
 def field_kind(hint: Any) -> tuple[Field, bool]:

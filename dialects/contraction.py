@@ -6,6 +6,7 @@
 from lumir.dialects.base import Lumir, Op, Shape, element, is_element, is_int, register, require, shape, tensor
 from lumir.dialects.constraints import Flag, IntArray, Tensor
 from lumir.mlir import ext, ir
+from lumir.sizes import equal
 
 
 def parse_equation(equation: str) -> tuple[str, str, str]:
@@ -49,7 +50,9 @@ class Contract(Op, dialect=Lumir, name="contract", traits=[ext.Pure]):
         require(len(right) == len(shape(rhs)), "rhs rank must equal its labels", equation=equation, rhs=rhs)
         sizes: dict[str, int] = dict(zip(left, shape(lhs), strict=True))
         for label, size in zip(right, shape(rhs), strict=True):
-            require(sizes.setdefault(label, size) == size, f"sizes of label '{label}' must agree", lhs=lhs, rhs=rhs)
+            require(
+                equal(sizes.setdefault(label, size), size), f"sizes of label '{label}' must agree", lhs=lhs, rhs=rhs
+            )
         return tensor([sizes[label] for label in out], to)
 
 
@@ -109,7 +112,7 @@ class Conv(Op, dialect=Lumir, name="conv", traits=[ext.Pure]):
         n, channels, *spatial = channels_second(shape(x), channels_last)
         out, per_group, *window = channels_second(shape(w), channels_last)
         require(
-            channels == per_group * groups,
+            equal(channels, per_group * groups),
             "channels must be groups * filter channels",
             channels=channels,
             groups=groups,

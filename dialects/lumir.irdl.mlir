@@ -33,10 +33,12 @@ module {
       %6 = irdl.is false
       %7 = irdl.any_of(%5, %6)
       %8 = irdl.base "#builtin.integer"
-      %9 = irdl.base "#builtin.float"
-      irdl.attributes {"scale" = %4, "causal" = %7, "offset" = %8, "softcap" = %9}
-      %10 = irdl.base "!builtin.tensor"
-      irdl.results(result: %10)
+      %9 = irdl.base "#builtin.string"
+      %10 = irdl.any_of(%8, %9)
+      %11 = irdl.base "#builtin.float"
+      irdl.attributes {"scale" = %4, "causal" = %7, "offset" = %10, "softcap" = %11}
+      %12 = irdl.base "!builtin.tensor"
+      irdl.results(result: %12)
     }
     irdl.operation @contract {
       %0 = irdl.base "!builtin.tensor"
@@ -460,9 +462,11 @@ module {
       %0 = irdl.base "!builtin.tensor"
       irdl.operands(input: %0)
       %1 = irdl.base "#builtin.dense_array"
-      irdl.attributes {"shape" = %1}
-      %2 = irdl.base "!builtin.tensor"
-      irdl.results(result: %2)
+      %2 = irdl.base "#builtin.array"
+      %3 = irdl.any_of(%1, %2)
+      irdl.attributes {"shape" = %3}
+      %4 = irdl.base "!builtin.tensor"
+      irdl.results(result: %4)
     }
     irdl.operation @transpose {
       %0 = irdl.base "!builtin.tensor"
@@ -476,35 +480,45 @@ module {
       %0 = irdl.base "!builtin.tensor"
       irdl.operands(input: %0)
       %1 = irdl.base "#builtin.dense_array"
-      irdl.attributes {"shape" = %1}
-      %2 = irdl.base "!builtin.tensor"
-      irdl.results(result: %2)
+      %2 = irdl.base "#builtin.array"
+      %3 = irdl.any_of(%1, %2)
+      irdl.attributes {"shape" = %3}
+      %4 = irdl.base "!builtin.tensor"
+      irdl.results(result: %4)
     }
     irdl.operation @slice {
       %0 = irdl.base "!builtin.tensor"
       irdl.operands(input: %0)
       %1 = irdl.base "#builtin.dense_array"
-      %2 = irdl.base "#builtin.dense_array"
-      %3 = irdl.base "#builtin.dense_array"
-      irdl.attributes {"starts" = %1, "sizes" = %2, "steps" = %3}
-      %4 = irdl.base "!builtin.tensor"
-      irdl.results(result: %4)
+      %2 = irdl.base "#builtin.array"
+      %3 = irdl.any_of(%1, %2)
+      %4 = irdl.base "#builtin.dense_array"
+      %5 = irdl.base "#builtin.array"
+      %6 = irdl.any_of(%4, %5)
+      %7 = irdl.base "#builtin.dense_array"
+      irdl.attributes {"starts" = %3, "sizes" = %6, "steps" = %7}
+      %8 = irdl.base "!builtin.tensor"
+      irdl.results(result: %8)
     }
     irdl.operation @pad {
       %0 = irdl.base "!builtin.tensor"
       %1 = irdl.base "!builtin.tensor"
       irdl.operands(input: %0, value: %1)
       %2 = irdl.base "#builtin.dense_array"
-      %3 = irdl.base "#builtin.dense_array"
-      %4 = irdl.base "#builtin.dense_array"
-      %5 = irdl.is "constant"
-      %6 = irdl.is "edge"
-      %7 = irdl.is "reflect"
-      %8 = irdl.is "wrap"
-      %9 = irdl.any_of(%5, %6, %7, %8)
-      irdl.attributes {"low" = %2, "high" = %3, "interior" = %4, "mode" = %9}
-      %10 = irdl.base "!builtin.tensor"
-      irdl.results(result: %10)
+      %3 = irdl.base "#builtin.array"
+      %4 = irdl.any_of(%2, %3)
+      %5 = irdl.base "#builtin.dense_array"
+      %6 = irdl.base "#builtin.array"
+      %7 = irdl.any_of(%5, %6)
+      %8 = irdl.base "#builtin.dense_array"
+      %9 = irdl.is "constant"
+      %10 = irdl.is "edge"
+      %11 = irdl.is "reflect"
+      %12 = irdl.is "wrap"
+      %13 = irdl.any_of(%9, %10, %11, %12)
+      irdl.attributes {"low" = %4, "high" = %7, "interior" = %8, "mode" = %13}
+      %14 = irdl.base "!builtin.tensor"
+      irdl.results(result: %14)
     }
     irdl.operation @concat {
       %0 = irdl.base "!builtin.tensor"
@@ -603,6 +617,15 @@ module {
       irdl.attributes {"value" = %0}
       %1 = irdl.base "!builtin.tensor"
       irdl.results(result: %1)
+    }
+    irdl.operation @size {
+      %0 = irdl.base "#builtin.integer"
+      %1 = irdl.base "#builtin.string"
+      %2 = irdl.any_of(%0, %1)
+      %3 = irdl.base "#builtin.type"
+      irdl.attributes {"value" = %2, "to" = %3}
+      %4 = irdl.any
+      irdl.results(result: %4)
     }
     irdl.operation @yield {
       %0 = irdl.base "!builtin.tensor"

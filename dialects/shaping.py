@@ -11,15 +11,19 @@ from lumir.dialects.base import (
     Shape,
     broadcast,
     element,
+    equal_shapes,
     is_int,
     normalize_axis,
+    possible,
     register,
     require,
     shape,
     tensor,
 )
-from lumir.dialects.constraints import IntArray, SameType, Tensor, one_of
+from lumir.dialects.constraints import IntArray, SameType, SizeArray, Tensor, one_of
+from lumir.dialects.shapes import shape_of_type
 from lumir.mlir import ext, ir
+from lumir.sizes import Dim, equal, maximum
 
 
 @register
@@ -27,14 +31,16 @@ class Reshape(Op, dialect=Lumir, name="reshape", traits=[ext.Pure]):
     """The same elements in row-major order under another `shape`."""
 
     input: ext.Operand[Tensor]
-    shape: IntArray
+    shape: SizeArray
     result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, shape: Shape) -> ir.Type:
-        old = ir.RankedTensorType(x).shape
+        old = shape_of_type(x)
         require(all(d >= 0 for d in shape), "sizes must not be negative", shape=shape)
-        require(math.prod(old) == math.prod(shape), "reshape must keep the number of elements", input=x, shape=shape)
+        require(
+            equal(math.prod(old), math.prod(shape)), "reshape must keep the number of elements", input=x, shape=shape
+        )
         return tensor(shape, element(x))
 
 
@@ -63,14 +69,14 @@ class Broadcast(Op, dialect=Lumir, name="broadcast", traits=[ext.Pure]):
     """Repeat along dimensions of size 1, and along new leading ones, to `shape`."""
 
     input: ext.Operand[Tensor]
-    shape: IntArray
+    shape: SizeArray
     result: ext.Result[Tensor]
 
     @staticmethod
     def infer(x: ir.Type, shape: Shape) -> ir.Type:
-        old = tuple(ir.RankedTensorType(x).shape)
+        old = shape_of_type(x)
         require(all(d >= 0 for d in shape), "sizes must not be negative", shape=shape)
-        require(broadcast(old, shape) == tuple(shape), "input must broadcast to shape", input=x, shape=shape)
+        require(equal_shapes(broadcast(old, shape), shape), "input must broadcast to shape", input=x, shape=shape)
         return tensor(shape, element(x))
 
 
@@ -79,8 +85,8 @@ class Slice(Op, dialect=Lumir, name="slice", traits=[ext.Pure]):
     """Result element i along a dimension is input element `starts + i * steps`; steps may be negative."""
 
     input: ext.Operand[Tensor]
-    starts: IntArray
-    sizes: IntArray
+    starts: SizeArray
+    sizes: SizeArray
     steps: IntArray
     result: ext.Result[Tensor]
 
@@ -95,12 +101,15 @@ class Slice(Op, dialect=Lumir, name="slice", traits=[ext.Pure]):
             steps=steps,
         )
         for start, size, step, dim in zip(starts, sizes, steps, dims, strict=True):
-            last = start + (size - 1) * step
-            inside = size == 0 or (0 <= start < dim and 0 <= last < dim)
-            require(
-                inside and size >= 0, "slice must stay inside the input", start=start, size=size, step=step, dim=dim
-            )
+            inside = possible(lambda start=start, size=size, step=step, dim=dim: _inside(start, size, step, dim))
+            require(inside, "slice must stay inside the input", start=start, size=size, step=step, dim=dim)
         return tensor(sizes, element(x))
+
+
+def _inside(start: Dim, size: Dim, step: int, dim: Dim) -> bool:
+    """The places from start on are places of a dimension; no place always is."""
+    last = start + (size - 1) * step
+    return size == 0 or (size >= 0 and 0 <= start < dim and 0 <= last < dim)
 
 
 PAD_MODES = ("constant", "edge", "reflect", "wrap")
@@ -116,8 +125,8 @@ class Pad(Op, dialect=Lumir, name="pad", traits=[ext.Pure]):
 
     input: ext.Operand[Tensor]
     value: ext.Operand[Tensor]
-    low: IntArray
-    high: IntArray
+    low: SizeArray
+    high: SizeArray
     interior: IntArray
     mode: PadMode
     result: ext.Result[Tensor]
@@ -138,7 +147,8 @@ class Pad(Op, dialect=Lumir, name="pad", traits=[ext.Pure]):
             "value must be a scalar of the input's type",
             value=value,
         )
-        sizes = [lo + d + max(d - 1, 0) * i + hi for d, lo, hi, i in zip(dims, low, high, interior, strict=True)]
+        gaps = [maximum(d - 1, 0) * i for d, i in zip(dims, interior, strict=True)]
+        sizes = [lo + d + gap + hi for d, lo, hi, gap in zip(dims, low, high, gaps, strict=True)]
         require(all(s >= 0 for s in sizes), "padded sizes must not be negative", sizes=sizes)
         return tensor(sizes, element(x))
 
@@ -157,7 +167,7 @@ class Concat(Op, dialect=Lumir, name="concat", traits=[ext.Pure]):
         dims, other = list(shape(lhs)), list(shape(rhs))
         require(len(dims) == len(other), "operands must have one rank", lhs=lhs, rhs=rhs)
         axis = normalize_axis(axis, len(dims))
-        same = dims[:axis] + dims[axis + 1 :] == other[:axis] + other[axis + 1 :]
+        same = equal_shapes(dims[:axis] + dims[axis + 1 :], other[:axis] + other[axis + 1 :])
         require(
             same and element(lhs) == element(rhs),
             "operands must agree in type outside axis",
@@ -193,7 +203,8 @@ def _element_indices(x: ir.Type, indices: ir.Type, axis: int) -> None:
     _indices(indices)
     axis = normalize_axis(axis, len(shape(x)))
     require(len(shape(x)) == len(shape(indices)), "input and indices must have one rank", input=x, indices=indices)
-    inside = all(i == axis or n <= d for i, (n, d) in enumerate(zip(shape(indices), shape(x), strict=True)))
+    pairs = enumerate(zip(shape(indices), shape(x), strict=True))
+    inside = all(i == axis or possible(lambda n=n, d=d: n <= d) for i, (n, d) in pairs)
     require(inside, "indices must not exceed the input outside axis", axis=axis, input=x, indices=indices)
 
 
@@ -243,7 +254,9 @@ class GatherNd(Op, dialect=Lumir, name="gather_nd", traits=[ext.Pure]):
         require(len(shape(indices)) > batch_dims >= 0, "indices must have a rank above batch_dims", indices=indices)
         dims, (*outer, depth) = shape(x), shape(indices)
         require(batch_dims + depth <= len(dims), "index tuples must fit the input's rank", depth=depth, input=x)
-        require(tuple(outer[:batch_dims]) == dims[:batch_dims], "batch dimensions must agree", input=x, indices=indices)
+        require(
+            equal_shapes(outer[:batch_dims], dims[:batch_dims]), "batch dimensions must agree", input=x, indices=indices
+        )
         return tensor([*outer, *dims[batch_dims + depth :]], element(x))
 
 
@@ -268,7 +281,7 @@ class ScatterElements(Op, dialect=Lumir, name="scatter_elements", traits=[ext.Pu
         require(element(updates) == element(x), "updates must have the input's element type", updates=updates, input=x)
         require(kind in SCATTER_KINDS, f"kind must be one of {', '.join(SCATTER_KINDS)}", kind=kind)
         require(
-            shape(indices) == shape(updates),
+            equal_shapes(shape(indices), shape(updates)),
             "indices and updates must have one shape",
             indices=indices,
             updates=updates,
@@ -295,7 +308,7 @@ class ScatterNd(Op, dialect=Lumir, name="scatter_nd", traits=[ext.Pure]):
         require(depth <= len(shape(x)), "index tuples must fit the input's rank", depth=depth, input=x)
         require(kind in SCATTER_KINDS, f"kind must be one of {', '.join(SCATTER_KINDS)}", kind=kind)
         require(
-            shape(updates) == (*outer, *shape(x)[depth:]),
+            equal_shapes(shape(updates), (*outer, *shape(x)[depth:])),
             "updates must have the shape of the slices",
             input=x,
             indices=indices,

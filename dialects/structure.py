@@ -9,9 +9,10 @@ equal dispatches are one function, and any MLIR tool can open one alone.
 
 from typing import Any
 
-from lumir.dialects.base import Lumir, Op, register, require
-from lumir.dialects.constraints import Tensor
+from lumir.dialects.base import Lumir, Op, register, require, tensor
+from lumir.dialects.constraints import SizeAttr, Tensor
 from lumir.mlir import ext, ir
+from lumir.sizes import Dim
 
 
 def _tensor_type(op: ir.OpView) -> ir.Type:
@@ -78,6 +79,21 @@ class Constant(Op, dialect=Lumir, name="constant", traits=[ext.Pure]):
     def infer(value: ir.Attribute) -> ir.Type:
         require(isinstance(value, ir.DenseElementsAttr), "value must be a dense attribute", value=value)
         return ir.DenseElementsAttr(value).type
+
+
+@register
+class SizeOf(Op, dialect=Lumir, name="size", traits=[ext.Pure]):
+    """A size as a scalar: `to` is `tensor<i64>`, or `index` inside a dispatch."""
+
+    value: SizeAttr
+    to: ir.TypeAttr
+    result: ext.Result[Any]
+
+    @staticmethod
+    def infer(value: Dim, to: ir.Type) -> ir.Type:
+        scalar = tensor([], ir.IntegerType.get_signless(64))
+        require(to in (scalar, ir.IndexType.get()), "to must be tensor<i64> or index", to=to)
+        return to
 
 
 @register

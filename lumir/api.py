@@ -2,12 +2,13 @@
 
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lumir.compile import Request, compile_to, write
+from lumir.dims import Dims
 from lumir.options import from_environment
 from lumir.pipelines.steps import Tuning
 from lumir.runtime.executable import Executable, load
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 def compile(
     model: "str | Path | onnx.ModelProto",
     target: str | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Dims | None = None,
     precision: str | None = None,
     *,
-    profiles: Sequence[Mapping[str, int]] | None = None,
+    profiles: Sequence[Dims] | None = None,
     device: str | None = None,
     threads: int | None = None,
     tuning_db: str | Path | None = None,
@@ -32,7 +33,8 @@ def compile(
     Args:
         model: an ONNX file, a Hugging Face directory, a step's `.mlir` file, or a `ModelProto`.
         target: `cpu` (the default), `cuda` (this machine's GPU), or an architecture such as `sm_90a`.
-        dims: the values of the model's symbolic dimensions, e.g. `{"batch": 1, "seq": 128}`.
+        dims: the sizes of the model's symbolic dimensions, or the ranges that one compile serves:
+            `{"batch": 1, "seq": (1, 512)}`, or as text, `{"seq": "8..512:8"}`.
         precision: `fp32`, `fp16` or `bf16`: what float32 tensors are computed in; by default as the model says.
         profiles: several `dims`, one specialisation each, in one artifact.
         device, threads: see `lumir.load`.

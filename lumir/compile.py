@@ -1,7 +1,7 @@
 """The line as code: a model through steps 1 to 9."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -11,15 +11,16 @@ from lumir.artifact.build import Specialisation, build_artifact
 from lumir.artifact.schema import Plan
 from lumir.context import make_context
 from lumir.diagnostics import InternalError, UserError
+from lumir.dims import Dims, Symbols, as_symbols
 from lumir.graph.known import use_store
 from lumir.instrument.session import current_session
 from lumir.mlir import ir
-from lumir.module import prefix_dispatches
+from lumir.module import prefix_dispatches, record_symbols
 from lumir.passes import as_pipeline, run_pipeline, to_text
 from lumir.pipelines.boundary import check_boundary
 from lumir.pipelines.stages import stage
 from lumir.pipelines.steps import Tuning, passes_of
-from lumir.step_files import IR_STEPS, Start, check_start, overridden, read_start, record_dims, record_target
+from lumir.step_files import IR_STEPS, Start, check_start, overridden, read_start, record_target
 from lumir.target import Target, target_named
 from lumir.weights import WeightStore
 
@@ -34,7 +35,7 @@ class Request:
     Args:
         model: an ONNX file, a Hugging Face directory, a step's `.mlir` file, or a `ModelProto`.
         target: `cpu`, `cuda` or an architecture such as `sm_90a`; by default what a step's file was made for, or `cpu`.
-        profiles: the values of the model's symbols, one mapping for each specialisation.
+        profiles: the sizes and ranges of the model's symbols (see `lumir.dims`), one mapping for each specialisation.
         precision: `fp32` (as the model says), `fp16` or `bf16`: what float32 tensors are computed in.
         override: a folder whose `<step>.mlir` files replace the IR after that step.
         weights: what the relative weight paths of a step's file start at; the file's own folder by default.
@@ -45,7 +46,7 @@ class Request:
 
     model: Any
     target: str | None = None
-    profiles: Sequence[Mapping[str, int]] = ({},)
+    profiles: Sequence[Dims] = ({},)
     precision: str | None = None
     override: Path | None = None
     weights: Path | None = None
@@ -81,21 +82,22 @@ def compile_to(request: Request, last: str = "plan") -> Compiled:
     context, specialisations = make_context(), []
     with context, ir.Location.unknown():
         for number, dims in enumerate(request.profiles):
-            start = _import(request, dims, number)
-            check_start(start, asked, dims, request.precision, last)
+            symbols = as_symbols(dims)
+            start = _import(request, symbols, number)
+            check_start(start, asked, symbols, request.precision, last)
             target = target or target_named(start.target or "cpu")
             module = _lower(start, number, request, target, last)
-            specialisations.append(Specialisation(module, start.dims, start.store))
+            specialisations.append(Specialisation(module, start.store))
     assert target is not None
     return Compiled(specialisations, target, context)
 
 
-def _import(request: Request, dims: Mapping[str, int], number: int) -> Start:
+def _import(request: Request, symbols: Symbols, number: int) -> Start:
     request.progress("import")
     with current_session().step("import"):
-        start = import_model(request.model, dims, request.weights)
+        start = import_model(request.model, symbols, request.weights)
         start.module = overridden(start.module, start.store, start.step, _folder(request, number))
-        record_dims(start.module, start.dims)
+        record_symbols(start.module, start.symbols)
     request.observe(start.step, number, start.module, start.store)
     return start
 
@@ -146,20 +148,20 @@ def write(compiled: Compiled, path: Path) -> list[Plan]:
         return build_artifact(path, compiled.specialisations, compiled.target)
 
 
-def import_model(model: Any, dims: Mapping[str, int], weights: Path | None = None) -> Start:
+def import_model(model: Any, symbols: Symbols, weights: Path | None = None) -> Start:
     """Step 1, for whatever kind of model it is."""
     from lumir.frontend import import_onnx
     from lumir.frontend.huggingface import load_huggingface
 
     if not isinstance(model, str | Path):
-        return Start(*import_onnx(model, dims=dims), dims)
+        return Start(*import_onnx(model, dims=symbols), symbols)
     path = Path(model)
     if path.suffix == ".mlir":
         return read_start(path, weights)
     if path.is_dir():
         proto, folder = load_huggingface(path)
-        return Start(*import_onnx(proto, folder=folder, dims=dims), dims)
-    return Start(*import_onnx(path, dims=dims), dims)
+        return Start(*import_onnx(proto, folder=folder, dims=symbols), symbols)
+    return Start(*import_onnx(path, dims=symbols), symbols)
 
 
 class _Callable(ModuleType):

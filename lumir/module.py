@@ -1,9 +1,28 @@
 """Finding things in a module: @main, the dispatches, the calls that run them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from lumir.diagnostics import UserError
+from lumir.dialects import from_attribute, to_attribute
+from lumir.dims import Symbols, as_symbols, as_texts
 from lumir.mlir import ir
+from lumir.sizes import Symbol
+
+DIMS = "lumir.dims"
+"""The module's attribute that holds the model's symbols: a size, or the text of a range, for each."""
+
+
+def record_symbols(module: ir.Module, symbols: Mapping[str, Symbol]) -> None:
+    """Note the model's symbols in the module."""
+    values = {name: to_attribute(value) for name, value in as_texts(symbols).items()}
+    module.operation.attributes[DIMS] = ir.DictAttr.get(values)
+
+
+def symbols_in(module: ir.Module) -> Symbols:
+    """The model's symbols, as the module notes them."""
+    attributes = module.operation.attributes
+    return as_symbols(from_attribute(attributes[DIMS])) if DIMS in attributes else {}
+
 
 LISTS = "lumir.lists"
 """A module's attribute: the length of each sequence among its `inputs` and `outputs`; -1 of an absent optional."""

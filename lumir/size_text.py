@@ -40,6 +40,10 @@ def declare(symbols: Mapping[str, Symbol]) -> Iterator[None]:
         _DECLARED.reset(token)
 
 
+def is_declared(name: str) -> bool:
+    return name in _DECLARED.get().symbols
+
+
 def parse_size(text: str) -> Dim:
     """The size that a text says, over the declared symbols.
 

@@ -400,7 +400,9 @@ def _without(x: Dim, common: tuple[Counter, int]) -> Dim:
 def _atom(kind: str, x: Dim, y: Dim) -> Dim:
     if not isinstance(x, Size) and not isinstance(y, Size):
         return _FUNCTIONS[kind](x, y)
-    return Size((((Opaque(kind, x, y),), 1),))
+    atom = Opaque(kind, x, y)
+    least, greatest = atom.bounds()
+    return least if least == greatest else Size((((atom,), 1),))
 
 
 def _extremum(kind: str, x: Dim, y: Dim) -> Dim:

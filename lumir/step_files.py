@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumir.diagnostics import InternalError, UserError
-from lumir.dialects import from_attribute, to_attribute
+from lumir.dims import as_texts
 from lumir.mlir import ir
-from lumir.module import symbols
+from lumir.module import symbols as symbols_of_module
+from lumir.module import symbols_in
 from lumir.pipelines.boundary import check_boundary
 from lumir.pipelines.stages import STAGES, stage
+from lumir.sizes import Symbol
 from lumir.target import Target
 from lumir.weights import MEMORY, WeightStore
 
 IR_STEPS = tuple(stage.name for stage in STAGES if stage.dialects is not None)
-DIMS, TARGET = "lumir.dims", "lumir.target"
+TARGET = "lumir.target"
 
 
 @dataclass
@@ -25,22 +27,16 @@ class Start:
 
     Attributes:
         store: the bytes of the module's weights.
-        dims: the values of the model's symbols.
+        symbols: the model's symbols, those of one value included.
         step: the step that the module stands after.
         target: what the module was made for, when that is decided.
     """
 
     module: ir.Module
     store: WeightStore
-    dims: Mapping[str, int]
+    symbols: Mapping[str, Symbol]
     step: str = "import"
     target: str | None = None
-
-
-def record_dims(module: ir.Module, dims: Mapping[str, int]) -> None:
-    """Note the values of the model's symbols in the module, for a later entry."""
-    sizes = {name: to_attribute(size) for name, size in dims.items()}
-    module.operation.attributes[DIMS] = ir.DictAttr.get(sizes)
 
 
 def record_target(module: ir.Module, target: Target) -> None:
@@ -58,7 +54,7 @@ def read_start(path: Path, weights: Path | None = None) -> Start:
         UserError: `unreadable`, `bad-ir`, `unknown-step`; `wrong-step`, when the file is not what may follow the step.
     """
     module, step = parse(path), step_of(path)
-    if "main" not in symbols(module):
+    if "main" not in symbols_of_module(module):
         raise UserError(
             f"{path} has no function @main", code="bad-ir", hint="give a file that lumir-compile --to wrote"
         )
@@ -74,23 +70,24 @@ def read_start(path: Path, weights: Path | None = None) -> Start:
         ) from None
     _check_memory(module, WeightStore(), path)
     attributes = module.operation.attributes
-    dims = from_attribute(attributes[DIMS]) if DIMS in attributes else {}
     target = attributes[TARGET].value if TARGET in attributes else None
-    return Start(module, WeightStore(weights or path.parent), dims, step, target)
+    return Start(module, WeightStore(weights or path.parent), symbols_in(module), step, target)
 
 
-def check_start(start: Start, target: Target | None, dims: Mapping[str, int], precision: str | None, last: str) -> None:
+def check_start(
+    start: Start, target: Target | None, symbols: Mapping[str, Symbol], precision: str | None, last: str
+) -> None:
     """Raise `UserError` when what is asked for was decided otherwise before the step that the file stands after."""
     step = start.step
     if IR_STEPS.index(last) < IR_STEPS.index(step):
         raise UserError(
             f"the file stands after step '{step}', past '{last}'", code="step-passed", hint=f"use --to {step}"
         )
-    if dims and dict(dims) != dict(start.dims):
+    if symbols and as_texts(symbols) != as_texts(start.symbols):
         raise UserError(
             "the file was made for other sizes",
             code="dims-fixed",
-            values={"file": _sizes(start.dims), "asked for": _sizes(dims)},
+            values={"file": _sizes(start.symbols), "asked for": _sizes(symbols)},
             hint="leave --dim and --profile out, or start from the model",
         )
     if step == "import":
@@ -109,8 +106,8 @@ def check_start(start: Start, target: Target | None, dims: Mapping[str, int], pr
         )
 
 
-def _sizes(dims: Mapping[str, int]) -> str:
-    return ", ".join(f"{name}={size}" for name, size in dims.items()) or "none"
+def _sizes(symbols: Mapping[str, Symbol]) -> str:
+    return ", ".join(f"{name}={size}" for name, size in as_texts(symbols).items()) or "none"
 
 
 def step_of(path: Path) -> str:

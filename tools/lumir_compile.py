@@ -31,13 +31,20 @@ _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--precision", metavar="P", help="fp32, fp16 or bf16: what float32 is computed in.  [default: as the model]"
 )
-@click.option("--dim", "dims", metavar="NAME=SIZE", multiple=True, help="The size of a symbolic dimension.")
+@click.option(
+    "--dim",
+    "dims",
+    metavar="NAME=SIZE",
+    multiple=True,
+    help="The size of a symbolic dimension, or the range that is served: 128, 1..512, 8..512:8 (multiples of 8).",
+)
 @click.option(
     "--profile",
     "profiles",
     metavar="NAME=SIZE,...",
     multiple=True,
-    help="Sizes of one specialisation; give it several times for an artifact that runs several shapes.",
+    help="Sizes and ranges of one specialisation; give it several times for code that is made for each. They share "
+    "weights, and a run takes the tightest.",
 )
 @click.option(
     "--to",

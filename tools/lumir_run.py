@@ -37,6 +37,7 @@ _NO_WRAP = 4096
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random inputs.")
 @click.option("--output-dir", metavar="DIR", type=click.Path(path_type=Path), help="Write each output here as .npy.")
+@click.option("--dim", "dims", metavar="NAME=SIZE", multiple=True, help="A size for inputs that lumir-run makes.")
 @click.option("--verify", "model", metavar="MODEL.onnx", type=click.Path(path_type=Path), help="Compare outputs.")
 @click.option("--every-dispatch", is_flag=True, help="With --verify: compare after each launch.")
 @click.option("--rtol", type=float, help="With --verify: relative tolerance.  [default: by element type]")
@@ -59,7 +60,8 @@ def command(path: Path, **flags: Any) -> int:
         run_report.print_artifact(console, artifact)
         return OK
     executable = load(artifact, flags["device"], threads=flags["threads"])
-    inputs = make_inputs(plan_for(artifact.plans, flags["inputs"]), flags["inputs"], flags["seed"])
+    plan = plan_for(artifact.plans, flags["inputs"], flags["dims"])
+    inputs = make_inputs(plan, flags["inputs"], flags["seed"])
     outputs = executable.run(inputs)
     run_report.print_outputs(console, outputs)
     if flags["output_dir"]:

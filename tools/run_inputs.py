@@ -1,6 +1,8 @@
 """`--input NAME=VALUE` -> arrays."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from lumir.artifact.dtypes import numpy_dtype
 from lumir.artifact.schema import Plan
 from lumir.artifact.tensors import TensorSpec
 from lumir.diagnostics import UserError
+from lumir.runtime.binding import bind
 
 _RULE = "NAME=@file.npy, NAME=random, NAME=random:LOW:HIGH, NAME=zeros or NAME=ones"
 
@@ -32,12 +35,39 @@ def make_inputs(plan: Plan, requests: Sequence[str], seed: int) -> dict[str, np.
     return {spec.name: _make(spec, values.get(spec.name, "random"), rng) for spec, rng in zip(plan.inputs, streams)}
 
 
-def plan_for(plans: Sequence[Plan], requests: Sequence[str]) -> Plan:
-    """The plan whose shapes the given files have; the first one when no file is given."""
+def plan_for(plans: Sequence[Plan], requests: Sequence[str], dims: Sequence[str] = ()) -> Plan:
+    """A plan that takes the given files, for sizes that these and `dims` (`NAME=SIZE`) say; else the first one.
+
+    A symbol that nothing gives a size gets one from its range.
+    """
     files = {name: value for name, value in map(_split, requests) if value.startswith("@")}
     shapes: Mapping[str, tuple[int, ...]] = {name: _load(name, value[1:]).shape for name, value in files.items()}
-    fitting = (plan for plan in plans if all(shapes.get(spec.name, spec.shape) == spec.shape for spec in plan.inputs))
-    return next(fitting, plans[0])
+    given = {name: _size(name, text) for name, text in map(_split_dim, dims)}
+    for plan in plans:
+        with contextlib.suppress(UserError):
+            return _sized(plan, shapes, given)
+    return _sized(plans[0], {}, given)
+
+
+def _sized(plan: Plan, shapes: Mapping[str, tuple[int, ...]], given: Mapping[str, int]) -> Plan:
+    specs = tuple(spec for spec in plan.inputs if spec.name in shapes)
+    binding = {**plan.samples()[len(plan.samples()) // 2], **bind(replace(plan, inputs=specs), shapes), **given}
+    for name, size in given.items():
+        if name not in plan.ranges or not plan.ranges[name].admits(size):
+            taken = {symbol.name: symbol.range for symbol in plan.ranges.values()}
+            raise UserError(f"--dim {name}={size} is no size that the artifact serves", code="bad-input", values=taken)
+    return plan.at(binding)
+
+
+def _split_dim(text: str) -> tuple[str, str]:
+    name, _, size = text.rpartition("=")
+    return name, size
+
+
+def _size(name: str, text: str) -> int:
+    if not name or not text.isdecimal():
+        raise UserError(f"--dim {name}={text} cannot be read", code="bad-input", rule="NAME=SIZE")
+    return int(text)
 
 
 def _split(request: str) -> tuple[str, str]:

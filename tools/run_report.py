@@ -11,6 +11,7 @@ from rich.table import Table
 from lumir.artifact.read import Artifact
 from lumir.artifact.schema import Launch, Plan
 from lumir.artifact.tensors import TensorSpec
+from lumir.sizes import high
 from lumir.tools.run_verify import Comparison
 
 
@@ -61,10 +62,15 @@ def _plan(name: str, plan: Plan) -> Table:
     table.show_header = False
     table.add_row("launches", f"{len(plan.launches) - copies}, and {copies} copies")
     table.add_row("arena", human_bytes(plan.arena_bytes))
-    table.add_row("inputs and outputs", human_bytes(sum(spec.nbytes for spec in (*plan.inputs, *plan.outputs))))
+    table.add_row("inputs and outputs", human_bytes(_largest(plan)))
     for spec in (*plan.inputs, *plan.outputs):
         table.add_row("", escape(str(spec)))
     return table
+
+
+def _largest(plan: Plan) -> int:
+    """Bytes of the inputs and outputs at the largest sizes."""
+    return sum(high(spec.nbytes) for spec in (*plan.inputs, *plan.outputs))
 
 
 def _kernels(artifact: Artifact) -> Table:

@@ -14,6 +14,7 @@ from rich.table import Table
 from lumir.compile import Request, compile_to
 from lumir.context import make_context
 from lumir.diagnostics import UserError
+from lumir.dims import Dims
 from lumir.measure import Bench
 from lumir.measure.bench import Case
 from lumir.measure.dispatches import DispatchText, dispatch_texts
@@ -27,7 +28,7 @@ from lumir.schedule.tuning import Database
 from lumir.step_files import parse
 
 
-def dispatches_of(model: Path, dims: Mapping[str, int], precision: str | None, target: str) -> list[DispatchText]:
+def dispatches_of(model: Path, dims: Dims, precision: str | None, target: str) -> list[DispatchText]:
     """The dispatches of a model after step 3, or those in a file of dispatch functions alone."""
     if model.suffix == ".mlir":
         with make_context(), ir.Location.unknown():
@@ -39,7 +40,7 @@ def dispatches_of(model: Path, dims: Mapping[str, int], precision: str | None, t
         return dispatch_texts(compiled.specialisations[0].module)
 
 
-def list_dispatches(model: Path, dims: Mapping[str, int], precision: str | None, console: Console) -> None:
+def list_dispatches(model: Path, dims: Dims, precision: str | None, console: Console) -> None:
     """Print what could be tuned."""
     from lumir.measure.reference import Reference
 
@@ -50,7 +51,7 @@ def list_dispatches(model: Path, dims: Mapping[str, int], precision: str | None,
     console.print(table)
 
 
-def tune_model(model: Path, dims: Mapping[str, int], arch: str, console: Console, flags: Mapping[str, Any]) -> None:
+def tune_model(model: Path, dims: Dims, arch: str, console: Console, flags: Mapping[str, Any]) -> None:
     """Tune every dispatch that the database does not have yet, and write the database after each."""
     items = _selected(dispatches_of(model, dims, flags["precision"], arch), flags["only"])
     path: Path = flags["tuning_db"]

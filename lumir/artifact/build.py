@@ -18,15 +18,13 @@ from lumir.weights import WeightStore
 
 @dataclass(frozen=True)
 class Specialisation:
-    """A model after step 8 for one set of sizes.
+    """A model after step 8 for one set of sizes and ranges.
 
     Args:
-        dims: the values of the model's symbols.
         store: the bytes of the module's weights.
     """
 
     module: ir.Module
-    dims: Mapping[str, int]
     store: WeightStore
 
 
@@ -41,7 +39,7 @@ def build_artifact(path: Path, specialisations: Sequence[Specialisation], target
     plans, kernels, codes, weights = [], {}, {}, SharedWeights()
     for item in specialisations:
         names = weights.add(item.module, item.store, _used_weights(item.module))
-        plans.append(_with_weights(plan_of(item.module, dict(item.dims)), names))
+        plans.append(_with_weights(plan_of(item.module), names))
         kernels |= kernel_entries(item.module)
         codes |= _codes(item.module)
     members, described = _members(codes, target)

@@ -5,6 +5,8 @@ from typing import Any
 
 from lumir.artifact.dtypes import is_dtype
 from lumir.diagnostics import UserError
+from lumir.size_text import is_declared, parse_size
+from lumir.sizes import Dim, bounds, symbols_of
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -51,6 +53,21 @@ def check_int(value: Any, what: str, *, low: int = 0, high: int = INT64_MAX) -> 
     is_int = isinstance(value, int) and not isinstance(value, bool)
     require(is_int and low <= value <= high, f"{what} is not an integer in {low}..{high}", found=value)
     return value
+
+
+def check_size(value: Any, what: str, *, low: int = 0, high: int = INT64_MAX) -> Dim:
+    """An integer in a range, or the text of a size over the declared symbols whose every value is in it."""
+    if not isinstance(value, str):
+        return check_int(value, what, low=low, high=high)
+    try:
+        size = parse_size(value)
+    except (ValueError, ZeroDivisionError) as error:
+        raise malformed(f"{what} is no size", found=value) from error
+    unknown = sorted(symbol.name for symbol in symbols_of(size) if not is_declared(symbol.name))
+    require(not unknown, f"{what} names a symbol that is not there", found=value, symbols=unknown)
+    least, greatest = bounds(size)
+    require(low <= least and greatest <= high, f"{what} is not in {low}..{high}", found=value)
+    return size
 
 
 def get_dtype(data: Mapping[str, Any], where: str) -> str:

@@ -5,23 +5,30 @@ what needs the kernels and weights beside it is checked by `check_plan`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from lumir.artifact.dtypes import byte_size
 from lumir.artifact.fields import (
     INT64_MIN,
     check_int,
+    check_size,
     get_int,
     get_list,
     get_object,
     get_str,
     get_strings,
+    malformed,
     require,
 )
 from lumir.artifact.manifest import SCHEMA_VERSION, KernelEntry, Manifest
 from lumir.artifact.tensor_map import TensorMap
-from lumir.artifact.tensors import BufferRef, Result, TensorSpec
+from lumir.artifact.tensors import BufferRef, Result, TensorSpec, sizes_to_json
+from lumir.diagnostics import UserError
+from lumir.dims import Symbols, as_symbols, as_texts
+from lumir.size_text import declare
+from lumir.sizes import at_least, size_of, typical, value_at
 
 MAX_GRID = (2**31 - 1, 65535, 65535)
 """The driver's limits for a grid, kept on every target."""
@@ -33,7 +40,8 @@ class Launch:
 
     Args:
         kernel: the name of an entry of the manifest's kernels.
-        grid: workgroups along x, y and z; the CPU numbers them `x + grid_x * (y + grid_y * z)`.
+        grid: workgroups along x, y and z; the CPU numbers them `x + grid_x * (y + grid_y * z)`. Here, in `scalars` and
+            in shapes, a Size stands for what depends on the symbols.
         args: one buffer per pointer argument, inputs then outputs, then what else the kernel needs.
         scalars: int64 arguments that follow the buffers.
         nodes: the ONNX nodes this launch computes.
@@ -51,12 +59,18 @@ class Launch:
     def workgroups(self) -> int:
         return self.grid[0] * self.grid[1] * self.grid[2]
 
+    def at(self, binding: Mapping[str, int]) -> "Launch":
+        """The launch for given values of the symbols."""
+        x, y, z = (value_at(n, binding) for n in self.grid)
+        scalars = tuple(value_at(size, binding) for size in self.scalars)
+        return replace(self, grid=(x, y, z), scalars=scalars, results=tuple(r.at(binding) for r in self.results))
+
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {
             "kernel": self.kernel,
-            "grid": list(self.grid),
+            "grid": sizes_to_json(self.grid),
             "args": [arg.to_json() for arg in self.args],
-            "scalars": list(self.scalars),
+            "scalars": sizes_to_json(self.scalars),
             "nodes": list(self.nodes),
         }
         return data | ({"results": [result.to_json() for result in self.results]} if self.results else {})
@@ -65,7 +79,7 @@ class Launch:
     def from_json(cls, data: Mapping[str, Any], where: str) -> "Launch":
         grid = get_list(data, "grid", where)
         require(len(grid) == 3, f"the grid of {where} does not have three sizes", grid=grid)
-        x, y, z = (check_int(n, f"the grid of {where}", high=high) for n, high in zip(grid, MAX_GRID))
+        x, y, z = (check_size(n, f"the grid of {where}", high=high) for n, high in zip(grid, MAX_GRID))
         args = tuple(BufferRef.from_json(arg, where) for arg in get_list(data, "args", where))
         results = tuple(Result.from_json(item, where) for item in get_list(data, "results", where, default=[]))
         for result in results:
@@ -75,7 +89,7 @@ class Launch:
             kernel=get_str(data, "kernel", where),
             grid=(x, y, z),
             args=args,
-            scalars=tuple(check_int(value, f"a scalar of {where}", low=INT64_MIN) for value in scalars),
+            scalars=tuple(check_size(value, f"a scalar of {where}", low=INT64_MIN) for value in scalars),
             nodes=get_strings(data, "nodes", where),
             results=results,
         )
@@ -89,14 +103,23 @@ class Copy:
     args: tuple[BufferRef, BufferRef]
     nodes: tuple[str, ...] = ()
 
+    def at(self, binding: Mapping[str, int]) -> "Copy":
+        """The copy for given values of the symbols."""
+        return replace(self, nbytes=value_at(self.nbytes, binding))
+
     def to_json(self) -> dict[str, Any]:
-        return {"copy": self.nbytes, "args": [arg.to_json() for arg in self.args], "nodes": list(self.nodes)}
+        return {
+            "copy": sizes_to_json([self.nbytes])[0],
+            "args": [arg.to_json() for arg in self.args],
+            "nodes": list(self.nodes),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str) -> "Copy":
         args = [BufferRef.from_json(arg, where) for arg in get_list(data, "args", where)]
         require(len(args) == 2, f"{where} is a copy without a source and a destination", args=len(args))
-        return cls(get_int(data, "copy", where), (args[0], args[1]), get_strings(data, "nodes", where))
+        nbytes = check_size(data.get("copy"), f'"copy" of {where}')
+        return cls(nbytes, (args[0], args[1]), get_strings(data, "nodes", where))
 
 
 @dataclass(frozen=True)
@@ -104,6 +127,8 @@ class Plan:
     """All launches of one specialisation, in order; a launch may read what any earlier one wrote.
 
     Args:
+        arena_bytes: enough for every value of the symbols.
+        symbols: the size of each, or the text of its range.
         counter_bytes: memory that holds zeros whenever no launch is under way.
         input_lists, output_lists: the length of each sequence, whose tensors are `name[0]`, ...; None of an optional
             that has no value.
@@ -113,10 +138,39 @@ class Plan:
     outputs: tuple[TensorSpec, ...]
     launches: tuple[Launch | Copy, ...]
     arena_bytes: int = 0
-    symbols: Mapping[str, int] = field(default_factory=dict)
+    symbols: Mapping[str, int | str] = field(default_factory=dict)
     counter_bytes: int = 0
     input_lists: Mapping[str, int | None] = field(default_factory=dict)
     output_lists: Mapping[str, int | None] = field(default_factory=dict)
+
+    @cached_property
+    def ranges(self) -> Symbols:
+        """The symbols by name."""
+        return as_symbols(self.symbols)
+
+    @property
+    def is_static(self) -> bool:
+        return all(isinstance(size, int) for size in self.symbols.values())
+
+    def samples(self) -> list[dict[str, int]]:
+        """Values of the symbols to try the plan with: the low ends, somewhere between, the high ends."""
+        symbols = self.ranges.values()
+        between = {s.name: typical(size_of(s)) for s in symbols}
+        ends = [{s.name: s.low for s in symbols}, between, {s.name: s.high for s in symbols}]
+        return [sample for i, sample in enumerate(ends) if sample not in ends[:i]]
+
+    def at(self, binding: Mapping[str, int]) -> "Plan":
+        """The plan for given values of the symbols; launches of no workgroup are left out."""
+        if self.is_static:
+            return self
+        launches = [launch.at(binding) for launch in self.launches]
+        return replace(
+            self,
+            inputs=tuple(spec.at(binding) for spec in self.inputs),
+            outputs=tuple(spec.at(binding) for spec in self.outputs),
+            launches=tuple(x for x in launches if (x.nbytes if isinstance(x, Copy) else x.workgroups)),
+            symbols={name: binding.get(name, symbol.low) for name, symbol in self.ranges.items()},
+        )
 
     def to_json(self) -> dict[str, Any]:
         optional = {
@@ -138,15 +192,20 @@ class Plan:
     @classmethod
     def from_json(cls, data: Any, where: str = "the plan") -> "Plan":
         data = get_object(data, where)
-        symbols = get_object(data.get("symbols", {}), f'"symbols" of {where}')
+        symbols = _symbols_from_json(data, where)
+        with declare(symbols):
+            return cls._from_json(data, as_texts(symbols), where)
+
+    @classmethod
+    def _from_json(cls, data: Mapping[str, Any], symbols: Mapping[str, int | str], where: str) -> "Plan":
         inputs, outputs = get_list(data, "inputs", where), get_list(data, "outputs", where)
         launches = enumerate(get_list(data, "launches", where))
         plan = cls(
-            inputs=tuple(TensorSpec.from_json(item, f"an input of {where}") for item in inputs),
-            outputs=tuple(TensorSpec.from_json(item, f"an output of {where}") for item in outputs),
+            inputs=tuple(_spec_from_json(item, f"an input of {where}") for item in inputs),
+            outputs=tuple(_spec_from_json(item, f"an output of {where}") for item in outputs),
             launches=tuple(_launch_from_json(item, f"launch {i} of {where}") for i, item in launches),
             arena_bytes=get_int(data, "arena_bytes", where, default=0),
-            symbols={name: check_int(size, f"symbol {name!r} of {where}") for name, size in symbols.items()},
+            symbols=symbols,
             counter_bytes=get_int(data, "counter_bytes", where, default=0),
             input_lists=_lists_from_json(data, "input_lists", where),
             output_lists=_lists_from_json(data, "output_lists", where),
@@ -166,8 +225,6 @@ class Plan:
             lists = self.input_lists if kind == "input" else self.output_lists
             elements = {f"{name}[{i}]" for name, length in lists.items() for i in range(length or 0)}
             require(elements <= set(names), f"a list among the {kind}s of {where} lacks tensors", lists=lists)
-            for spec in specs:
-                require(spec.is_static, f"{kind} {spec.name!r} of {where} has a symbolic shape", shape=list(spec.shape))
         for i, launch in enumerate(self.launches):
             for arg in launch.args:
                 self._check_ref(arg, launch.nbytes if isinstance(launch, Copy) else 0, f"launch {i} of {where}")
@@ -181,7 +238,7 @@ class Plan:
             specs = self.inputs if ref.space == "input" else self.outputs
             require(ref.index < len(specs), f"{where} names {ref.space} {ref.index} of {len(specs)}")
             size = specs[ref.index].nbytes
-        fits = ref.offset + nbytes <= size
+        fits = at_least(size, ref.offset + nbytes)
         require(fits, f"{where} reaches past its {ref.space}", offset=ref.offset, copy=nbytes, size=size)
 
 
@@ -190,6 +247,21 @@ def _lists_from_json(data: Mapping[str, Any], key: str, where: str) -> dict[str,
     return {
         n: x if x is None else check_int(x, f"the length of {n!r} in {where}", high=2**20) for n, x in lists.items()
     }
+
+
+def _spec_from_json(data: Any, where: str) -> TensorSpec:
+    return TensorSpec.from_json(data, where).with_sizes(where)
+
+
+def _symbols_from_json(data: Mapping[str, Any], where: str) -> Symbols:
+    symbols = get_object(data.get("symbols", {}), f'"symbols" of {where}')
+    for name, size in symbols.items():
+        if not isinstance(size, str):
+            check_int(size, f"symbol {name!r} of {where}")
+    try:
+        return as_symbols(symbols)
+    except UserError as error:
+        raise malformed(f"a symbol of {where} is not an integer or a range", reason=error.message) from error
 
 
 def _launch_from_json(data: Any, where: str) -> Launch | Copy:
@@ -215,7 +287,11 @@ def check_plan(plan: Plan, kernels: Mapping[str, KernelEntry], weight_bytes: Map
                 continue
             require(ref.name in weight_bytes, f"launch {i} of {where} names a weight that is missing", weight=ref.name)
             size = weight_bytes[ref.name]
-            require(ref.offset + nbytes <= size, f"launch {i} of {where} reaches past weight {ref.name!r}", size=size)
+            require(
+                at_least(size, ref.offset + nbytes),
+                f"launch {i} of {where} reaches past weight {ref.name!r}",
+                size=size,
+            )
         if isinstance(launch, Launch):
             for tensor_map in kernels[launch.kernel].tensor_maps:
                 _check_map(plan, launch, tensor_map, weight_bytes, f"launch {i} of {where}")

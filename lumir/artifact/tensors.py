@@ -1,22 +1,41 @@
 """Tensors and buffers as plans and manifests name them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lumir.artifact.dtypes import byte_size
-from lumir.artifact.fields import check_int, get_dtype, get_int, get_list, get_object, get_str, malformed, require
+from lumir.artifact.fields import (
+    check_int,
+    check_size,
+    get_dtype,
+    get_int,
+    get_list,
+    get_object,
+    get_str,
+    malformed,
+    require,
+)
+from lumir.sizes import Size, value_at
+
+MAX_DIMENSION = 2**48
+
+
+def sizes_to_json(sizes: Sequence[int | str | Size]) -> list[int | str]:
+    return [str(size) if isinstance(size, Size) else size for size in sizes]
+
 
 SPACES = ("input", "output", "weight", "arena", "counters")
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A named dense tensor. In a manifest a dimension may be a symbol's name; in a plan each is a size."""
+    """A named dense tensor. In a plan each dimension is an int or a Size; in a manifest it may be any text."""
 
     name: str
     dtype: str
-    shape: tuple[int | str, ...]
+    shape: tuple[int | str | Size, ...]
 
     @property
     def is_static(self) -> bool:
@@ -25,17 +44,26 @@ class TensorSpec:
     @property
     def dims(self) -> tuple[int, ...]:
         """The shape of a static tensor."""
-        return tuple(int(dim) for dim in self.shape)
+        return tuple(operator.index(dim) for dim in self.shape)  # pyright: ignore[reportArgumentType]
 
     @property
     def nbytes(self) -> int:
-        return byte_size(self.dtype, self.dims)
+        return byte_size(self.dtype, self.shape)  # pyright: ignore[reportArgumentType]
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+        return {"name": self.name, "dtype": self.dtype, "shape": sizes_to_json(self.shape)}
+
+    def at(self, binding: Mapping[str, int]) -> "TensorSpec":
+        """The tensor for given values of the symbols."""
+        return replace(self, shape=tuple(value_at(dim, binding) for dim in self.shape))
+
+    def with_sizes(self, where: str) -> "TensorSpec":
+        """The texts in the shape as sizes over the declared symbols."""
+        what = f"a dimension of {where} ({self.name})"
+        return replace(self, shape=tuple(check_size(dim, what, high=MAX_DIMENSION) for dim in self.shape))
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> "TensorSpec":
@@ -106,14 +134,20 @@ class Result:
     dtype: str
     shape: tuple[int, ...]
 
+    def at(self, binding: Mapping[str, int]) -> "Result":
+        """The result for given values of the symbols."""
+        return replace(self, shape=tuple(value_at(dim, binding) for dim in self.shape))
+
     def to_json(self) -> dict[str, Any]:
-        return {"arg": self.arg, "name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+        return {"arg": self.arg, "name": self.name, "dtype": self.dtype, "shape": sizes_to_json(self.shape)}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> "Result":
         where = f"a result of {where}"
         data = get_object(data, where)
-        shape = tuple(map(int, _shape(data, where, symbolic=False)))
+        shape = tuple(
+            check_size(dim, f"a dimension of {where}", high=MAX_DIMENSION) for dim in _shape(data, where, symbolic=True)
+        )
         return cls(get_int(data, "arg", where), get_str(data, "name", where), get_dtype(data, where), shape)
 
 
@@ -122,5 +156,5 @@ def _shape(data: Mapping[str, Any], where: str, *, symbolic: bool) -> tuple[int 
     require(len(shape) <= 64, f"{where} has too many dimensions", rank=len(shape))
     sizes = [dim for dim in shape if not (symbolic and isinstance(dim, str))]
     for size in sizes:
-        check_int(size, f"a dimension of {where}", high=2**48)
+        check_int(size, f"a dimension of {where}", high=MAX_DIMENSION)
     return tuple(shape)

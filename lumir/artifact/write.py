@@ -13,6 +13,7 @@ from lumir.artifact.manifest import KernelEntry, Manifest
 from lumir.artifact.schema import Plan, TensorSpec, check_plan
 from lumir.artifact.weights import WeightSource, weight_chunks
 from lumir.diagnostics import InternalError, UserError
+from lumir.sizes import Size, size_of
 
 ALIGNMENT = {"cpu": 64, "cuda": 256}
 """Alignment in bytes of each weight, by kind of target."""
@@ -100,7 +101,7 @@ def _check(
 
 
 def _merge(specs_of_plans: Sequence[Sequence[TensorSpec]], plans: Sequence[Plan]) -> tuple[TensorSpec, ...]:
-    """The tensors of the model: a dimension on which the plans differ becomes the symbol with those sizes, or `?`."""
+    """The tensors of the model: sizes as text; one on which the plans differ is the symbol with those sizes, or `?`."""
     merged = []
     for specs in zip(*specs_of_plans):
         dims = zip(*(spec.shape for spec in specs))
@@ -108,9 +109,10 @@ def _merge(specs_of_plans: Sequence[Sequence[TensorSpec]], plans: Sequence[Plan]
     return tuple(merged)
 
 
-def _merge_dim(sizes: Sequence[int | str], plans: Sequence[Plan]) -> int | str:
+def _merge_dim(sizes: Sequence[int | str | Size], plans: Sequence[Plan]) -> int | str:
     if len(set(sizes)) == 1:
-        return sizes[0]
-    symbols = sorted(plans[0].symbols)
-    matches = (name for name in symbols if all(plan.symbols.get(name) == size for plan, size in zip(plans, sizes)))
-    return next(matches, "?")
+        return str(sizes[0]) if isinstance(sizes[0], Size) else sizes[0]
+    for name in sorted(plans[0].ranges):
+        if all(name in plan.ranges and size_of(plan.ranges[name]) == size for plan, size in zip(plans, sizes)):
+            return name
+    return "?"

@@ -1,14 +1,17 @@
 """Which ops may stand together in one launch."""
 
-from lumir.dialects import ELEMENTWISE
+from lumir.dialects import ELEMENTWISE, shape_of_type
 from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
+from lumir.sizes import Shape
 
 Value = ir.Value
 
 ELEMENTWISE_OPS = frozenset({*ELEMENTWISE, "select", "cast", "dequantize"})
 VIEWS = frozenset({"reshape", "transpose", "broadcast", "slice"})
-MOVES = frozenset({*VIEWS, "pad", "concat", "iota", "gather", "gather_elements", "gather_nd"})
+COUNTS = frozenset({"iota", "size"})
+"""What is known without reading memory."""
+MOVES = frozenset({*VIEWS, *COUNTS, "pad", "concat", "gather", "gather_elements", "gather_nd"})
 POINTWISE = ELEMENTWISE_OPS | MOVES
 """Every result element depends on a few operand elements: can be computed where it is needed."""
 
@@ -55,8 +58,8 @@ def is_root(op: ir.OpView) -> bool:
     return short_name(op) in ROOTS or not op.operation.name.startswith("lumir.")
 
 
-def dims(value: Value) -> tuple[int, ...]:
-    return tuple(ir.RankedTensorType(value.type).shape)
+def dims(value: Value) -> Shape:
+    return shape_of_type(value.type)
 
 
 def absorbs_consumer(root: ir.OpView, value: Value, consumer: ir.OpView) -> bool:
@@ -74,7 +77,7 @@ def absorbs_producer(root: ir.OpView, producer: ir.OpView, single_use: bool, rea
     name = short_name(producer)
     if name not in POINTWISE:
         return False
-    if name in ("reshape", "transpose", "broadcast", "cast", "dequantize", "iota"):
+    if name in COUNTS or name in ("reshape", "transpose", "broadcast", "cast", "dequantize"):
         return True
     if reads_many_times(root):
         return name == "slice" and single_use

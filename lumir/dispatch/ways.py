@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from lumir.dispatch.fusion import CHEAP, ELEMENTWISE_OPS, VIEWS, dims, short_name
+from lumir.dispatch.fusion import CHEAP, COUNTS, ELEMENTWISE_OPS, VIEWS, dims, short_name
 from lumir.mlir import ir
 
 Way = tuple[object, ...]
@@ -40,7 +40,7 @@ def _move(reader: ir.OpView, position: int, number: int) -> Way:
 def few_enough(producer: ir.OpView, ways: Ways) -> bool:
     """Whether a group may compute the op again in each of these ways. Views are no work."""
     name = short_name(producer)
-    if name in VIEWS or name == "iota":
+    if name in VIEWS or name in COUNTS:
         return True
     moves = name not in ELEMENTWISE_OPS
     return len(ways) <= (MOST_OF_CHEAP if moves or name in CHEAP else MOST)

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from lumir.dims import Dims, as_symbols
 from lumir.frontend import handlers as _handlers  # noqa: F401  (fills the table of handlers)
 from lumir.frontend.graph import import_graph
 from lumir.frontend.model import read_model
 from lumir.frontend.topology import check_topology
 from lumir.mlir import ir
+from lumir.module import record_symbols
+from lumir.size_text import declare
 from lumir.weights import WeightStore
 
 
@@ -18,7 +21,7 @@ def import_onnx(
     model: Path | str | onnx.ModelProto,
     *,
     folder: Path | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Dims | None = None,
     constants: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[ir.Module, WeightStore]:
     """Import an ONNX model into the current context.
@@ -26,7 +29,7 @@ def import_onnx(
     Args:
         model: a file, or a model in memory.
         folder: what the paths of external weight files start at; the file's own folder unless given.
-        dims: sizes for the symbolic dimensions of the inputs, e.g. `{"batch": 1, "seq": 128}`.
+        dims: sizes or ranges of the symbolic dimensions of the inputs, e.g. `{"batch": 1, "seq": "1..512"}`.
         constants: values for inputs that are fixed at compile time, which disappear from the signature.
 
     Returns:
@@ -39,7 +42,11 @@ def import_onnx(
     """
     read = read_model(model, folder)
     check_topology(read.proto.graph)
-    return import_graph(read, dims or {}, constants or {})
+    symbols = as_symbols(dims or {})
+    with declare(symbols):
+        module, store = import_graph(read, symbols, constants or {})
+    record_symbols(module, symbols)
+    return module, store
 
 
 __all__ = ["import_onnx"]

@@ -10,6 +10,7 @@ from lumir.dtypes import mlir_type
 from lumir.frontend.problems import Malformed, Refused
 from lumir.frontend.values import Operand, Tensor, TensorSequence, Value
 from lumir.mlir import ir
+from lumir.sizes import Dim, Size
 
 
 class Services(Protocol):
@@ -96,20 +97,35 @@ class NodeContext:
         return self.value(index) if self.has(index) else None
 
     def known(self, index: int) -> np.ndarray | None:
-        """The elements of input `index` where they are known at compile time."""
+        """The elements of input `index` where they are known at compile time, whatever the symbols are."""
         tensor = self.input(index)
-        return tensor.array() if isinstance(tensor, Tensor) and tensor.is_known else None
+        return tensor.array() if isinstance(tensor, Tensor) and tensor.is_known and not tensor.is_symbolic else None
 
     def static(self, index: int, name: str, why: str = "") -> np.ndarray:
         """The elements of an input that the compiler needs, and why; refuses the node where they are computed."""
-        self.tensor(index)
-        array = self.known(index)
-        if array is None:
+        array = self.sized(index, name, why)
+        if array.dtype == object:
+            sizes = [size for size in array.flat if isinstance(size, Size)]
+            names = sorted({symbol.name for size in sizes for symbol in size.symbols})
+            pins = " ".join(f"--dim {symbol}=128" for symbol in names)
+            self.refuse(f"needs a fixed value of input '{name}', and it is {show_sizes(array)}: pin {pins}")
+        return array
+
+    def sized(self, index: int, name: str, why: str = "") -> np.ndarray:
+        """The elements of an input that the compiler needs, which may be sizes; refuses where they are computed."""
+        tensor = self.tensor(index)
+        if not tensor.is_known:
             origin = " and ".join(f"'{source}'" for source in self.services.origins(self.value(index)))
             came = f", and it is computed from graph input {origin}" if origin else ""
-            reason = f" ({why})" if why else ""
-            self.refuse(f"needs the value of input '{name}' at compile time{reason}{came}")
-        return array
+            reason = "; ".join(filter(None, (why, tensor.undecided)))
+            self.refuse(f"needs the value of input '{name}' at compile time{f' ({reason})' if reason else ''}{came}")
+        return tensor.array()
+
+    def sizes(self, index: int, name: str, default: list[int] | None = None) -> list[Dim]:
+        """An input of sizes that the compiler needs, as a list of ints and Sizes; `default` where it is left out."""
+        if default is not None and not self.has(index):
+            return default
+        return [size if isinstance(size, Size) else int(size) for size in self.sized(index, name).reshape(-1)]
 
     def ints(self, index: int, name: str, default: list[int] | None = None) -> list[int]:
         """An integer input that the compiler needs, as a list; `default` where it is left out."""
@@ -143,6 +159,10 @@ class NodeContext:
     def malformed(self, rule: str) -> NoReturn:
         """Report that the node breaks a rule of its operator."""
         raise Malformed(rule)
+
+
+def show_sizes(array: np.ndarray) -> str:
+    return f"[{', '.join(map(str, array.flat))}]" if array.ndim else str(array.item())
 
 
 def _decode(value: Any) -> Any:

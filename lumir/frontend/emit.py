@@ -9,18 +9,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lumir.dialects import build
+from lumir.dialects import build, shape_of_type, tensor_type
 from lumir.dialects.base import broadcast as broadcast_shapes
 from lumir.dialects.base import is_float
 from lumir.dtypes import bit_size, dense_attribute, mlir_type, numpy_dtype
 from lumir.mlir import ir
+from lumir.sizes import Dim, Size
+from lumir.sizes import maximum as maximum_size
 
-Number = int | float | bool
+Number = int | float | bool | Size
 Operand = ir.Value | Number
 
 
 def shape(x: ir.Value) -> list[int]:
-    return list(ir.RankedTensorType(x.type).shape)
+    return list(shape_of_type(x.type))
 
 
 def rank(x: ir.Value) -> int:
@@ -45,8 +47,21 @@ def constant(array: np.ndarray | np.generic) -> ir.Value:
     return build("constant", value=dense_attribute(np.asarray(array)))
 
 
+def size_value(size: Dim) -> ir.Value:
+    """A size as an int64 of rank 0."""
+    return build("size", value=size, to=ir.RankedTensorType.get([], type_("int64")))
+
+
+def sizes_value(sizes: np.ndarray) -> ir.Value:
+    """An array of sizes as an int64 tensor."""
+    parts = [reshape(scalar(size, type_("int64")), [1]) for size in sizes.flat]
+    return reshape(concat(parts, 0), sizes.shape)
+
+
 def scalar(value: Number, element_type: ir.Type) -> ir.Value:
-    """A rank-0 constant."""
+    """A rank-0 constant, or a size."""
+    if isinstance(value, Size):
+        return cast(size_value(value), element_type)
     return constant(np.asarray(value).astype(numpy_dtype(element_type)))
 
 
@@ -173,7 +188,7 @@ def slice_(x: ir.Value, axis: int, start: int, size: int, step: int = 1) -> ir.V
 def reverse(x: ir.Value, axes: Sequence[int]) -> ir.Value:
     """The elements in opposite order along `axes`."""
     dims = shape(x)
-    starts = [max(d - 1, 0) if i in axes else 0 for i, d in enumerate(dims)]
+    starts = [maximum_size(d - 1, 0) if i in axes else 0 for i, d in enumerate(dims)]
     steps = [-1 if i in axes else 1 for i in range(len(dims))]
     return build("slice", x, starts=starts, sizes=dims, steps=steps) if axes else x
 
@@ -205,7 +220,7 @@ def pad(
 
 def iota(dims: Sequence[int], axis: int, element_type: ir.Type) -> ir.Value:
     """A tensor whose elements are their index along `axis`."""
-    return build("iota", type=ir.RankedTensorType.get(list(dims), element_type), axis=axis)
+    return build("iota", type=tensor_type(dims, element_type), axis=axis)
 
 
 def gather(x: ir.Value, indices: ir.Value, axis: int) -> ir.Value:

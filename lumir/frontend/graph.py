@@ -6,31 +6,33 @@ import numpy as np
 import onnx
 
 from lumir.diagnostics import UserError
+from lumir.dialects import tensor_type
 from lumir.frontend.importer import Frame, Importer
 from lumir.frontend.initializers import element_type
 from lumir.frontend.model import Model
 from lumir.frontend.problems import error_from
 from lumir.frontend.signature import Layout, Signature, assembled, layout_of, record_lists
 from lumir.frontend.sparse import dense
-from lumir.frontend.symbols import check_constants, pin_dimensions
+from lumir.frontend.symbols import check_constants, input_shapes
 from lumir.frontend.values import Operand, Tensor, TensorSequence
 from lumir.frontend.weight_table import WeightTable
 from lumir.mlir import func, ir
+from lumir.sizes import Symbol
 from lumir.weights import WeightStore
 
 
 def import_graph(
-    model: Model, dims: Mapping[str, int], constants: Mapping[str, np.ndarray]
+    model: Model, symbols: Mapping[str, Symbol], constants: Mapping[str, np.ndarray]
 ) -> tuple[ir.Module, WeightStore]:
-    """The module of a model's graph, and the store of its weights. Every dimension is static once `dims` are pinned."""
+    """The module of a model's graph, whose dimensions are sizes over `symbols`, and the store of its weights."""
     graph = model.proto.graph
     defaults = {item.name for item in graph.initializer} | {item.values.name for item in graph.sparse_initializer}
     check_constants(graph.input, constants)
     signature = Signature(
-        [item for item in graph.input if item.name not in defaults and item.name not in constants], dims
+        [item for item in graph.input if item.name not in defaults and item.name not in constants], symbols
     )
     inputs = signature.tensors
-    types = _input_types(inputs, signature.dims)
+    types = _input_types(inputs, signature.symbols)
     module = ir.Module.create()
     with ir.InsertionPoint(module.body), ir.Location.name(graph.name or "main"):
         function = func.FuncOp("main", (types, []))
@@ -52,12 +54,10 @@ def import_graph(
     return module, weights.store
 
 
-def _input_types(inputs: Sequence[onnx.ValueInfoProto], dims: Mapping[str, int]) -> list[ir.RankedTensorType]:
-    shapes = pin_dimensions(inputs, dims)
+def _input_types(inputs: Sequence[onnx.ValueInfoProto], symbols: Mapping[str, Symbol]) -> list[ir.RankedTensorType]:
+    shapes = input_shapes(inputs, symbols)
     return [
-        ir.RankedTensorType.get(
-            shapes[item.name], element_type(item.type.tensor_type.elem_type, f"input '{item.name}'")
-        )
+        tensor_type(shapes[item.name], element_type(item.type.tensor_type.elem_type, f"input '{item.name}'"))
         for item in inputs
     ]
 

@@ -1,5 +1,6 @@
 """The walk over an ONNX graph: each node is evaluated, handed to its handler, expanded, or reported."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -8,7 +9,11 @@ import onnx
 
 from lumir.diagnostics import InternalError, LumirError
 from lumir.dialects import RuleError
+from lumir.dialects.base import show
+from lumir.dtypes import mlir_type
+from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
+from lumir.frontend.fold_sizes import fold_sizes
 from lumir.frontend.folding import FOLD_LIMIT, fold, is_foldable
 from lumir.frontend.functions import Functions, resolve
 from lumir.frontend.model import Model
@@ -20,6 +25,7 @@ from lumir.frontend.topology import node_name
 from lumir.frontend.values import POISON, Operand, Poison, Tensor, TensorSequence, Value
 from lumir.frontend.weight_table import WeightTable
 from lumir.mlir import ir
+from lumir.sizes import Size, Undecided
 
 
 @dataclass(frozen=True)
@@ -88,9 +94,14 @@ class Importer:
             self._report(site, str(problem), problem.invalid)
         except RuleError as error:
             self._report(site, str(error), True)
+        except Undecided as error:
+            self._report(site, f"{error}: {error.hint}", False)
         except LumirError:
             raise
         except Exception as error:
+            if isinstance(error, TypeError | AttributeError) and (shapes := _symbolic(site.inputs)):
+                self._report(site, f"is not supported on dimensions that have no fixed size, {shapes}", False)
+                return [POISON] * len(site.node.output)
             raise InternalError(
                 f"the importer failed: {type(error).__name__}: {error}",
                 op=f"onnx.{site.node.op_type}",
@@ -107,13 +118,17 @@ class Importer:
         if site.is_poisoned:
             return [POISON] * len(site.node.output)
         check_node(site.node, site.domain, site.opset)
-        folded = self._fold(site)
+        folded, undecided = self._fold(site)
         if folded is not None:
-            return [self.weights.known(array) for array in folded]
+            return folded
         context = NodeContext(site.node, site.opset, _values(site.inputs), _SiteServices(self, site))
         results = handler(context)
-        results = results if isinstance(results, list | tuple) else [results]
-        return [self._operand(result) for result in results]
+        operands = [self._operand(result) for result in (results if isinstance(results, list | tuple) else [results])]
+        undecided = undecided or next((x.undecided for x in site.inputs if isinstance(x, Tensor) and x.undecided), "")
+        for operand in operands:
+            if undecided and isinstance(operand, Tensor) and not operand.is_known:
+                operand.undecided = undecided
+        return operands
 
     def _operand(self, result: Result) -> Operand:
         if result is None or isinstance(result, Tensor | TensorSequence | Poison):
@@ -122,14 +137,30 @@ class Importer:
             return self.weights.known(result)
         return Tensor(ir.RankedTensorType(result.type), value=result)
 
-    def _fold(self, site: Site) -> list[np.ndarray] | None:
-        if site.domain or not is_foldable(site.node.op_type):
-            return None
-        inputs = site.inputs
-        tensors = [x for x in inputs if isinstance(x, Tensor) and x.is_known and x.size <= FOLD_LIMIT]
-        if len(tensors) < sum(x is not None for x in inputs):
-            return None
-        return fold(site.node, [x.array() if isinstance(x, Tensor) else None for x in inputs], site.opset)
+    def _fold(self, site: Site) -> tuple[list[Operand] | None, str]:
+        """The node's outputs where they are known at import; else None, and the comparison that leaves them open."""
+        known = [x for x in site.inputs if isinstance(x, Tensor) and x.is_known and x.size <= FOLD_LIMIT]
+        if site.domain or len(known) < sum(x is not None for x in site.inputs):
+            return None, ""
+        inputs = [x if isinstance(x, Tensor) else None for x in site.inputs]
+        if any(x.is_symbolic for x in known):
+            try:
+                results = fold_sizes(site.node, inputs, site.opset)
+            except Undecided as error:
+                return None, f"{error}: {error.hint}"
+            return None if results is None else [self._sizes(array, dtype) for array, dtype in results], ""
+        if not is_foldable(site.node.op_type):
+            return None, ""
+        arrays = fold(site.node, [x and x.array() for x in inputs], site.opset)
+        return None if arrays is None else [self.weights.known(array) for array in arrays], ""
+
+    def _sizes(self, array: np.ndarray, dtype: np.dtype) -> Tensor:
+        """A tensor of sizes and numbers that has an integer type."""
+        if array.dtype != object:
+            return self.weights.known(array)
+        type_ = ir.RankedTensorType.get(array.shape, mlir_type(dtype))
+        make = functools.partial(emit.sizes_value, array)
+        return Tensor(type_, load=lambda: array, emit=lambda: emit.cast(make(), type_.element_type))
 
     def _expand(self, site: Site) -> Sequence[Operand]:
         function = self.functions.find(site.node, site.domain, site.frame.opsets, site.inputs)
@@ -189,6 +220,12 @@ def origins(value: ir.Value, arguments: Sequence[str]) -> list[str]:
             seen.add(value.owner)
             stack.extend(value.owner.operands)
     return [arguments[int(index)] for index in sorted(found)]
+
+
+def _symbolic(inputs: Sequence[Operand]) -> str:
+    """The shapes of the inputs that have a dimension without a fixed size."""
+    shapes = [x.shape for x in inputs if isinstance(x, Tensor)]
+    return ", ".join(show(shape) for shape in shapes if any(isinstance(d, Size) for d in shape))
 
 
 def _values(inputs: Sequence[Operand]) -> list[Value]:

@@ -13,6 +13,7 @@ from lumir.diagnostics import UnsupportedError, UserError
 from lumir.frontend.values import Operand, TensorSequence
 from lumir.mlir import ir
 from lumir.module import LISTS
+from lumir.sizes import Symbol
 
 Layout = str | list[str] | None
 """The tensor that an input or output is, or the tensors, or nothing."""
@@ -23,24 +24,25 @@ class Signature:
 
     Args:
         inputs: the graph's inputs.
-        dims: sizes by name; those that the flattening needs are taken, `dims` are the others.
+        symbols: sizes and ranges by name; the sizes that the flattening needs are taken.
 
     Attributes:
         tensors: the tensors that the inputs become, each with a shape.
         layouts: what each input became.
+        symbols: those that are left.
 
     Raises:
         UserError: sizes are missing, all of them are listed.
         UnsupportedError: an input is a map or a sparse tensor.
     """
 
-    def __init__(self, inputs: Sequence[onnx.ValueInfoProto], dims: Mapping[str, int]):
-        self._sizes, self._missing = dict(dims), {}
+    def __init__(self, inputs: Sequence[onnx.ValueInfoProto], symbols: Mapping[str, Symbol]):
+        self._symbols, self._given, self._missing = dict(symbols), symbols, {}
         self.tensors: list[onnx.ValueInfoProto] = []
         self.layouts = {item.name: self._flatten(item.name, item.type) for item in inputs}
         if self._missing:
             _raise_missing(self._missing)
-        self.dims: Mapping[str, int] = self._sizes
+        self.symbols: Mapping[str, Symbol] = self._symbols
 
     def _flatten(self, name: str, type_: onnx.TypeProto) -> Layout:
         match type_.WhichOneof("value"):
@@ -74,9 +76,10 @@ class Signature:
         self.tensors.append(item)
 
     def _size(self, symbol: str, what: str) -> int:
-        if symbol not in self._sizes:
+        given = self._symbols.pop(symbol, Symbol(symbol, 0, 0))
+        if symbol not in self._given or given.low != given.high:
             self._missing[symbol] = what
-        return self._sizes.pop(symbol, 0)
+        return given.low
 
 
 def _without_symbols(type_: onnx.TypeProto.Tensor) -> onnx.TypeProto.Tensor:

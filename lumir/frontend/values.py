@@ -4,13 +4,16 @@ How many tensors a sequence has, and whether an optional has a value, is known a
 tensors, an optional is its value or None.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lumir.dialects import shape_of_type
 from lumir.dtypes import mlir_type, numpy_dtype
 from lumir.mlir import ir
+from lumir.sizes import Dim, Shape, Size
 
 
 class Tensor:
@@ -35,24 +38,30 @@ class Tensor:
     ):
         self.type, self.view = type, view
         self._value, self._load, self._emit = value, load, emit
+        self.undecided = ""  # why its elements are not known, where a comparison of sizes could not be decided
         self._array: np.ndarray | None = None
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.type.shape)
+    def shape(self) -> Shape:
+        return shape_of_type(self.type)
 
     @property
     def dtype(self) -> np.dtype:
         return numpy_dtype(self.type.element_type)
 
     @property
-    def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+    def size(self) -> Dim:
+        return math.prod(self.shape)
 
     @property
     def is_known(self) -> bool:
-        """Whether the elements can be read at import."""
+        """Whether the elements can be read at import; some may be sizes, if `is_symbolic`."""
         return self._load is not None
+
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether the elements are known and some of them are sizes over symbols: the array holds objects."""
+        return self.is_known and self.array().dtype == object
 
     def array(self) -> np.ndarray:
         """The known elements; only for a tensor that `is_known`."""
@@ -95,5 +104,11 @@ Operand = Value | Poison
 
 
 def type_of(array: np.ndarray) -> ir.RankedTensorType:
-    """The tensor type of a numpy array."""
-    return ir.RankedTensorType.get(array.shape, mlir_type(array.dtype))
+    """The tensor type of a numpy array; sizes are int64."""
+    return ir.RankedTensorType.get(array.shape, mlir_type("int64" if array.dtype == object else array.dtype))
+
+
+def dims_array(dims: Sequence[Dim] | Dim) -> np.ndarray:
+    """Sizes as an array: of int64, or of objects where some depend on symbols."""
+    array = np.array(dims, object)
+    return array if any(isinstance(d, Size) for d in array.flat) else array.astype(np.int64)

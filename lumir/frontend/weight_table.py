@@ -6,6 +6,7 @@ import onnx
 from lumir.artifact.dtypes import PACKED_4BIT, unpack_4bit
 from lumir.dialects import build
 from lumir.dtypes import dense_attribute, numpy_dtype
+from lumir.frontend import emit
 from lumir.frontend.initializers import initializer_type, locate, read_array
 from lumir.frontend.model import Model
 from lumir.frontend.values import Tensor, type_of
@@ -40,7 +41,7 @@ class WeightTable:
         def load() -> np.ndarray:
             return read_array(proto, type_, self.model)
 
-        def emit() -> ir.Value:
+        def make() -> ir.Value:
             if small:
                 return self.constant(load(), proto.name)
             if place.path == MEMORY:
@@ -52,10 +53,12 @@ class WeightTable:
                 return self._load(self._memory(proto.name, viewed(load(), other), other), other)
             return self._load(self._declare(proto.name, other, place.path, place.offset), other)
 
-        return Tensor(type_, load=load, emit=emit, view=view)
+        return Tensor(type_, load=load, emit=make, view=view)
 
     def known(self, array: np.ndarray, name: str = "constant") -> Tensor:
-        """A tensor whose elements are known."""
+        """A tensor whose elements are known; objects are sizes."""
+        if array.dtype == object:
+            return Tensor(type_of(array), load=lambda: array, emit=lambda: emit.sizes_value(array))
         return Tensor(type_of(array), load=lambda: array, emit=lambda: self.constant(array, name))
 
     def constant(self, array: np.ndarray, name: str = "constant") -> ir.Value:

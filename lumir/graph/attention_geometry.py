@@ -38,7 +38,7 @@ class Operand:
     def may_leave_out(self) -> bool:
         """Whether it is heads that are repeated, a whole number of times a batch entry."""
         count = self.side.repeated(self.lead[-1]) if self.lead else 1
-        return count > 1 and self.own_heads(False) % count == 0
+        return count != 1 and self.own_heads(False) % count == 0
 
     def built(self, once: bool) -> ir.Value:
         """The value as [batch, heads, rows, last], without its factor."""
@@ -106,7 +106,7 @@ def _has_whole_heads(operand: Operand) -> bool:
     batch, heads = operand.heads
     sizes = operand.side.sizes()
     total = math.prod(sizes[label] for label in operand.lead)
-    return batch > 0 and heads > 0 and total > 0 and total % batch == 0 and heads % (total // batch) == 0
+    return 0 not in (batch, heads, total) and total % batch == 0 and heads % (total // batch) == 0
 
 
 def with_groups_as_heads(query: Operand, key: Operand, value: Operand) -> tuple[Operand, Operand, Operand]:
@@ -114,7 +114,7 @@ def with_groups_as_heads(query: Operand, key: Operand, value: Operand) -> tuple[
     count = key.side.repeated(key.lead[-1]) if key.lead else 1
     alike = query.lead and value.lead and value.side.repeated(value.lead[-1]) == count
     batch, heads = key.heads
-    if heads != 1 or count == 1 or not alike or batch % count:
+    if heads != 1 or count == 1 or not alike or batch % count != 0:
         return query, key, value
     query, key, value = (dataclasses.replace(o, heads=(batch // count, count)) for o in (query, key, value))
     return query, key, value

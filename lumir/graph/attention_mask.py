@@ -13,6 +13,7 @@ from lumir.graph.known import known_array
 from lumir.graph.simplify_arithmetic import scalar
 from lumir.graph.values import Shape, definition, element, is_splat, shape, short_name
 from lumir.mlir import ir
+from lumir.sizes import Dim, minimum
 
 
 @dataclass
@@ -29,10 +30,10 @@ class Mask:
         is_simpler: some part was dropped, became causal, or became a condition.
     """
 
-    rows: int
-    columns: int
+    rows: Dim
+    columns: Dim
     keep_empty_rows: bool
-    causal: int | None = None
+    causal: Dim | None = None
     kept: list[tuple[ir.Value, bool, Shape]] = field(default_factory=list)
     added: list[tuple[ir.Value, Shape]] = field(default_factory=list)
     filled: list[tuple[Condition, Shape]] = field(default_factory=list)
@@ -66,7 +67,7 @@ class Mask:
         offset = int(table[0, 0].sum()) - 1
         if not np.array_equal(table[0], np.tri(self.rows, self.columns, offset, dtype=bool)):
             return False
-        self.causal = offset if self.causal is None else min(self.causal, offset)
+        self.causal = offset if self.causal is None else minimum(self.causal, offset)
         self.is_simpler = True
         return True
 

@@ -77,4 +77,6 @@ class FoldConstants:
 
 
 def _is_foldable(op: ir.Operation) -> bool:
-    return len(op.results) == 1 and (short_name(op) in RULES or short_name(op) in ("load", "constant"))
+    if len(op.results) != 1 or not ir.RankedTensorType(op.results[0].type).has_static_shape:
+        return False
+    return (short_name(op) in RULES and short_name(op) != "size") or short_name(op) in ("load", "constant")

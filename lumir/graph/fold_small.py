@@ -29,6 +29,8 @@ def fold_constants(op: ir.Operation) -> ir.Value | None:
     if any(source is None for source in sources):
         return None
     type_ = ir.RankedTensorType(op.results[0].type)
+    if not type_.has_static_shape or short_name(op) == "size":
+        return None
     attributes = [ir.DenseElementsAttr(source.attributes["value"]) for source in sources if source]
     if attributes and short_name(op) in UNIFORM and all(a.is_splat for a in attributes) and 0 not in type_.shape:
         return _uniform(op, attributes, type_)

@@ -1,5 +1,6 @@
 """Values that are known at compile time, also large ones, as the reference interpreter computes them."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +12,7 @@ from lumir.dialects.constants import dense_array
 from lumir.graph.values import definition, shape, short_name
 from lumir.mlir import ir
 from lumir.reference import run_op
+from lumir.sizes import is_static
 from lumir.weights import WeightStore
 
 LARGEST = 1 << 24
@@ -34,7 +36,9 @@ def known_array(value: ir.Value, depth: int = 0) -> np.ndarray | None:
     The elements of weights are known inside `use_store` only.
     """
     op = definition(value)
-    if op is None or depth > DEEPEST or np.prod(shape(value), dtype=np.int64) > LARGEST or len(op.results) != 1:
+    if op is None or depth > DEEPEST or len(op.results) != 1 or short_name(op) == "size":
+        return None
+    if not all(map(is_static, shape(value))) or math.prod(shape(value)) > LARGEST:
         return None
     match short_name(op):
         case "constant":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lumir.graph.values import attribute, definition, shape, short_name, split_scalar
 from lumir.mlir import ir
+from lumir.sizes import is_static
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def match_mean(value: ir.Value) -> Mean | None:
         return None
     mean, factor = found
     count = math.prod(shape(mean.source)[axis] for axis in mean.axes)
-    return mean if math.isclose(factor * count, 1, rel_tol=1e-5) else None
+    return mean if is_static(count) and math.isclose(factor * count, 1, rel_tol=1e-5) else None
 
 
 def _match(value: ir.Value, kind: str) -> tuple[Mean, float] | None:

@@ -4,10 +4,12 @@ Ops are erased only when they were visited or lie before the op that is visited,
 the bindings do not survive a look at an erased op.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lumir.graph.values import short_name
 from lumir.mlir import ir
+from lumir.sizes import Undecided
 
 Pattern = Callable[[ir.Operation], ir.Value | None]
 Patterns = Mapping[str, Sequence[Pattern]]
@@ -27,7 +29,8 @@ def rewrite(module: ir.Module, patterns: Patterns) -> bool:
     """Apply the patterns in every function to a fixed point; whether anything changed.
 
     A pattern gets an op and returns the value that replaces its only result, or None. It builds new ops at the current
-    insertion point (before the op, at its location) and erases nothing.
+    insertion point (before the op, at its location) and erases nothing. One that asks for a comparison of sizes which
+    their ranges leave open does not apply.
     """
     changed = False
     for block in functions(module):
@@ -57,7 +60,8 @@ def _sweep(block: ir.Block, patterns: Patterns) -> bool:
 def _apply(op: ir.Operation, patterns: Patterns) -> ir.Value | None:
     """Replace `op` by what the first pattern that applies gives, and return that; None if none applies."""
     for pattern in patterns.get(short_name(op), ()):
-        with ir.InsertionPoint(op), op.location:
+        value = None
+        with ir.InsertionPoint(op), op.location, contextlib.suppress(Undecided):
             value = pattern(op)
         if value is None or value == op.results[0]:
             continue

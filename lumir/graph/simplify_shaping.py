@@ -10,6 +10,7 @@ from lumir.graph.known import known_array
 from lumir.graph.rewrite import PatternTable
 from lumir.graph.values import Shape, attribute, definition, shape
 from lumir.mlir import ir
+from lumir.sizes import at_least, is_static
 
 SHAPING = PatternTable()
 
@@ -53,7 +54,7 @@ def merged_groups(fine: Shape, coarse: Shape) -> list[list[int]] | None:
     axis = 0
     for size in coarse:
         group: list[int] = []
-        while axis < len(fine) and (math.prod(fine[a] for a in group) < size or (not group and fine[axis] == size)):
+        while axis < len(fine) and (math.prod(fine[a] for a in group) != size or (not group and fine[axis] == size)):
             group.append(axis)
             axis += 1
         if math.prod(fine[a] for a in group) != size:
@@ -97,7 +98,9 @@ def merge_broadcasts(op: ir.Operation) -> ir.Value | None:
 @SHAPING.on("slice")
 def simplify_slice(op: ir.Operation) -> ir.Value | None:
     x, (starts, sizes, steps) = op.operands[0], slice_of(op)
-    if x.type == op.results[0].type and all(step == 1 or size <= 1 for size, step in zip(sizes, steps, strict=True)):
+    if x.type == op.results[0].type and all(
+        step == 1 or size in (0, 1) for size, step in zip(sizes, steps, strict=True)
+    ):
         return x
     inner = definition(x, "slice", "concat")
     if inner is None or 0 in sizes:
@@ -124,9 +127,9 @@ def _slice_of_concat(concat: ir.Operation, starts: Shape, sizes: Shape, steps: S
     axis = attribute(concat, "axis") % len(starts)
     boundary = shape(concat.operands[0])[axis]
     ends = (starts[axis], starts[axis] + (sizes[axis] - 1) * steps[axis])
-    if max(ends) < boundary:
+    if all(at_least(boundary - 1, end) for end in ends):
         return build("slice", concat.operands[0], starts=starts, sizes=sizes, steps=steps)
-    if min(ends) < boundary:
+    if not all(at_least(end, boundary) for end in ends):
         return None
     moved = [start - boundary * (i == axis) for i, start in enumerate(starts)]
     return build("slice", concat.operands[1], starts=moved, sizes=sizes, steps=steps)
@@ -135,7 +138,7 @@ def _slice_of_concat(concat: ir.Operation, starts: Shape, sizes: Shape, steps: S
 @SHAPING.on("pad")
 def drop_empty_pad(op: ir.Operation) -> ir.Value | None:
     amounts = (*attribute(op, "low"), *attribute(op, "high"))
-    single = all(size <= 1 for size in shape(op.operands[0]))
+    single = all(size in (0, 1) for size in shape(op.operands[0]))
     return op.operands[0] if not any(amounts) and (single or not any(attribute(op, "interior"))) else None
 
 
@@ -162,9 +165,9 @@ def gather_of_range(op: ir.Operation) -> ir.Value | None:
     """Known indices in arithmetic progression are a slice."""
     x, dims = op.operands[0], shape(op.operands[0])
     indices = known_array(op.operands[1])
-    if indices is None:
-        return None
     axis = attribute(op, "axis") % len(dims)
+    if indices is None or not is_static(dims[axis]):
+        return None
     places = indices.astype(np.int64).ravel()
     places = np.where(places < 0, places + dims[axis], places)
     steps = np.diff(places)

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from lumir.dialects.base import from_attribute
+from lumir.dialects import attribute_of, shape_of_type
 from lumir.dialects.constants import splat_value
 from lumir.mlir import ir
-
-Shape = tuple[int, ...]
+from lumir.sizes import Shape
 
 
 def shape(value: ir.Value) -> Shape:
-    return tuple(ir.RankedTensorType(value.type).shape)
+    return shape_of_type(value.type)
 
 
 def element(value: ir.Value) -> ir.Type:
@@ -24,7 +23,7 @@ def short_name(op: ir.Operation) -> str:
 
 def attribute(op: ir.Operation, name: str) -> Any:
     """An attribute as a Python value."""
-    return from_attribute(op.attributes[name])
+    return attribute_of(op, name)
 
 
 def definition(value: ir.Value, *names: str) -> ir.Operation | None:
@@ -61,12 +60,12 @@ def is_constant(value: ir.Value) -> bool:
 def split_scalar(op: ir.Operation) -> tuple[ir.Value, float] | None:
     """`(x, c)` of a binary op with one splat operand c and the shape of x; c may be on the left if the op commutes."""
     lhs, rhs = op.operands
-    result = op.results[0].type
+    result = shape(op.results[0])
     number = splat_value(rhs)
-    if number is not None and ir.RankedTensorType(result).shape == ir.RankedTensorType(lhs.type).shape:
+    if number is not None and result == shape(lhs):
         return lhs, number
     number = splat_value(lhs) if short_name(op) in COMMUTATIVE else None
-    if number is not None and ir.RankedTensorType(result).shape == ir.RankedTensorType(rhs.type).shape:
+    if number is not None and result == shape(rhs):
         return rhs, number
     return None
 

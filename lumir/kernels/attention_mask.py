@@ -1,12 +1,14 @@
 """What the scores' element-wise operation says about which keys count, so that whole tiles of them can be skipped."""
 
+from lumir.dialects import attribute_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.mlir import arith, ir
+from lumir.sizes import Dim
 
 Value = ir.Value
 
 
-def causal_offset(scores: Value) -> int | None:
+def causal_offset(scores: Value) -> Dim | None:
     """c where the scores are `select(key <= query + c, ..., -inf)`, query and key being the last two dimensions."""
     if isinstance(scores.owner, ir.Block) or scores.owner.name != "linalg.generic":
         return None
@@ -24,13 +26,16 @@ def causal_offset(scores: Value) -> int | None:
     return _offset_of(kept.operands[1], nest.rank - 2)
 
 
-def _offset_of(value: Value, dimension: int) -> int | None:
+def _offset_of(value: Value, dimension: int) -> Dim | None:
     """c where the value is `index + c` of that dimension."""
     if _dimension(value) == dimension:
         return 0
     added = _defining(value, "arith.addi")
     if added is None or _dimension(added.operands[0]) != dimension:
         return None
+    size = _defining(added.operands[1], "lumir.size")
+    if size is not None:
+        return attribute_of(size, "value")
     constant = _defining(added.operands[1], "arith.constant")
     return None if constant is None else constant.attributes["value"].value
 

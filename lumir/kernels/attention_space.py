@@ -10,6 +10,7 @@ from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.push import Path, paths_from
 from lumir.kernels.reduction import combiner_of
 from lumir.mlir import ir
+from lumir.sizes import Dim
 
 Value = ir.Value
 
@@ -32,7 +33,7 @@ class AttentionSpace:
     second: ContractionSpace
     scores: Value
     path: Path
-    offset: int | None
+    offset: Dim | None
 
     @staticmethod
     def of(dispatch: Dispatch) -> "AttentionSpace | None":
@@ -52,13 +53,13 @@ class AttentionSpace:
         return AttentionSpace(first, second, scores, into, causal_offset(scores))
 
     @property
-    def shape(self) -> tuple[int, int, int, int, int]:
+    def shape(self) -> tuple[Dim, Dim, Dim, Dim, Dim]:
         """Batch, rows, keys, depth of a score, columns of the result."""
         batch, rows, keys, depth = self.first.shape
         return batch, rows, keys, depth, self.second.shape[2]
 
     @property
-    def queries(self) -> int:
+    def queries(self) -> Dim:
         """Rows of one head: the number of query positions."""
         return self.first.nest.sizes[self.first.m[-1]]
 

@@ -10,6 +10,7 @@ from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.push import Reshape
 from lumir.mlir import arith, ir
 from lumir.mlir import math as math_ops
+from lumir.sizes import Dim, Shape
 
 Value = ir.Value
 Dims = tuple[int, ...]
@@ -30,7 +31,7 @@ class Split:
 
     def delinearize(self, index: IndexMath, sizes: Sequence[int]) -> Place:
         """The place at the position; where the window divides the last size, only the base is divided."""
-        if not sizes or sizes[-1] % self.window or self.base.known % self.window:
+        if not sizes or sizes[-1] % self.window != 0 or self.base.known % self.window:
             return index.delinearize(index.add(self.base, self.offset), sizes)
         *outer, last = index.delinearize(self.base, sizes)
         return (*outer, index.add(last, self.offset))
@@ -73,7 +74,7 @@ class ContractionSpace:
         batch = tuple(d for d in out if d in left and d in right)
         m, n = tuple(d for d in out if d not in right), tuple(d for d in out if d not in left)
         space = ContractionSpace(nest, 0, 1, batch, m, n, _order_in(nest.maps[1], nest.reductions))
-        wide = [d for d in out if nest.sizes[d] > 1]
+        wide = [d for d in out if nest.sizes[d] != 1]
         return space.swapped() if wide and wide[-1] in m else space
 
     def place_dims(self) -> Dims:
@@ -90,14 +91,14 @@ class ContractionSpace:
         orders += [(*order[1:], order[0]) for order in orders]
         return [replace(self, k=order) for order in dict.fromkeys(orders)]
 
-    def sizes(self, dims: Dims) -> Dims:
+    def sizes(self, dims: Dims) -> Shape:
         return tuple(self.nest.sizes[d] for d in dims)
 
-    def extent(self, dims: Dims) -> int:
+    def extent(self, dims: Dims) -> Dim:
         return math.prod(self.sizes(dims))
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[Dim, Dim, Dim, Dim]:
         """The number of products, and m, n and k of each."""
         return self.extent(self.batch), self.extent(self.m), self.extent(self.n), self.extent(self.k)
 
@@ -127,13 +128,13 @@ class ContractionSpace:
         return self._view(index, self.nest.output_maps[0], shape_of(self.result), groups)
 
     def _view(
-        self, index: IndexMath, map_: ir.AffineMap, shape: Dims, groups: Sequence[tuple[Dims, Index | Split]]
+        self, index: IndexMath, map_: ir.AffineMap, shape: Shape, groups: Sequence[tuple[Dims, Index | Split]]
     ) -> "View":
         """Dimensions of a group that lie side by side in the tensor stay one."""
         at, runs = [Index(0)] * self.nest.rank, {}
         expressions, plain = self._expressions(map_), self._plain(map_, shape)
         for dims, position in groups:
-            parts = _runs(plain, [d for d in dims if self.nest.sizes[d] > 1])
+            parts = _runs(plain, [d for d in dims if self.nest.sizes[d] != 1])
             sizes = [self.extent(run) for run in parts]
             split = (
                 position.delinearize(index, sizes)
@@ -154,9 +155,9 @@ class ContractionSpace:
     def runs(self, number: int, dims: Dims) -> list[Dims]:
         """The dimensions as input `number` has them: those side by side in it together."""
         plain = self._plain(self.nest.maps[number], shape_of(self.operand(number)))
-        return _runs(plain, [d for d in dims if self.nest.sizes[d] > 1])
+        return _runs(plain, [d for d in dims if self.nest.sizes[d] != 1])
 
-    def _plain(self, map_: ir.AffineMap, shape: Dims) -> list[int | None]:
+    def _plain(self, map_: ir.AffineMap, shape: Shape) -> list[int | None]:
         """The dimension that each result of the map is, if it is just that and runs through the tensor's whole size."""
         return [
             e.position if isinstance(e, ir.AffineDimExpr) and self.nest.sizes[e.position] == size else None
@@ -190,10 +191,10 @@ class ContractionSpace:
 class View:
     """A place in a tensor that is looked at in another shape of the same row-major order."""
 
-    shape: Dims
+    shape: Shape
     place: Place
 
-    def place_in(self, index: IndexMath, shape: Dims) -> Place:
+    def place_in(self, index: IndexMath, shape: Shape) -> Place:
         return Reshape(self.shape, shape).place(index, self.place)
 
 

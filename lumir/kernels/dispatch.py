@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from lumir.dialects import shape_of_type
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
@@ -14,7 +15,8 @@ WEIGHT = "lumir.weight"
 
 
 def shape_of(value: Value) -> tuple[int, ...]:
-    return tuple(ir.RankedTensorType(value.type).shape)
+    """The dimensions of a tensor; where they are not fixed, a `lumir.sizes.Size` stands in place of an int."""
+    return shape_of_type(value.type)
 
 
 def element_of(value: Value) -> ir.Type:
@@ -78,6 +80,7 @@ class Dispatch:
             "linalg.fill",
             "tensor.empty",
             "arith.constant",
+            "lumir.size",
             "func.return",
             "builtin.unrealized_conversion_cast",
         }
@@ -86,6 +89,12 @@ class Dispatch:
         return all(_reads_in_place(nest, shape) for nest in self.nests) and all(
             shape_of(r) == shape for r in self.results
         )
+
+    @cached_property
+    def is_static(self) -> bool:
+        """Every size is fixed: what a family asks that knows no other."""
+        values = [*self.arguments, *(result for op in self.operations for result in op.results)]
+        return all(v.type.has_static_shape for v in values if isinstance(v.type, ir.RankedTensorType))
 
     @cached_property
     def elements(self) -> int:

@@ -6,6 +6,7 @@ from typing import ClassVar
 from lumir.dialects import to_attribute
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.families import family_named
+from lumir.kernels.launch_sizes import SCALARS
 from lumir.mlir import gpu, ir
 from lumir.module import dispatches
 from lumir.schedule.family import Family, KernelCode
@@ -20,7 +21,7 @@ class EmitKernels:
     Guarantees: each has become a declaration with `lumir.grid`, `lumir.block` and `lumir.shared_bytes`, beside a module
     `@<name>.kernel` (a `gpu.module` for a GPU) that holds the function `@<name>`. A kernel that wants more than its
     operands and results says so with `lumir.workspace_bytes`, `lumir.counters`, `lumir.tensor_maps`, `lumir.cluster`
-    and `lumir.pdl`.
+    and `lumir.pdl`, and with `lumir.scalars` for sizes that are not fixed.
     """
 
     target: str = "cpu"
@@ -45,8 +46,18 @@ def emit_kernel(function: ir.OpView, target: Target, family: Family | None = Non
         kernel = _kernel_module(f"{dispatch.name}.kernel", target)
         with ir.InsertionPoint(kernel.regions[0].blocks[0]):
             code = family.emit(dispatch, schedule, target, dispatch.name)
-        _declare(function, code)
+        _declare(function, code, _sizes_of(kernel, dispatch.name))
     function.operation.erase()
+
+
+def _sizes_of(kernel: ir.Operation, name: str) -> ir.Attribute | None:
+    """What the kernel function says of the sizes it takes, which leaves the kernel with this."""
+    for op in kernel.regions[0].blocks[0].operations:
+        if "sym_name" in op.attributes and op.attributes["sym_name"].value == name and SCALARS in op.attributes:
+            sizes = op.attributes[SCALARS]
+            del op.attributes[SCALARS]
+            return sizes
+    return None
 
 
 def _kernel_module(name: str, target: Target) -> ir.Operation:
@@ -60,11 +71,12 @@ def _kernel_module(name: str, target: Target) -> ir.Operation:
     return module
 
 
-def _declare(function: ir.OpView, code: KernelCode) -> None:
+def _declare(function: ir.OpView, code: KernelCode, sizes: ir.Attribute | None = None) -> None:
     """The dispatch function without its body, and how to launch its kernel."""
     i64 = ir.IntegerType.get_signless(64)
     attributes = dict(function.operation.attributes.items())
-    attributes["lumir.grid"] = ir.DenseI64ArrayAttr.get(list(code.grid))
+    attributes["lumir.grid"] = to_attribute(list(code.grid))
+    attributes |= {SCALARS: sizes} if sizes else {}
     attributes["lumir.block"] = ir.IntegerAttr.get(i64, code.block)
     attributes["lumir.shared_bytes"] = ir.IntegerAttr.get(i64, code.shared_bytes)
     for name, amount in (("lumir.workspace_bytes", code.workspace_bytes), ("lumir.counters", code.counters)):

@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from functools import cached_property
 
 from lumir.diagnostics import InternalError
-from lumir.kernels.index import Index, IndexMath, Place
+from lumir.dialects import attribute_of, shape_of_type
+from lumir.dialects.shapes import DYNAMIC
+from lumir.kernels.index import Index, IndexMath, Place, is_fixed
 from lumir.kernels.memory import Buffer, Memory, like
 from lumir.linalg.scalar import ROUNDS
 from lumir.mlir import arith, ir, scf
+from lumir.sizes import Dim, Shape, at_least, maximum
 
 Value = ir.Value
 Reader = Callable[[Place], Value]
@@ -73,11 +76,15 @@ class Evaluator:
             raise InternalError(f"no kernel can read the result of {name}", op=name, node=str(op.location))
         return _TENSOR_OPS[name](self, op.opview if isinstance(op, ir.Operation) else op, tensor, place)
 
-    def scalar(self, value: Value) -> Value:
-        """A scalar that the dispatch computes outside any tensor: a constant, or an element of a tensor."""
+    def scalar(self, value: Value) -> "Value | Index":
+        """A scalar that the dispatch computes outside any tensor: a constant, a size, or an element of a tensor."""
         op = value.owner
         if op.name == "tensor.extract":
             return self.at(op.operands[0], [Index(_constant_int(i)) for i in list(op.operands)[1:]])
+        if op.name == "lumir.size":
+            return Index(attribute_of(op, "value"))
+        if op.name == "arith.index_cast":
+            return self._cast_index(self._value(self.scalar(op.operands[0])), op.results[0].type, True)
         return op.clone().results[0]
 
     # -- linalg.generic ------------------------------------------------------------------------------------------------
@@ -116,7 +123,7 @@ class Evaluator:
 
     @contextmanager
     def loop(
-        self, start: "int | Value", stop: "int | Value", step: int, carried: Sequence[Value] = (), multiple: int = 1
+        self, start: "Dim | Value", stop: "Dim | Value", step: int, carried: Sequence[Value] = (), multiple: int = 1
     ):
         """`scf.for` as a context: gives the position, the carried values, and `done(values)`, which must end the body.
 
@@ -175,6 +182,8 @@ class Evaluator:
         if name == "tensor.extract":
             tensor, *place = op.operands
             return [self.at(tensor, [self._as_index(lookup(i)) for i in place])]
+        if name == "lumir.size":
+            return [self.scalar(op.results[0])]
         if name == "arith.constant":
             value = op.attributes["value"]
             if isinstance(value.type, ir.IndexType):
@@ -193,9 +202,7 @@ class Evaluator:
         """Keep sums, products and limits of indices symbolic."""
         if not operands or not all(isinstance(x, Index) for x in operands):
             return None
-        constants = [
-            x.base if isinstance(x.base, int) and x.uniform else None for x in operands if isinstance(x, Index)
-        ]
+        constants = [x.base if is_fixed(x.base) and x.uniform else None for x in operands if isinstance(x, Index)]
         x, y = (*operands, None)[:2]
         if name == "arith.addi":
             return self.index.add(x, y)  # pyright: ignore[reportArgumentType]
@@ -239,7 +246,7 @@ class Evaluator:
     # -- tensor ops ----------------------------------------------------------------------------------------------------
 
     def fill(self, op: ir.OpView, tensor: Value, place: Place) -> Value:
-        return self.scalar(op.operands[0])
+        return self._value(self.scalar(op.operands[0]))
 
     def dense(self, op: ir.OpView, tensor: Value, place: Place) -> Value:
         element = ir.RankedTensorType(tensor.type).element_type
@@ -254,19 +261,26 @@ class Evaluator:
         return self.at(op.operands[0], place)
 
     def reshaped(self, op: ir.OpView, tensor: Value, place: Place) -> Value:
-        """collapse_shape and expand_shape: out of one row-major order and into the other."""
+        """collapse_shape and expand_shape: each run of dimensions that is one on the other side, by itself."""
         source = op.operands[0]
-        linear = self.index.linearize(place, _shape(tensor))
-        return self.at(source, self.index.delinearize(linear, _shape(source)))
+        runs = [[i.value for i in run] for run in op.attributes["reassociation"]]
+        if op.operation.name == "tensor.expand_shape":
+            sizes = _shape(tensor)
+            moved = [self.index.linearize([place[i] for i in run], [sizes[i] for i in run]) for run in runs]
+            return self.at(source, moved)
+        sizes, moved = _shape(source), []
+        for index, run in zip(place, runs, strict=True):
+            moved += self.index.delinearize(index, [sizes[i] for i in run])
+        return self.at(source, moved or [Index(0)] * len(sizes))
 
     def window(self, op: ir.OpView, tensor: Value, place: Place) -> Value:
-        starts, steps = tuple(op.attributes["static_offsets"]), tuple(op.attributes["static_strides"])
+        starts, steps = mixed_sizes(op, "static_offsets", 1), tuple(op.attributes["static_strides"])
         moved = [self.index.offset(self.index.scale(i, k), s) for i, s, k in zip(place, starts, steps, strict=True)]
         return self.at(op.operands[0], moved)
 
     def pad(self, op: ir.OpView, tensor: Value, place: Place) -> Value:
         """The source where the place is inside it, else the padding value; the source is read at a place in it."""
-        source, low = op.operands[0], tuple(op.attributes["static_low"])
+        source, low = op.operands[0], mixed_sizes(op, "static_low", 1)
         inside, moved = None, []
         for index, lo, size, padded in zip(place, low, _shape(source), _shape(tensor), strict=True):
             if size == padded:
@@ -275,8 +289,8 @@ class Evaluator:
             shifted = self.index.offset(index, -lo)
             hit = self.index.below(shifted, size)
             inside = hit if inside is None else self._both(inside, hit)
-            moved.append(self.index.minimum(self.index.maximum(shifted, 0), size - 1))
-        value = self.scalar(list(op.regions[0].blocks[0].operations)[-1].operands[0])
+            moved.append(self.index.minimum(self.index.maximum(shifted, 0), maximum(size - 1, 0)))
+        value = self._value(self.scalar(list(op.regions[0].blocks[0].operations)[-1].operands[0]))
         return value if inside is None else self._select(inside, self.at(source, moved), value)
 
     def concat(self, op: ir.OpView, tensor: Value, place: Place) -> Value:
@@ -292,15 +306,16 @@ class Evaluator:
         assert result is not None
         return result
 
-    def _kept_inside(self, here: Index, start: int, size: int) -> Index:
+    def _kept_inside(self, here: Index, start: Dim, size: Dim) -> Index:
         """`here` limited to the operand; a lane group that cannot straddle its ends stays contiguous."""
         lanes = self.index.lanes
-        if here.step == 1 and start % lanes == 0 and size % lanes == 0 and here.known % lanes == 0:
+        whole = start % lanes == 0 and size % lanes == 0 and at_least(size, lanes)
+        if here.step == 1 and whole and here.known % lanes == 0:
             first = self.index.minimum(self.index.maximum(Index(here.base, 0, here.multiple), 0), size - lanes)
             return Index(first.base, 1, lanes)
-        return self.index.minimum(self.index.maximum(here, 0), size - 1)
+        return self.index.minimum(self.index.maximum(here, 0), maximum(size - 1, 0))
 
-    def _reached(self, index: Index, start: int) -> Value:
+    def _reached(self, index: Index, start: Dim) -> Value:
         lanes = self.index.lanes
         if index.step == 1 and start % lanes == 0 and index.known % lanes == 0:
             index = Index(index.base, 0, index.multiple)
@@ -398,9 +413,9 @@ class LoopNest:
         return self._numbers.get(value)
 
     @cached_property
-    def sizes(self) -> list[int]:
+    def sizes(self) -> list[Dim]:
         """The size of each iteration dimension, read off the operand that has it as a plain dimension."""
-        sizes = [0] * self.rank
+        sizes: list[Dim] = [0] * self.rank
         for operand, map_ in zip([*self.outputs, *self.inputs], [*self.output_maps, *self.maps], strict=True):
             for expression, size in zip(map_.results, _shape(operand), strict=True):
                 if isinstance(expression, ir.AffineDimExpr):
@@ -416,8 +431,17 @@ class LoopNest:
         return dims
 
 
-def _shape(tensor: Value) -> tuple[int, ...]:
-    return tuple(ir.RankedTensorType(tensor.type).shape)
+def _shape(tensor: Value) -> Shape:
+    return shape_of_type(tensor.type)
+
+
+def mixed_sizes(op: ir.OpView, name: str, group: int) -> Shape:
+    """Sizes that an op has partly as the attribute `name`, and partly as operands of its operand group `group`."""
+    counts = list(op.attributes["operandSegmentSizes"])
+    first = sum(counts[:group])
+    operands = iter(list(op.operands)[first : first + counts[group]])
+    static = tuple(op.attributes[name])
+    return tuple(attribute_of(next(operands).owner, "value") if d == DYNAMIC else d for d in static)
 
 
 def _constant_int(value: Value) -> int:

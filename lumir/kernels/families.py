@@ -29,7 +29,7 @@ def choose(dispatch: Dispatch, target: Target) -> tuple[Family, Schedule]:
     """
     rejected: dict[str, str] = {}
     for family in families(target):
-        if not family.match(dispatch, target):
+        if not (dispatch.is_static or getattr(family, "symbolic", False)) or not family.match(dispatch, target):
             continue
         ranked = sorted(family.space(dispatch, target), key=lambda s: family.cost(dispatch, s, target))
         for schedule in ranked:

@@ -142,7 +142,8 @@ class Memory:
     def _lane_pointers(self, buffer: Buffer, at: Index) -> list[Value]:
         if at.step is not None:
             first = advance(buffer.pointer, buffer.stored, self.index.scalar(at.base))
-            return [advance(first, buffer.stored, lane * at.step) for lane in range(self.index.lanes)]
+            steps = [lane * at.step for lane in range(self.index.lanes)]
+            return [advance(first, buffer.stored, s if isinstance(s, int) else self.index.scalar(s)) for s in steps]
         places = [vector.ExtractOp(at.base, [], [lane]).result for lane in range(self.index.lanes)]
         return [advance(buffer.pointer, buffer.stored, place) for place in places]
 

@@ -4,13 +4,13 @@ A kernel that computes a root tile by tile holds elements by root place and stor
 two stand element-wise operations, transposes and reshapes; a `Path` is what they do to a place.
 """
 
-import math
 from dataclasses import dataclass
 
 from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import ZERO, Index, IndexMath, Place
 from lumir.mlir import ir
+from lumir.shape_groups import matching_groups
 
 Value = ir.Value
 
@@ -41,22 +41,6 @@ class Reshape:
             linear = index.linearize([place[i] for i in old], [self.old[i] for i in old])
             moved += index.delinearize(linear, [self.new[i] for i in new])
         return tuple(moved)
-
-
-def matching_groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[range, range]]:
-    """Runs of dimensions of two shapes that hold the same elements, as short as possible.
-
-    (2, 20, 96) and (40, 6, 16) give [0, 1] with [0], and [2] with [1, 2].
-    """
-    if 0 in old:
-        return [(range(len(old)), range(len(new)))]
-    groups, i, j = [], 0, 0
-    while i < len(old) or j < len(new):
-        first_i, first_j, i, j = i, j, min(i + 1, len(old)), min(j + 1, len(new))
-        while (left := math.prod(old[first_i:i])) != (right := math.prod(new[first_j:j])):
-            i, j = (i + 1, j) if left < right else (i, j + 1)
-        groups.append((range(first_i, i), range(first_j, j)))
-    return groups
 
 
 Step = Permute | Reshape

@@ -7,6 +7,7 @@ from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, Place
 from lumir.mlir import ir
+from lumir.sizes import Dim, Shape
 
 Value = ir.Value
 
@@ -20,7 +21,7 @@ class RowSpace:
         axes: which of its dimensions are reduced, ascending.
     """
 
-    full: tuple[int, ...]
+    full: Shape
     axes: tuple[int, ...]
 
     @staticmethod
@@ -37,27 +38,27 @@ class RowSpace:
         return tuple(i for i in range(len(self.full)) if i not in self.axes)
 
     @property
-    def kept(self) -> tuple[int, ...]:
+    def kept(self) -> Shape:
         return tuple(self.full[i] for i in self.kept_axes)
 
     @property
-    def reduced(self) -> tuple[int, ...]:
+    def reduced(self) -> Shape:
         return tuple(self.full[i] for i in self.axes)
 
     @property
-    def inner(self) -> int:
+    def inner(self) -> Dim:
         """The last reduced dimension."""
         return self.reduced[-1]
 
     @property
-    def row_count(self) -> int:
+    def row_count(self) -> Dim:
         return math.prod(self.kept)
 
     @property
-    def row_size(self) -> int:
+    def row_size(self) -> Dim:
         return math.prod(self.reduced)
 
-    def whole(self, lanes: int) -> int:
+    def whole(self, lanes: int) -> Dim:
         """The part of the last reduced dimension that whole lane groups cover."""
         return self.inner // lanes * lanes
 

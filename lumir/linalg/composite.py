@@ -1,5 +1,7 @@
 """Composite ops as chains of reductions, element-wise ops and contractions, computed in float32 or wider."""
 
+import math as math_
+
 from lumir.linalg.contraction import cast_to, contracted
 from lumir.linalg.generic import (
     broadcast_map,
@@ -9,6 +11,7 @@ from lumir.linalg.generic import (
     element_of,
     empty,
     generic,
+    index,
     pointwise,
     reshaped,
 )
@@ -16,6 +19,7 @@ from lumir.linalg.reduction import reduced
 from lumir.linalg.rules import Source, rule
 from lumir.linalg.scalar import BINARY, compare, compute_type, convert, is_float
 from lumir.mlir import arith, ir, linalg, math
+from lumir.sizes import Dim, is_static
 
 Value = ir.Value
 
@@ -64,16 +68,16 @@ def lower_normalize(source: Source, x: Value) -> Value:
     axes = list(range(source.axis % len(dims), len(dims)))
     wide = cast_to(x, compute_type(element_of(x)))
     kind = element_of(wide)
-    count = _count(dims, axes)
+    count = math_.prod(dims[axis] for axis in axes)
     if source.center:
         total = reduced(wide, "sum", axes)
-        mean = pointwise([total], dims_of(total), kind, lambda t: arith.MulFOp(t, constant(1 / count, kind)).result)
+        mean = pointwise([total], dims_of(total), kind, lambda t: arith.MulFOp(t, _reciprocal(count, kind)).result)
         wide = _with_row(wide, mean, axes, lambda v, m: arith.SubFOp(v, m).result)
     square = pointwise([wide], dims, kind, lambda v: arith.MulFOp(v, v).result)
     power = reduced(square, "sum", axes)
 
     def inverse(total: Value) -> Value:
-        variance = arith.MulFOp(total, constant(1 / count, kind)).result
+        variance = arith.MulFOp(total, _reciprocal(count, kind)).result
         root = math.sqrt(arith.AddFOp(variance, constant(source.epsilon, kind)).result)
         return arith.DivFOp(constant(1, kind), root).result
 
@@ -81,11 +85,12 @@ def lower_normalize(source: Source, x: Value) -> Value:
     return cast_to(_with_row(wide, scale, axes, lambda v, s: arith.MulFOp(v, s).result), source.element)
 
 
-def _count(dims: tuple[int, ...], axes: list[int]) -> int:
-    count = 1
-    for axis in axes:
-        count *= dims[axis]
-    return count
+def _reciprocal(count: Dim, kind: ir.Type) -> Value:
+    """1 / count as a float."""
+    if is_static(count):
+        return constant(1 / count, kind)
+    number = arith.IndexCastOp(ir.IntegerType.get_signless(64), index(count)).result
+    return arith.DivFOp(constant(1, kind), arith.UIToFPOp(kind, number).result).result
 
 
 @rule("attention")
@@ -119,7 +124,7 @@ def _modified(source: Source, scores: Value, mask: tuple[Value, ...]) -> Value:
         elif mask:
             score = arith.SelectOp(extra[0], score, dropped).result
         if source.causal:
-            last = arith.AddIOp(linalg.IndexOp(2).result, constant(source.offset, ir.IndexType.get())).result
+            last = arith.AddIOp(linalg.IndexOp(2).result, index(source.offset)).result
             score = arith.SelectOp(compare("le", linalg.IndexOp(3).result, last), score, dropped).result
         return score
 

@@ -4,14 +4,18 @@ import math
 from collections.abc import Callable, Sequence
 from functools import reduce
 
+from lumir.dialects import build, shape_of_type, tensor_type
+from lumir.dialects.shapes import DYNAMIC
 from lumir.mlir import arith, ir, linalg, tensor
+from lumir.shape_groups import whole_groups
+from lumir.sizes import Dim, Shape, Size
 
 Value = ir.Value
 Body = Callable[..., Value | Sequence[Value]]
 
 
-def dims_of(value: Value) -> tuple[int, ...]:
-    return tuple(ir.RankedTensorType(value.type).shape)
+def dims_of(value: Value) -> Shape:
+    return shape_of_type(value.type)
 
 
 def element_of(value: Value) -> ir.Type:
@@ -21,7 +25,7 @@ def element_of(value: Value) -> ir.Type:
 def signless(type_: ir.Type) -> ir.Type:
     """arith and linalg take signless integers; signedness lives in the choice of operation."""
     if isinstance(type_, ir.RankedTensorType):
-        return ir.RankedTensorType.get(type_.shape, signless(type_.element_type))
+        return ir.RankedTensorType.get(type_.shape, signless(type_.element_type), type_.encoding)
     if isinstance(type_, ir.IntegerType) and not type_.is_signless:
         return ir.IntegerType.get_signless(type_.width)
     return type_
@@ -42,8 +46,20 @@ def broadcast_map(shape: Sequence[int], result: Sequence[int]) -> ir.AffineMap:
     return ir.AffineMap.get(len(result), 0, exprs)
 
 
-def empty(shape: Sequence[int], element: ir.Type) -> Value:
-    return tensor.EmptyOp(list(shape), element).result
+def index(value: Dim) -> Value:
+    """A size or a number as an `index`."""
+    if isinstance(value, Size):
+        return build("size", value=value, to=ir.IndexType.get())
+    return constant(value, ir.IndexType.get())
+
+
+def dynamic(sizes: Sequence[Dim]) -> tuple[list[Value], list[int]]:
+    """Sizes as MLIR's ops take them: the values of those that are not fixed, and all with a mark in place of these."""
+    return [index(d) for d in sizes if isinstance(d, Size)], [DYNAMIC if isinstance(d, Size) else d for d in sizes]
+
+
+def empty(shape: Sequence[Dim], element: ir.Type) -> Value:
+    return ir.Operation.create("tensor.empty", [tensor_type(shape, element)], dynamic(shape)[0]).result
 
 
 def constant(value: float | int, element: ir.Type) -> Value:
@@ -108,29 +124,27 @@ def pointwise(inputs: Sequence[Value], shape: Sequence[int], element: ir.Type, b
     return generic(inputs, maps, [empty(shape, element)], 0, lambda *args: body(*args[: len(inputs)]))[0]
 
 
-def reshaped(value: Value, shape: Sequence[int]) -> Value:
-    """Row-major reshape, through one dimension."""
-    old, element = dims_of(value), element_of(value)
-    if old == tuple(shape):
+def reshaped(value: Value, shape: Sequence[Dim]) -> Value:
+    """Row-major reshape: runs of dimensions that hold the same elements become one each, and are split again."""
+    old, new = dims_of(value), tuple(shape)
+    if old == new:
         return value
-    count = math.prod(old)
-    if len(old) != 1:
-        flat = ir.RankedTensorType.get([count], element)
-        groups = [list(range(len(old)))] if old else []
-        value = tensor.CollapseShapeOp(flat, value, groups).result if old else _expanded(value, [1])
-    return value if tuple(shape) == (count,) else _from_flat(value, shape)
+    if not old or not new:
+        return _expanded(value, new, []) if new else _collapsed(value, (), [])
+    groups = whole_groups(old, new)
+    merged = tuple(math.prod(old[i] for i in left) for left, _ in groups)
+    if merged != old:
+        value = _collapsed(value, merged, [left for left, _ in groups])
+    return value if merged == new else _expanded(value, new, [right for _, right in groups])
 
 
-def _expanded(value: Value, shape: Sequence[int]) -> Value:
-    type_ = ir.RankedTensorType.get(list(shape), element_of(value))
-    groups = [list(range(len(shape)))] if dims_of(value) else []
-    return tensor.ExpandShapeOp(type_, value, groups, [], list(shape)).result
+def _collapsed(value: Value, shape: Shape, groups: Sequence[range]) -> Value:
+    return tensor.CollapseShapeOp(tensor_type(shape, element_of(value)), value, [list(g) for g in groups]).result
 
 
-def _from_flat(value: Value, shape: Sequence[int]) -> Value:
-    if not shape:
-        return tensor.CollapseShapeOp(ir.RankedTensorType.get([], element_of(value)), value, []).result
-    return _expanded(value, shape)
+def _expanded(value: Value, shape: Shape, groups: Sequence[range]) -> Value:
+    type_ = tensor_type(shape, element_of(value))
+    return tensor.ExpandShapeOp(type_, value, [list(g) for g in groups], *dynamic(shape)).result
 
 
 def fold(function: Callable[[Value, Value], Value], values: Sequence[Value]) -> Value:

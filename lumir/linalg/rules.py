@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from lumir.dialects import attributes_of
+from lumir.dialects import attributes_of, shape_of_type
 from lumir.linalg.generic import signless
 from lumir.mlir import ir
+from lumir.sizes import Shape
 
 Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}
@@ -27,9 +28,9 @@ class Source:
             raise AttributeError(name) from None
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         """The first result's shape."""
-        return tuple(self.result_types[0].shape)
+        return shape_of_type(self.result_types[0])
 
     @property
     def element(self) -> ir.Type:

@@ -2,27 +2,27 @@
 
 from collections.abc import Sequence
 
+from lumir.dialects import tensor_type
 from lumir.linalg.generic import (
     broadcast_map,
     constant,
     dim_map,
     dims_of,
+    dynamic,
     element_of,
     empty,
     filled,
     fold,
     generic,
+    index,
     reshaped,
 )
 from lumir.linalg.rules import Source, rule
 from lumir.linalg.scalar import BINARY, compare, compute_type, convert
 from lumir.mlir import arith, ir, linalg, tensor
+from lumir.sizes import Dim, is_static, maximum
 
 Value = ir.Value
-
-
-def index(value: int) -> Value:
-    return constant(value, ir.IndexType.get())
 
 
 def computed(shape: Sequence[int], element: ir.Type, body) -> Value:
@@ -41,19 +41,18 @@ def extract(x: Value, place: Sequence[Value]) -> Value:
 def padded(x: Value, low: Sequence[int], high: Sequence[int], value: Value) -> Value:
     """`tensor.pad` with a scalar; negative sizes crop."""
     dims = dims_of(x)
-    starts, ends = [max(-p, 0) for p in low], [max(-p, 0) for p in high]
+    starts, ends = [maximum(-p, 0) for p in low], [maximum(-p, 0) for p in high]
     left = [d - s - e for d, s, e in zip(dims, starts, ends, strict=True)]
-    if any(size <= 0 for size in left):
+    if any(is_static(size) and size <= 0 for size in left):
         return filled([lo + d + hi for d, lo, hi in zip(dims, low, high, strict=True)], value)
     if any(starts) or any(ends):
         x = _window(x, starts, left, [1] * len(dims))
-    low, high = [max(p, 0) for p in low], [max(p, 0) for p in high]
+    low, high = [maximum(p, 0) for p in low], [maximum(p, 0) for p in high]
     if not any(low) and not any(high):
         return x
-    result = ir.RankedTensorType.get(
-        [lo + d + hi for d, lo, hi in zip(dims_of(x), low, high, strict=True)], element_of(x)
-    )
-    op = tensor.PadOp(result, x, [], [], low, high)
+    result = tensor_type([lo + d + hi for d, lo, hi in zip(dims_of(x), low, high, strict=True)], element_of(x))
+    (low_values, low), (high_values, high) = dynamic(low), dynamic(high)
+    op = tensor.PadOp(result, x, low_values, high_values, low, high)
     block = op.regions[0].blocks.append(*[ir.IndexType.get()] * len(dims), arg_locs=[ir.Location.current] * len(dims))
     with ir.InsertionPoint(block):
         tensor.YieldOp(value)
@@ -64,8 +63,9 @@ def _window(x: Value, starts: Sequence[int], sizes: Sequence[int], steps: Sequen
     """A slice by positive steps. An empty one may start at the end of x, where MLIR allows no slice."""
     if 0 in sizes:
         return filled(sizes, constant(0, element_of(x)))
-    result = ir.RankedTensorType.get(list(sizes), element_of(x))
-    return tensor.ExtractSliceOp(result, x, [], [], [], starts, list(sizes), list(steps)).result
+    (start_values, starts), (size_values, static) = dynamic(starts), dynamic(sizes)
+    result = tensor_type(sizes, element_of(x))
+    return tensor.ExtractSliceOp(result, x, start_values, size_values, [], starts, static, list(steps)).result
 
 
 @rule("reshape")
@@ -116,7 +116,7 @@ def lower_pad(source: Source, x: Value, value: Value) -> Value:
 def _spread(source: Source, x: Value, scalar: Value) -> Value:
     """Put `interior` copies of the scalar between elements: place i holds element i / (interior + 1), or the scalar."""
     dims, strides = dims_of(x), [gap + 1 for gap in source.interior]
-    shape = [max((d - 1) * s + 1, 0) for d, s in zip(dims, strides, strict=True)]
+    shape = [maximum((d - 1) * s + 1, 0) for d, s in zip(dims, strides, strict=True)]
 
     def at(*place: Value) -> Value:
         hits = [compare("eq", arith.RemUIOp(i, index(s)).result, index(0)) for i, s in zip(place, strides, strict=True)]
@@ -152,7 +152,7 @@ def lower_concat(source: Source, *inputs: Value) -> Value:
     kept = [v for v in inputs if dims_of(v)[source.axis]] or [inputs[0]]
     if len(kept) == 1:
         return kept[0]
-    result = ir.RankedTensorType.get(list(source.shape), source.element)
+    result = tensor_type(source.shape, source.element)
     return tensor.ConcatOp(result, source.axis % len(source.shape), kept).result
 
 
@@ -166,12 +166,18 @@ def lower_iota(source: Source) -> Value:
     return computed(source.shape, element, at)
 
 
-def wrapped_index(value: Value, size: int, unsigned: bool = False) -> Value:
+@rule("size")
+def lower_size(source: Source) -> Value:
+    wide = ir.IntegerType.get_signless(64)
+    return filled([], arith.IndexCastOp(wide, index(source.value)).result)
+
+
+def wrapped_index(value: Value, size: Dim, unsigned: bool = False) -> Value:
     """An integer element as an index into a dimension of `size`: negative counts from the end; kept inside."""
     wide = arith.IndexCastUIOp if unsigned else arith.IndexCastOp
     i = wide(ir.IndexType.get(), value).result
     i = arith.SelectOp(compare("lt", i, index(0)), arith.AddIOp(i, index(size)).result, i).result
-    return arith.MinSIOp(arith.MaxSIOp(i, index(0)).result, index(max(size - 1, 0))).result
+    return arith.MinSIOp(arith.MaxSIOp(i, index(0)).result, index(maximum(size - 1, 0))).result
 
 
 def _indices_unsigned(source: Source) -> bool:
@@ -234,13 +240,13 @@ def lower_scatter_elements(source: Source, x: Value, indices: Value, updates: Va
     """Each result element looks through the updates along `axis` in order: deterministic, parallel over the result."""
     dims, span = dims_of(x), dims_of(indices)
     axis, rank, unsigned = source.axis % len(dims), len(dims), _indices_unsigned(source)
-    inside_dims = [i for i in range(rank) if i != axis and span[i] < dims[i]]
+    inside_dims = [i for i in range(rank) if i != axis and span[i] != dims[i]]
     steps = empty([span[axis]], element_of(x))
 
     def body(_: Value, old: Value) -> Value:
         place = [linalg.IndexOp(i).result for i in range(rank)]
         read = [
-            arith.MinSIOp(p, index(s - 1)).result if i in inside_dims else p
+            arith.MinSIOp(p, index(maximum(s - 1, 0))).result if i in inside_dims else p
             for i, (p, s) in enumerate(zip(place, span, strict=True))
         ]
         read[axis] = linalg.IndexOp(rank).result

@@ -14,6 +14,7 @@ from lumir.instrument.session import Session, current_session
 from lumir.passes.failure import PassFailure
 from lumir.passes.pipeline import MODULE, Nest, Pipeline, Upstream, as_pipeline, to_text
 from lumir.passes.registry import Pass
+from lumir.size_text import declare
 
 if TYPE_CHECKING:
     from lumir.mlir import PassManager, ir
@@ -125,8 +126,10 @@ def _matches(op: Any, name: str) -> bool:
 
 def _run_step(step: Step, action: Callable[[], None], module: "ir.Module", session: Session) -> None:
     from lumir.mlir import ir
+    from lumir.module import symbols_in
 
-    with module.context, ir.Location.unknown(), collect(module.context, only=("error",)) as errors:
+    known = declare(symbols_in(module))
+    with module.context, ir.Location.unknown(), known, collect(module.context, only=("error",)) as errors:
         try:
             action()
         except ir.MLIRError as error:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.artifact.dtypes import byte_size
+from lumir.dialects import shape_of_type
 from lumir.dtypes import dtype_name
 from lumir.mlir import ir
 from lumir.module import body_of, calls, main_of, symbols
 from lumir.plan.arena import Lifetime, assign_offsets
+from lumir.sizes import high
 
 Value = ir.Value
 
@@ -18,10 +20,11 @@ class AssignBuffers:
     """Give every operand and result of every call a place, and reuse memory between tensors that never live together.
 
     Requires: @main holds `lumir.load`, `lumir.reshape`, calls of dispatches, and `func.return`.
-    Guarantees: each call carries `lumir.buffers`, one of `input:I`, `output:I`, `weight:NAME`, `arena:OFFSET` for each
-    operand and then each result, then those that its kernel asks for besides: a workspace of its own in the arena, and
-    `counters`. @main carries `lumir.arena_bytes`, `lumir.counter_bytes` where there are counters, and `lumir.copies`:
-    pairs of places to copy last, for results that are an input, a weight, or returned twice.
+    Guarantees: each call carries `lumir.buffers`, one of `input:I`, `output:I`, `weight:NAME`, `arena:OFFSET` (where
+    the tensor fits at the largest sizes) for each operand and then each result, then those that its kernel asks for
+    besides: a workspace of its own in the arena, and `counters`. @main carries `lumir.arena_bytes`,
+    `lumir.counter_bytes` where there are counters, and `lumir.copies`: pairs of places to copy last, for results that
+    are an input, a weight, or returned twice.
     """
 
     alignment: int = 256
@@ -101,7 +104,7 @@ class Places:
         for step, call in enumerate(self.calls):
             for value in call.results:
                 if value not in self.named:
-                    lives[value] = Lifetime(nbytes_of(value.type), step, step)
+                    lives[value] = Lifetime(high(nbytes_of(value.type)), step, step)
             for value in map(self._root, call.operands):
                 if value in lives:
                     lives[value] = Lifetime(lives[value].nbytes, lives[value].first, step)
@@ -114,5 +117,4 @@ class Places:
 
 def nbytes_of(type_: ir.Type) -> int:
     """The bytes of a dense tensor; 4-bit elements are packed."""
-    tensor = ir.RankedTensorType(type_)
-    return byte_size(dtype_name(tensor.element_type), tuple(tensor.shape))
+    return byte_size(dtype_name(ir.RankedTensorType(type_).element_type), shape_of_type(type_))

@@ -2,9 +2,11 @@
 
 from math import prod
 
+from lumir.dialects import shape_of_type
 from lumir.dialects.contraction import parse_equation
 from lumir.mlir import ir
 from lumir.module import callers, name_of
+from lumir.sizes import high
 
 
 def flops(module: ir.Module) -> int:
@@ -24,18 +26,23 @@ def flops(module: ir.Module) -> int:
 
 def op_flops(op: ir.OpView) -> int:
     """Of one op, by its operands' sizes."""
-    shapes = [tuple(ir.RankedTensorType(value.type).shape) for value in op.operands if _is_tensor(value)]
+    shapes = [_largest(value) for value in op.operands if _is_tensor(value)]
     match op.operation.name:
         case "lumir.contract":
             left, right, _ = parse_equation(op.attributes["equation"].value)
             return 2 * prod((dict(zip(left, shapes[0])) | dict(zip(right, shapes[1]))).values())
         case "lumir.conv":
             _, *filter_dims = shapes[1]
-            return 2 * prod(ir.RankedTensorType(op.results[0].type).shape) * prod(filter_dims)
+            return 2 * prod(_largest(op.results[0])) * prod(filter_dims)
         case "lumir.attention":
             (batch, heads, queries, depth), keys, values = shapes[0], shapes[1][2], shapes[2][3]
             return 2 * batch * heads * queries * keys * (depth + values)
     return 0
+
+
+def _largest(value: ir.Value) -> tuple[int, ...]:
+    """The shape at the high end of every symbol's range."""
+    return tuple(map(high, shape_of_type(value.type)))
 
 
 def _is_tensor(value: ir.Value) -> bool:

@@ -3,19 +3,24 @@
 from typing import Any
 
 from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorMap, TensorSpec
-from lumir.dialects import from_attribute
+from lumir.dialects import from_attribute, shape_of_type, sizes_from
+from lumir.dims import Symbols, as_texts
 from lumir.dtypes import dtype_name
+from lumir.kernels.launch_sizes import SCALARS
 from lumir.mlir import ir
-from lumir.module import LISTS, body_of, calls, main_of, node_names, symbols
+from lumir.module import LISTS, body_of, calls, main_of, node_names, symbols, symbols_in
 from lumir.plan.buffers import nbytes_of
+from lumir.size_text import declare
 
 
-def plan_of(module: ir.Module, dims: dict[str, int] | None = None) -> Plan:
-    """The plan that a module says after step 8.
+def plan_of(module: ir.Module) -> Plan:
+    """The plan that a module says after step 8."""
+    known = symbols_in(module)
+    with declare(known):
+        return _plan_of(module, known)
 
-    Args:
-        dims: the values that the model's symbols were given.
-    """
+
+def _plan_of(module: ir.Module, known: Symbols) -> Plan:
     main, functions = main_of(module), symbols(module)
     block = body_of(main)
     returned = list(block.operations)[-1].operands
@@ -32,7 +37,7 @@ def plan_of(module: ir.Module, dims: dict[str, int] | None = None) -> Plan:
         outputs=tuple(_specs(main, "res_attrs", [v.type for v in returned])),
         launches=tuple(launches),
         arena_bytes=main.attributes["lumir.arena_bytes"].value,
-        symbols=dict(sorted((dims or {}).items())),
+        symbols=dict(sorted(as_texts(known).items())),
         counter_bytes=main.attributes["lumir.counter_bytes"].value if "lumir.counter_bytes" in main.attributes else 0,
         input_lists=_lists(module, "inputs"),
         output_lists=_lists(module, "outputs"),
@@ -72,7 +77,8 @@ def _optional(function: ir.OpView, name: str, default: Any) -> Any:
 
 
 def _launch(call: ir.OpView, function: ir.OpView) -> Launch:
-    x, y, z = from_attribute(function.attributes["lumir.grid"])
+    x, y, z = sizes_from(function.attributes["lumir.grid"])
+    scalars = sizes_from(function.attributes[SCALARS]) if SCALARS in function.attributes else ()
     nodes = tuple(dict.fromkeys(node_names(call.location)))
     first = len(call.operands)
     results = [
@@ -81,7 +87,7 @@ def _launch(call: ir.OpView, function: ir.OpView) -> Launch:
     ]
     buffers = from_attribute(call.attributes["lumir.buffers"])
     return Launch(
-        function.attributes["sym_name"].value, (x, y, z), tuple(map(_buffer, buffers)), (), nodes, tuple(results)
+        function.attributes["sym_name"].value, (x, y, z), tuple(map(_buffer, buffers)), scalars, nodes, tuple(results)
     )
 
 
@@ -96,8 +102,7 @@ def _buffer(text: str) -> BufferRef:
 
 
 def _dtype_and_shape(type_: ir.Type) -> tuple[str, tuple[int, ...]]:
-    tensor = ir.RankedTensorType(type_)
-    return dtype_name(tensor.element_type), tuple(tensor.shape)
+    return dtype_name(ir.RankedTensorType(type_).element_type), shape_of_type(type_)
 
 
 def _specs(main: ir.OpView, attribute: str, types: list[ir.Type]) -> list[TensorSpec]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lumir.diagnostics import InternalError, UserError
+from lumir.dialects import shape_of_type
 from lumir.dialects.constants import dense_array
 from lumir.dtypes import dtype_name, numpy_dtype
 from lumir.mlir import ir
@@ -92,6 +93,8 @@ def evaluate(
 ) -> dict[str, np.ndarray]:
     """Run `@main` on named inputs.
 
+    Sizes over symbols are what the declared symbols say (`lumir.size_text.declare`): each must have one value.
+
     Args:
         module: holds `func.func @main`, whose arguments and results carry `lumir.name`.
         store: the weights' bytes.
@@ -166,11 +169,12 @@ def _names(function: ir.OpView, attribute: str, count: int) -> list[str]:
 
 def _checked(name: str, type_: ir.Type, inputs: dict[str, np.ndarray]) -> np.ndarray:
     type_ = ir.RankedTensorType(type_)
-    expected = f"{dtype_name(type_.element_type)}{list(type_.shape)}"
+    shape = shape_of_type(type_)
+    expected = f"{dtype_name(type_.element_type)}{list(shape)}"
     if name not in inputs:
         raise UserError(f"input '{name}' is missing", code="missing-input", values={"expected": expected})
     array = np.asarray(inputs[name])
-    if array.dtype != numpy_dtype(type_.element_type) or array.shape != tuple(type_.shape):
+    if array.dtype != numpy_dtype(type_.element_type) or array.shape != shape:
         found = f"{array.dtype.name}{list(array.shape)}"
         values = {"expected": expected, "found": found}
         raise UserError(f"input '{name}' has another type than declared", code="wrong-input", values=values)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lumir.dialects import attributes_of
+from lumir.dialects import attributes_of, shape_of_type
 from lumir.dtypes import numpy_dtype
 from lumir.mlir import ir
 
@@ -40,7 +40,7 @@ class Call:
         return cls(
             op.name.removeprefix("lumir."),
             attributes_of(op),
-            [tuple(type_.shape) for type_ in types],
+            [shape_of_type(type_) for type_ in types],
             [storage_dtype(type_.element_type, precision) for type_ in types],
             precision,
         )

@@ -73,6 +73,12 @@ def iota(call: Call) -> np.ndarray:
     return np.broadcast_to(line.reshape([-1 if i == axis else 1 for i in range(len(dims))]), dims)
 
 
+@rule("size")
+def size(call: Call) -> np.ndarray:
+    """Of a size that depends on symbols, under declarations that give each of them one value."""
+    return np.asarray(call["value"], np.int64)
+
+
 @rule("gather")
 def gather(call: Call, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return np.take(x, widen(indices), axis=call["axis"])

@@ -1,13 +1,16 @@
 """An artifact, loaded on a device and ready to run."""
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lumir.artifact.read import Artifact
+from lumir.artifact.schema import Plan
 from lumir.artifact.tensors import TensorSpec
 from lumir.diagnostics import UserError
 from lumir.runtime.inputs import Tensor, check_tensor, choose_plan, match_names, to_tensor
@@ -15,6 +18,21 @@ from lumir.runtime.latency import Latency, measure
 from lumir.runtime.lists import gathered, spread
 from lumir.runtime.pool import check_threads
 from lumir.runtime.session import Device, LaunchResult, Session
+
+SESSIONS = 32
+"""Shapes that an executable keeps prepared: launch records, or a CUDA graph, for each."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A plan for given sizes, and what runs it."""
+
+    plan: Plan
+    session: Session
+
+    def named(self, results: Sequence[Any]) -> dict[str, Any]:
+        plan = self.plan
+        return gathered({spec.name: x for spec, x in zip(plan.outputs, results, strict=True)}, plan.output_lists)
 
 
 class Executable:
@@ -29,7 +47,7 @@ class Executable:
 
     def __init__(self, artifact: Artifact, device: Device):
         self.artifact, self.device = artifact, device
-        self._sessions: dict[int, Session] = {}
+        self._sessions: OrderedDict[tuple, Bound] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -56,27 +74,27 @@ class Executable:
 
         Raises:
             UserError: `input-list`, `input-type`, `unknown-input`, `missing-input`, `input-dtype`, `input-rank`,
-                `input-shape`, `no-plan`, `input-device`, `bad-out`.
+                `input-shape`, `size-out-of-range`, `size-conflict`, `no-plan`, `input-device`, `bad-out`.
         """
         with self._lock:
-            index, tensors = self._bind(inputs)
-            specs = self.artifact.plans[index].outputs
+            bound, tensors = self._bind(inputs)
+            specs = bound.plan.outputs
             given = [None] * len(specs) if not out else _check_out(out, specs)
-            results = self._session(index).run(tensors, given)
-        return self._named(index, results)
+            results = bound.session.run(tensors, given)
+        return bound.named(results)
 
     def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """As `run`, but outputs stay in the device's memory: objects with `__dlpack__` (on a CPU, numpy arrays)."""
         with self._lock:
-            index, tensors = self._bind(inputs)
-            results = self._session(index).run_device(tensors)
-        return self._named(index, results)
+            bound, tensors = self._bind(inputs)
+            results = bound.session.run_device(tensors)
+        return bound.named(results)
 
     def run_each(self, inputs: Mapping[str, Any]) -> Iterator[LaunchResult]:
         """Run launch by launch, and yield after each what it computed: for verification and timing, not for speed."""
         with self._lock:
-            index, tensors = self._bind(inputs)
-            yield from self._session(index).run_each(tensors)
+            bound, tensors = self._bind(inputs)
+            yield from bound.session.run_each(tensors)
 
     def bench(self, inputs: Mapping[str, Any], *, iterations: int = 100, warmup: int = 10) -> Latency:
         """Latency of `run(inputs)`, with its copies and checks."""
@@ -92,23 +110,27 @@ class Executable:
             self._sessions.clear()
             self.device.close()
 
-    def _bind(self, inputs: Mapping[str, Any]) -> tuple[int, list[Tensor]]:
-        """The plan to run and its inputs, in order and checked."""
+    def _bind(self, inputs: Mapping[str, Any]) -> "tuple[Bound, list[Tensor]]":
+        """What to run and its inputs, in order and checked."""
         plans = self.artifact.plans
         inputs = spread(inputs, plans[0].input_lists)
         match_names(inputs, self.inputs)
         tensors = {spec.name: to_tensor(spec.name, inputs[spec.name], self.device.stream) for spec in self.inputs}
-        index = choose_plan(plans, tensors)
-        return index, [check_tensor(spec, tensors[spec.name]) for spec in plans[index].inputs]
+        checked = [check_tensor(spec, tensors[spec.name]) for spec in self.inputs]
+        return self._bound(tensors), checked
 
-    def _named(self, index: int, results: Sequence[Any]) -> dict[str, Any]:
-        plan = self.artifact.plans[index]
-        return gathered({spec.name: x for spec, x in zip(plan.outputs, results, strict=True)}, plan.output_lists)
-
-    def _session(self, index: int) -> Session:
-        if index not in self._sessions:
-            self._sessions[index] = self.device.session(self.artifact.plans[index])
-        return self._sessions[index]
+    def _bound(self, tensors: Mapping[str, Tensor]) -> "Bound":
+        """The session for inputs of these shapes: one that was prepared, or a new one in place of the oldest."""
+        key = tuple(tuple(tensor.shape) for tensor in tensors.values())
+        if key in self._sessions:
+            self._sessions.move_to_end(key)
+            return self._sessions[key]
+        index, binding = choose_plan(self.artifact.plans, tensors)
+        plan = self.artifact.plans[index].at(binding)
+        bound = self._sessions[key] = Bound(plan, self.device.session(plan))
+        if len(self._sessions) > SESSIONS:
+            self._sessions.popitem(last=False)
+        return bound
 
 
 def load(

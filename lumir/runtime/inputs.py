@@ -1,5 +1,6 @@
 """Hold what a caller passes to `run` against what the model takes, and say clearly where they differ."""
 
+import contextlib
 import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,9 @@ from lumir.artifact.dtypes import numpy_dtype
 from lumir.artifact.schema import Plan
 from lumir.artifact.tensors import TensorSpec
 from lumir.diagnostics import UserError
+from lumir.runtime.binding import Binding, bind
 from lumir.runtime.dlpack import ForeignTensor, from_dlpack
+from lumir.sizes import high
 
 Tensor = np.ndarray | ForeignTensor
 """An input: in host memory as an array, or on a GPU."""
@@ -84,8 +87,8 @@ def match_names(inputs: Any, specs: Sequence[TensorSpec]) -> None:
 
 
 def check_tensor(spec: TensorSpec, tensor: Tensor) -> Tensor:
-    """Check one input's element type, rank and shape; an array comes back in native byte order."""
-    if isinstance(tensor, np.ndarray) and tensor.shape == spec.shape and tensor.dtype == numpy_dtype(spec.dtype):
+    """Check one input's element type; an array comes back in native byte order."""
+    if isinstance(tensor, np.ndarray) and tensor.dtype == numpy_dtype(spec.dtype):
         return tensor
     found = dtype_name(tensor)
     if found != spec.dtype:
@@ -94,38 +97,34 @@ def check_tensor(spec: TensorSpec, tensor: Tensor) -> Tensor:
             code="input-dtype",
             hint=f"convert it to {spec.dtype} before the call",
         )
-    if len(tensor.shape) != len(spec.shape):
-        raise UserError(
-            f"input {spec.name!r} has rank {len(tensor.shape)}, and the model takes rank {len(spec.shape)}",
-            code="input-rank",
-            values={"shape given": list(tensor.shape), "shape taken": list(spec.shape)},
-        )
-    if tuple(tensor.shape) != spec.shape:
-        raise UserError(
-            f"input {spec.name!r} has shape {list(tensor.shape)}, and the model takes {list(spec.shape)}",
-            code="input-shape",
-            hint="compile the model for this shape too (--dim or --profile)",
-        )
     return tensor.astype(numpy_dtype(spec.dtype)) if isinstance(tensor, np.ndarray) else tensor
 
 
-def choose_plan(plans: Sequence[Plan], tensors: Mapping[str, Tensor]) -> int:
-    """The index of the plan whose input shapes are those given.
+def choose_plan(plans: Sequence[Plan], tensors: Mapping[str, Tensor]) -> tuple[int, Binding]:
+    """The index of the plan that takes inputs of these shapes, and the values of its symbols.
+
+    Of several, the one whose largest inputs are the smallest.
 
     Raises:
-        UserError: `no-plan`, listing the shapes that there are; with one plan, whatever `check_tensor` says.
+        UserError: `no-plan`, listing the shapes that there are; with one plan, whatever `bind` says.
     """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if len(plans) == 1:
-        return 0
+        return 0, bind(plans[0], shapes)
+    fitting = []
     for i, plan in enumerate(plans):
-        if all(tuple(tensors[spec.name].shape) == spec.shape for spec in plan.inputs):
-            return i
+        with contextlib.suppress(UserError):
+            fitting.append((sum(high(spec.nbytes) for spec in plan.inputs), i, bind(plan, shapes)))
+    if fitting:
+        _, index, binding = min(fitting, key=lambda item: item[:2])
+        return index, binding
     given = ", ".join(f"{name}{list(tensor.shape)}" for name, tensor in tensors.items())
-    shapes = [", ".join(f"{spec.name}{list(spec.shape)}" for spec in plan.inputs) for plan in plans]
+    taken = [", ".join(f"{spec.name}[{', '.join(map(str, spec.shape))}]" for spec in plan.inputs) for plan in plans]
+    ranges = [", ".join(str(s) for s in plan.ranges.values() if s.low < s.high) for plan in plans]
     raise UserError(
         f"the artifact has no plan for {given}",
         code="no-plan",
-        values={f"plan {i}": shape for i, shape in enumerate(shapes)},
+        values={f"plan {i}": "; ".join(filter(None, item)) for i, item in enumerate(zip(taken, ranges))},
         hint="pad the inputs to one of these shapes, or compile the model with a profile for this one",
     )
 

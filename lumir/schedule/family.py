@@ -16,7 +16,7 @@ class KernelCode:
     """What `emit` returns: the launch that the kernel it wrote expects.
 
     Args:
-        grid: workgroups along x, y, z.
+        grid: workgroups along x, y, z; a `lumir.sizes.Size` stands where a number depends on the launch.
         block: threads of a workgroup; 1 on a CPU.
         shared_bytes: dynamic shared memory of a workgroup.
         workspace_bytes: memory of the launch alone, with any contents, whose pointer follows those of the results.
@@ -38,7 +38,10 @@ class KernelCode:
 
 
 class Family(Protocol):
-    """One kind of kernel on one kind of target."""
+    """One kind of kernel on one kind of target.
+
+    A family whose class says `symbolic = True` also takes dispatches with sizes that are not fixed.
+    """
 
     name: ClassVar[str]
     schedule: ClassVar[type[Schedule]]

@@ -9,6 +9,7 @@ import math
 from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.mlir import ir
+from lumir.sizes import typical
 
 Value = ir.Value
 Operation = ir.Operation | ir.OpView
@@ -27,7 +28,7 @@ def recomputed(dispatch: Dispatch) -> list[Value]:
         evaluations = asked.of(op)
         if not evaluations:
             continue
-        elements, cost = math.prod(shape_of(op.results[0])), costs[op.results[0]]
+        elements, cost = _elements(op.results[0]), costs[op.results[0]]
         repeats = evaluations * cost > _WORTH * elements * (cost + _ROUND_TRIP)
         if op.operation.name == "linalg.generic" and (repeats or asked.is_inner_loop(op)):
             cut += [result for result in op.results if asked.wants(result)]
@@ -41,7 +42,7 @@ class Asked:
     """How often a kernel that computes every result element by itself evaluates the elements of each tensor."""
 
     def __init__(self, dispatch: Dispatch):
-        self._evaluations: dict[Value, float] = {v: math.prod(shape_of(v)) for v in dispatch.results}
+        self._evaluations: dict[Value, float] = {v: _elements(v) for v in dispatch.results}
         self._in_loops: set[Value] = set()
 
     def wants(self, tensor: Value) -> bool:
@@ -69,7 +70,7 @@ def reads(op: Operation) -> list[tuple[Value, int]]:
     name = op.operation.name
     if name == "linalg.generic":
         nest = LoopNest.of(op)
-        times = math.prod(nest.sizes[i] for i in nest.reductions)
+        times = typical(math.prod(nest.sizes[i] for i in nest.reductions))
         inner = [(value, times) for value in captured(op)]
         return [*((v, times) for v in nest.inputs), *((v, 1) for v in nest.outputs), *inner]
     return [(value, 1) for value in [*op.operands, *captured(op)] if isinstance(value.type, ir.RankedTensorType)]
@@ -97,4 +98,8 @@ def _own_cost(op: Operation) -> float:
     nest = LoopNest.of(op)
     names = [inner.operation.name for inner in nest.block.operations]
     body = sum(_TRANSCENDENTAL if name.startswith("math.") else 1 for name in names[:-1])
-    return body * math.prod(nest.sizes[i] for i in nest.reductions)
+    return body * typical(math.prod(nest.sizes[i] for i in nest.reductions))
+
+
+def _elements(value: Value) -> int:
+    return typical(math.prod(shape_of(value)))

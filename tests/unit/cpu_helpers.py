@@ -64,7 +64,7 @@ def run_module(
         if step == "dispatch":
             dispatches = _dispatches(module)
     with tempfile.TemporaryDirectory() as folder:
-        build_artifact(Path(folder) / "m.lumir", [Specialisation(module, {}, store)], target)
+        build_artifact(Path(folder) / "m.lumir", [Specialisation(module, store)], target)
         executable = load(Path(folder) / "m.lumir", threads=threads)
         launches = [k for k in executable.artifact.plans[0].launches if isinstance(k, Launch)]
         families = [executable.artifact.manifest.kernels[k.kernel].family for k in launches]

@@ -100,10 +100,15 @@ ARG = ["launches", 0, "args", 0]
         (changed(["launches", 0, "kernel"], 3), 'has no string "kernel"'),
         (changed(["inputs", 0, "dtype"], "float33"), "has an unknown element type"),
         (changed(["inputs", 0, "shape"], [2, -1]), "a dimension of an input of the plan (x) is not an integer"),
-        (changed(["inputs", 0, "shape"], ["seq"]), "input 'x' of the plan has a symbolic shape"),
+        (changed(["inputs", 0, "shape"], ["seq +"]), "a dimension of an input of the plan (x) is no size"),
+        (
+            changed(["inputs", 0, "shape"], ["past"]),
+            "a dimension of an input of the plan (x) names a symbol that is not",
+        ),
+        (changed(["launches", 0, "grid"], ["1", "seq*9999", 1]), "the grid of launch 0 of the plan is not in 0..65535"),
         (changed(["inputs"], BRIEF["inputs"] * 2), "two inputs of the plan share a name"),
         (changed(["arena_bytes"], -1), '"arena_bytes" of the plan is not an integer'),
-        (changed(["symbols"], {"seq": "many"}), "symbol 'seq' of the plan is not an integer"),
+        (changed(["symbols"], {"seq": "many"}), "a symbol of the plan is not an integer or a range"),
         (changed(["launches"], None), 'the plan has no list "launches"'),
     ],
 )

@@ -18,6 +18,7 @@ from lumir.dialects.irdl import FILE as IRDL
 from lumir.dialects.irdl import irdl_text
 from lumir.dtypes import mlir_type
 from lumir.mlir import func, ir
+from lumir.sizes import Size
 
 SAMPLES = Path(__file__).parents[1] / "filecheck" / "dialect"
 MLIR_OPT = shutil.which("mlir-opt-22")
@@ -105,7 +106,7 @@ def random_type(rng: random.Random) -> ir.Type:
 
 
 def random_value(rng: random.Random, kind: object, words: str):
-    if kind is int:
+    if kind is int or kind == (int, Size):
         return rng.randint(-4, 4)
     if kind is float:
         return rng.choice([0.0, -1.0, 2.5])
@@ -122,6 +123,7 @@ def random_value(rng: random.Random, kind: object, words: str):
 
 
 RARELY_VALID = (
+    "size",
     "conv",
     "window_reduce",
     "slice",

@@ -14,6 +14,8 @@ from lumir.frontend.folding import FOLD_LIMIT
 from lumir.frontend.problems import Malformed
 from lumir.frontend.registry import Result, handler
 from lumir.frontend.sparse import dense
+from lumir.frontend.values import dims_array
+from lumir.sizes import Dim, Size, high, maximum
 
 
 @handler("Constant")
@@ -49,27 +51,30 @@ def _tensor(ctx: NodeContext) -> np.ndarray:
 def shape(ctx: NodeContext) -> Result:
     dims = ctx.tensor(0).shape
     end = ctx.attribute("end")
-    return np.array(dims[slice(ctx.attribute("start", 0), end)], np.int64)
+    return dims_array(dims[slice(ctx.attribute("start", 0), end)])
 
 
 @handler("Size")
 def size(ctx: NodeContext) -> Result:
-    return np.array(ctx.tensor(0).size, np.int64)
+    return dims_array(ctx.tensor(0).size)
 
 
 @handler("ConstantOfShape", since=9)
 def constant_of_shape(ctx: NodeContext) -> Result:
-    dims = ctx.ints(0, "input")
+    dims = ctx.sizes(0, "input")
     value = ctx.attribute("value")
     element = numpy_helper.to_array(value).reshape(()) if value is not None else np.float32(0)
-    if math.prod(dims) <= FOLD_LIMIT:
+    if high(math.prod(dims)) <= FOLD_LIMIT and not any(isinstance(d, Size) for d in dims):
         return np.full(dims, element)
     return emit.broadcast(emit.constant(element), dims)
 
 
 @handler("Range", since=11)
 def range_(ctx: NodeContext) -> Result:
-    start, limit, delta = (ctx.static(i, name).reshape(()) for i, name in enumerate(("start", "limit", "delta")))
+    names = ("start", "limit", "delta")
+    if any(ctx.tensor(i).is_symbolic for i in range(3)):
+        return _symbolic_range(ctx, *(ctx.sizes(i, name)[0] for i, name in enumerate(names)))
+    start, limit, delta = (ctx.static(i, name).reshape(()) for i, name in enumerate(names))
     if float(delta) == 0:
         ctx.malformed("delta must not be 0")
     integers = np.issubdtype(start.dtype, np.integer)
@@ -80,6 +85,13 @@ def range_(ctx: NodeContext) -> Result:
         return emit.add(emit.mul(index, convert(delta)), convert(start))
     wide = np.int64 if integers else np.float64
     return (wide(start) + np.arange(count, dtype=wide) * wide(delta)).astype(start.dtype)
+
+
+def _symbolic_range(ctx: NodeContext, start: Dim, limit: Dim, delta: Dim) -> Result:
+    """start, start + delta, ... before limit, where a symbol stands in one of them."""
+    count = maximum(-((start - limit) // delta) if delta > 0 else -((limit - start) // -delta), 0)
+    index = emit.iota([count], 0, ctx.tensor(0).type.element_type)
+    return emit.add(index if delta == 1 else emit.mul(index, delta), start) if start != 0 or delta != 1 else index
 
 
 @handler("EyeLike", since=9)
@@ -93,7 +105,7 @@ def eye_like(ctx: NodeContext) -> Result:
 def trilu(ctx: NodeContext) -> Result:
     """Keep elements on one side of diagonal k: upper where column >= row + k, lower where column <= row + k."""
     x = ctx.value(0)
-    offset = ctx.ints(1, "k", [0])[0]
+    offset = ctx.sizes(1, "k", [0])[0]
     rows, columns = emit.shape(x)[-2:]
     index = emit.type_("int64")
     row = emit.add(emit.iota([rows, 1], 0, index), offset)
@@ -104,7 +116,7 @@ def trilu(ctx: NodeContext) -> Result:
 @handler("OneHot", since=9)
 def one_hot(ctx: NodeContext) -> Result:
     """on where the index (negative ones count from the end) equals the place along the new axis, else off."""
-    indices, depth, values = ctx.value(0), ctx.ints(1, "depth")[0], ctx.value(2)
+    indices, depth, values = ctx.value(0), ctx.sizes(1, "depth")[0], ctx.value(2)
     if is_float(emit.element(indices)):
         indices = emit.cast(indices, emit.type_("int64"))
     rank = emit.rank(indices) + 1

@@ -21,8 +21,10 @@ def gather(ctx: NodeContext) -> Result:
     axis = normalize_axis(ctx.attribute("axis", 0), emit.rank(x))
     index = ctx.known(1)
     if index is not None and index.ndim == 0:
-        place = normalize_axis(int(index), emit.shape(x)[axis], "index")
         dims = emit.shape(x)
+        place = int(index) + (dims[axis] if index < 0 else 0)
+        if place < 0 or place >= dims[axis]:
+            ctx.malformed(f"index {int(index)} must be a place of dimension {axis}, {dims[axis]}")
         return emit.reshape(emit.slice_(x, axis, place, 1), dims[:axis] + dims[axis + 1 :])
     return emit.gather(x, ctx.value(1), axis)
 

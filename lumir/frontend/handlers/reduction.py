@@ -1,9 +1,8 @@
 """Reductions, arg-reductions, scans, sorting and softmax."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
 
 from lumir.dialects import build
 from lumir.dialects.base import is_float, normalize_axis
@@ -61,7 +60,7 @@ def reduce(ctx: NodeContext) -> Result:
     x, row = ctx.value(0), REDUCTIONS[ctx.op]
     axes = _axes(ctx, row.axes_input)
     wide = row.before(emit.widen(x) if row.kind in ("sum", "prod") else x)
-    count = int(np.prod([emit.shape(x)[a] for a in axes], dtype=np.int64))
+    count = math.prod(emit.shape(x)[a] for a in axes)
     result = row.after(emit.reduce(wide, row.kind, axes, bool(ctx.attribute("keepdims", 1))), count)
     return emit.cast(result, emit.element(x))
 

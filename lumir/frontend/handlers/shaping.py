@@ -8,11 +8,12 @@ from lumir.dialects.base import broadcast, normalize_axis
 from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
 from lumir.frontend.registry import Result, handler
+from lumir.sizes import Dim, Size, equal, maximum, minimum
 
 
 @handler("Reshape", since=5)
 def reshape(ctx: NodeContext) -> Result:
-    return reshape_to(ctx, ctx.ints(1, "shape"))
+    return reshape_to(ctx, ctx.sizes(1, "shape"))
 
 
 def reshape_to(ctx: NodeContext, dims: Sequence[int]) -> Result:
@@ -23,11 +24,11 @@ def reshape_to(ctx: NodeContext, dims: Sequence[int]) -> Result:
         if any(d == 0 and i >= len(old) for i, d in enumerate(dims)):
             ctx.malformed(f"a 0 in shape {dims} must stand for a dimension of the input, {old}")
         dims = [old[i] if d == 0 else d for i, d in enumerate(dims)]
-    if list(dims).count(-1) > 1 or min(dims, default=0) < -1:
+    if list(dims).count(-1) > 1 or any(d < -1 for d in dims):
         ctx.malformed(f"shape {dims} may hold one -1, and no other negative number")
     if -1 in dims:
         rest = math.prod(d for d in dims if d != -1)
-        if rest == 0 or math.prod(old) % rest:
+        if rest == 0 or math.prod(old) % rest != 0:
             ctx.malformed(f"the input's {math.prod(old)} elements cannot take shape {dims}")
         dims = [math.prod(old) // rest if d == -1 else d for d in dims]
     return emit.reshape(x, dims)
@@ -74,12 +75,12 @@ def transpose(ctx: NodeContext) -> Result:
 @handler("Expand", since=8)
 def expand(ctx: NodeContext) -> Result:
     x = ctx.value(0)
-    return emit.broadcast(x, broadcast(tuple(emit.shape(x)), tuple(ctx.ints(1, "shape"))))
+    return emit.broadcast(x, broadcast(tuple(emit.shape(x)), tuple(ctx.sizes(1, "shape"))))
 
 
 @handler("Tile", since=6)
 def tile(ctx: NodeContext) -> Result:
-    x, repeats = ctx.value(0), ctx.ints(1, "repeats")
+    x, repeats = ctx.value(0), ctx.sizes(1, "repeats")
     dims = emit.shape(x)
     if len(repeats) != len(dims):
         ctx.malformed(f"repeats {repeats} must have one entry a dimension of {dims}")
@@ -96,7 +97,7 @@ def concat(ctx: NodeContext) -> Result:
 
 @handler("Slice", since=10)
 def slice_(ctx: NodeContext) -> Result:
-    starts, ends = ctx.ints(1, "starts"), ctx.ints(2, "ends")
+    starts, ends = ctx.sizes(1, "starts"), ctx.sizes(2, "ends")
     axes = ctx.ints(3, "axes", list(range(len(starts))))
     return _slice(ctx, starts, ends, axes, ctx.ints(4, "steps", [1] * len(starts)))
 
@@ -114,14 +115,31 @@ def _slice(
     dims = emit.shape(x)
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
         ctx.malformed("starts, ends, axes and steps must have one length, and no step may be 0")
-    ranges = [range(d) for d in dims]
+    spans = [(0, d, 1) for d in dims]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis = normalize_axis(axis, len(dims), "axes")
-        ranges[axis] = slice_range(start, end, step, dims[axis])
-    if all(r == range(d) for r, d in zip(ranges, dims, strict=True)):
+        spans[axis] = _span(start, end, step, dims[axis])
+    if spans == [(0, d, 1) for d in dims]:
         return ctx.tensor(0)
-    first = [r.start if len(r) else 0 for r in ranges]
-    return build("slice", x, starts=first, sizes=[len(r) for r in ranges], steps=[r.step for r in ranges])
+    first, sizes, steps = zip(*spans, strict=True)
+    return build("slice", x, starts=first, sizes=sizes, steps=steps)
+
+
+def _span(start: Dim, end: Dim, step: int, size: Dim) -> tuple[Dim, Dim, int]:
+    """Where a slice along a dimension starts, how many places it takes, and its step."""
+    if any(isinstance(x, Size) for x in (start, end, size)):
+        return _symbolic_span(start, end, step, size)
+    places = slice_range(start, end, step, size)
+    return (places.start if len(places) else 0), len(places), places.step
+
+
+def _symbolic_span(start: Dim, end: Dim, step: int, size: Dim) -> tuple[Dim, Dim, int]:
+    """The same for sizes: negative places count from the end, and both are kept inside the dimension."""
+    start, end = (place + size if place < 0 else place for place in (start, end))
+    least, most = (0, size) if step > 0 else (-1, size - 1)
+    start, end = (minimum(maximum(place, least), most) for place in (start, end))
+    count = -((start - end) // step) if step > 0 else -((end - start) // -step)
+    return start, maximum(count, 0), step
 
 
 def slice_range(start: int, end: int, step: int, size: int) -> range:
@@ -140,11 +158,11 @@ def split(ctx: NodeContext) -> list[Result]:
     x = ctx.value(0)
     axis = normalize_axis(ctx.attribute("axis", 0), emit.rank(x))
     size, parts = emit.shape(x)[axis], ctx.attribute("num_outputs") or len(ctx.node.output)
-    given = ctx.ints(1, "split") if ctx.has(1) else ctx.attribute("split")
+    given = ctx.sizes(1, "split") if ctx.has(1) else ctx.attribute("split")
     if given is None:
         chunk = -(-size // parts)
-        given = [max(min(chunk, size - i * chunk), 0) for i in range(parts)]
-    if sum(given) != size or len(given) < len(ctx.node.output):
+        given = [maximum(minimum(chunk, size - i * chunk), 0) for i in range(parts)]
+    if not equal(sum(given), size) or len(given) < len(ctx.node.output):
         ctx.malformed(f"split {list(given)} must add up to dimension {axis}, {size}, with one entry an output")
     return list(emit.split(x, axis, list(given)))
 
@@ -152,7 +170,7 @@ def split(ctx: NodeContext) -> list[Result]:
 @handler("Pad", since=11)
 def pad(ctx: NodeContext) -> Result:
     value = ctx.optional(2)
-    given = ctx.ints(1, "pads")
+    given = ctx.sizes(1, "pads")
     rank = len(ctx.tensor(0).shape)
     axes = [normalize_axis(a, rank, "axes") for a in ctx.ints(3, "axes", list(range(rank)))]
     if len(given) != 2 * len(axes):

@@ -20,6 +20,7 @@ from lumir.kernels.push import result_paths
 from lumir.mlir import arith, ir, math, vector
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, high, is_static, typical
 from lumir.target import Target
 
 Value = ir.Value
@@ -48,16 +49,20 @@ class AttentionSchedule(Schedule):
 class AttentionFamily:
     name: ClassVar[str] = "attention"
     schedule: ClassVar[type[Schedule]] = AttentionSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         places = AttentionPlaces.of(dispatch)
         if places is None or 0 in places.sizes or dispatch.writes_packed:
+            return False
+        if not all(is_static(size) for size in places.sizes[-2:]):
             return False
         return result_paths(dispatch, places.space.second.result) is not None
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[AttentionSchedule]:
         places = _places(dispatch)
         *_, m, n, d, e = places.sizes
+        m, n = typical(m), high(n)
         lanes = target.lanes(8 if "f64" in str(places.space.first.accumulator) else 4)
         for rows in (8, 4, 2, 1):
             for keys in (_padded(n, lanes), 512):
@@ -65,16 +70,17 @@ class AttentionFamily:
                     yield AttentionSchedule(rows, max(rows, 64), lanes, _divisor(e, lanes), _divisor(d, lanes), keys)
 
     def legal(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target) -> list[str]:
-        *_, n, d, _e = _places(dispatch).sizes
+        *_, n, d, _e = map(high, _places(dispatch).sizes)
         needed = (d * schedule.keys + schedule.rows * _padded(n, schedule.lanes)) * 8
         return (
             [f"keys and scores take {needed} bytes of stack, more than {STACK_BYTES}"] if needed > STACK_BYTES else []
         )
 
     def cost(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target) -> float:
-        b, g, r, m, n, d, e = _places(dispatch).sizes
+        b, g, r, m, n, d, e = map(typical, _places(dispatch).sizes)
         tiles = b * g * r * -(-m // schedule.rows)
-        transposed = b * g * r * (-(-m // schedule.block) if schedule.keys >= n else 4 * tiles)
+        once = schedule.keys >= high(_places(dispatch).sizes[4])
+        transposed = b * g * r * (-(-m // schedule.block) if once else 4 * tiles)
         return (tiles * n * (d + e) * (schedule.rows + 2) + transposed * n * d) / schedule.lanes * 1e-9
 
     def emit(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target, name: str) -> KernelCode:
@@ -112,7 +118,7 @@ class AttentionWriter:
         self.over_keys, self.over_values = kernel.evaluator(schedule.key_lanes), kernel.evaluator(schedule.value_lanes)
         self.index = self.narrow.index
         *_, self.m, self.n, self.d, self.e = places.sizes
-        self.padded, kind = _padded(self.n, schedule.lanes), places.space.first.accumulator
+        self.padded, kind = _padded(high(self.n), schedule.lanes), places.space.first.accumulator
         self.keys = stack_buffer((self.d, schedule.keys), kind)
         self.scores = stack_buffer((schedule.rows, self.padded), kind)
         self.tile = stack_buffer((schedule.rows, self.e), kind)
@@ -122,7 +128,7 @@ class AttentionWriter:
         index, sizes = self.index, self.places.sizes
         *outer, block = index.delinearize(Index(self.kernel.workgroup), (*sizes[:3], self.blocks))
         self.outer: Place = tuple(outer)
-        if self.schedule.keys >= self.n:
+        if self.schedule.keys >= high(self.n):
             self._transpose_keys(Index(0), Index(self.n))
         start = index.scale(block, self.schedule.block)
         stop = index.minimum(index.offset(start, self.schedule.block), self.m)
@@ -147,7 +153,7 @@ class AttentionWriter:
     def _row(self, row: Index, i: int) -> Index:
         """Query row i of the tile, kept inside."""
         here = self.index.offset(row, i)
-        return self.index.minimum(here, self.m - 1) if self.m % self.schedule.rows else here
+        return self.index.minimum(here, self.m - 1) if self.m % self.schedule.rows != 0 else here
 
     def _transpose_keys(self, start: Index, stop: Index) -> None:
         evaluator, lanes = self.over_keys, self.schedule.key_lanes
@@ -161,31 +167,31 @@ class AttentionWriter:
     def _score(self, row: Index) -> None:
         """scores[i, n] for the tile's rows."""
         keys = self.schedule.keys
-        if keys >= self.n:
+        if keys >= high(self.n):
             self._score_part(row, Index(0), self.n)
             return
         whole = self.n // keys * keys
         with self.narrow.loop(0, whole, keys) as (start, _, _done), self._scopes():
             self._transpose_keys(start, self.index.offset(start, keys))
             self._score_part(row, start, keys)
-        if whole < self.n:
+        if whole != self.n:
             self._transpose_keys(Index(whole), Index(self.n))
             self._score_part(row, Index(whole), self.n - whole)
 
-    def _score_part(self, row: Index, start: Index, count: int) -> None:
+    def _score_part(self, row: Index, start: Index, count: Dim) -> None:
         """The scores of `count` transposed keys from `start` on: whole lane groups, then the keys left over."""
         lanes = self.schedule.lanes
         whole = count // lanes * lanes
         if whole:
             self._score_keys(self.wide, row, start, 0, whole, lanes)
-        if whole < count:
+        if whole != count:
             self._score_keys(self.narrow, row, start, whole, count, 1)
 
     def _behind(self, n: Index, start: Index) -> Index:
         """Where key n is among those transposed from `start` on."""
         return self.index.add(n, self.index.scale(start, -1)) if start != Index(0) else n
 
-    def _score_keys(self, evaluator: Evaluator, row: Index, first: Index, start: int, stop: int, step: int) -> None:
+    def _score_keys(self, evaluator: Evaluator, row: Index, first: Index, start: Dim, stop: Dim, step: int) -> None:
         rows, index = self.schedule.rows, evaluator.index
         with evaluator.loop(start, stop, step, multiple=step) as (column, _, _done):
             column = Index(column.base, 1 if step > 1 else 0, step)
@@ -257,12 +263,12 @@ class AttentionWriter:
                 total = vector.ReductionOp(
                     self.space.first.accumulator, ir.Attribute.parse(f"#vector.kind<{kind}>"), wide
                 ).result
-        if whole < self.n:
+        if whole != self.n:
             total = self._pass(self.narrow, i, whole, self.n, 1, kind, total, value)
         return total
 
     def _pass(
-        self, evaluator: Evaluator, i: Index, start: int, stop: int, step: int, kind: str, total: Value, value
+        self, evaluator: Evaluator, i: Index, start: Dim, stop: Dim, step: int, kind: str, total: Value, value
     ) -> Value:
         with evaluator.loop(start, stop, step, [total], multiple=step) as (n, (carried,), done):
             found = value(evaluator, (i, Index(n.base, 1 if step > 1 else 0, step)))

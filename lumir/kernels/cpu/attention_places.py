@@ -6,6 +6,7 @@ from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath, Place
+from lumir.sizes import Dim
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class AttentionPlaces:
         return AttentionPlaces(space)
 
     @property
-    def sizes(self) -> tuple[int, int, int, int, int, int, int]:
+    def sizes(self) -> tuple[Dim, Dim, Dim, Dim, Dim, Dim, Dim]:
         """b, g, r, m, n, d, e."""
         b, g, r, m, n, d = self.space.first.nest.sizes
         return b, g, r, m, n, d, self.space.second.nest.sizes[4]

@@ -22,6 +22,7 @@ from lumir.mlir import arith, ir
 from lumir.mlir import math as math_ops
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, low, typical
 from lumir.target import Target
 
 Value = ir.Value
@@ -51,6 +52,7 @@ class ContractionSchedule(Schedule):
 class ContractionFamily:
     name: ClassVar[str] = "contraction"
     schedule: ClassVar[type[Schedule]] = ContractionSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         space = contraction_of(dispatch)
@@ -60,8 +62,8 @@ class ContractionFamily:
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[ContractionSchedule]:
         space = _space(dispatch)
-        lanes, width = target.lanes(byte_size(space.accumulator)), _last_column_size(space)
-        rows = _extent(space.m, space)
+        lanes, width = target.lanes(byte_size(space.accumulator)), low(_last_column_size(space))
+        rows = typical(_extent(space.m, space))
         padded = is_packed(space.operand(space.rhs))
         while not padded and lanes > max(width, 1):
             lanes //= 2
@@ -77,7 +79,7 @@ class ContractionFamily:
         limit = 32 if target.vector_bytes == 64 else 16
         if registers > limit:
             return [f"{registers} vector registers are needed and there are {limit}"]
-        width = _last_column_size(_space(dispatch))
+        width = low(_last_column_size(_space(dispatch)))
         if not schedule.padded and schedule.columns > width:
             return [f"a tile of {schedule.columns} columns is wider than the last column dimension, {width}"]
         return []
@@ -85,8 +87,9 @@ class ContractionFamily:
     def cost(self, dispatch: Dispatch, schedule: ContractionSchedule, target: Target) -> float:
         """Seconds on one core: whole tiles count, each at the rate of its loads or of its multiply-adds."""
         space = _space(dispatch)
-        batch, m, n, k = space.shape
-        strips = n // _last_column_size(space) * -(-_last_column_size(space) // schedule.columns)
+        batch, m, n, k = map(typical, space.shape)
+        last = max(typical(_last_column_size(space)), 1)
+        strips = n // last * -(-last // schedule.columns)
         tiles = batch * strips * -(-m // schedule.rows)
         multiply_adds = schedule.rows * schedule.vectors
         loads = schedule.vectors + schedule.rows
@@ -112,11 +115,11 @@ def _space(dispatch: Dispatch) -> ContractionSpace:
     return space
 
 
-def _extent(dims: Sequence[int], space: ContractionSpace) -> int:
+def _extent(dims: Sequence[int], space: ContractionSpace) -> Dim:
     return math.prod(space.nest.sizes[d] for d in dims)
 
 
-def _last_column_size(space: ContractionSpace) -> int:
+def _last_column_size(space: ContractionSpace) -> Dim:
     return space.nest.sizes[space.n[-1]]
 
 
@@ -124,9 +127,9 @@ def _last_column_size(space: ContractionSpace) -> int:
 class Grid:
     """How workgroups are numbered: batch x outer columns x row blocks x strips of the last column dimension."""
 
-    outer: int
-    row_blocks: int
-    strips: int
+    outer: Dim
+    row_blocks: Dim
+    strips: Dim
 
     @staticmethod
     def of(space: ContractionSpace, schedule: ContractionSchedule) -> "Grid":
@@ -135,7 +138,7 @@ class Grid:
         return Grid(_extent((*space.batch, *space.n[:-1]), space), rows, strips)
 
     @property
-    def size(self) -> int:
+    def size(self) -> Dim:
         return self.outer * self.row_blocks * self.strips
 
 
@@ -210,7 +213,7 @@ class ContractionWriter:
     def _row_dims(self, row: Index, i: int) -> dict[int, Index]:
         """The row dimensions of the tile's row i, kept inside."""
         here = self.index.offset(row, i)
-        if self.rows % self.schedule.rows:
+        if self.rows % self.schedule.rows != 0:
             here = self.index.minimum(here, self.rows - 1)
         return dict(zip(self.space.m, self.index.delinearize(here, self.space.sizes(self.space.m)), strict=True))
 
@@ -245,11 +248,11 @@ class ContractionWriter:
                 whole = arith.AndIOp(stop, index.constant(-lanes)).result
                 self._columns(self.wide, i, here, 0, whole, lanes)
                 continue_at = (whole, stop)
-            if continue_at and lanes > 1 and self.width % lanes:
+            if continue_at and lanes > 1 and self.width % lanes != 0:
                 self._columns(self.narrow, i, here, continue_at[0], continue_at[1], 1)
 
     def _columns(
-        self, evaluator: Evaluator, i: Index, row: Index, start: "int | Value", stop: "int | Value", step: int
+        self, evaluator: Evaluator, i: Index, row: Index, start: "Dim | Value", stop: "Dim | Value", step: int
     ) -> None:
         index = evaluator.index
         with evaluator.loop(start, stop, step, multiple=step) as (j, _, _done):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import IndexMath
+from lumir.kernels.launch_sizes import LaunchSizes
 from lumir.kernels.memory import Buffer, pointer_type
 from lumir.mlir import func, ir, llvm
 
@@ -25,14 +26,22 @@ class CpuKernel:
         tensors = [*dispatch.arguments, *dispatch.results]
         buffers = []
         for number, tensor in enumerate(tensors):
-            slot = llvm.GEPOp(pointer, arguments, [], [number], pointer, None).result
-            buffers.append(Buffer(llvm.LoadOp(pointer, slot).result, shape_of(tensor), element_of(tensor)))
+            buffers.append(Buffer(_argument(arguments, number, pointer), shape_of(tensor), element_of(tensor)))
+        i64 = ir.IntegerType.get_signless(64)
+        self.sizes = LaunchSizes(lambda number: _argument(arguments, len(tensors) + number, i64), arguments.owner)
         self.inputs = dict(zip(dispatch.arguments, buffers))
         self.outputs = buffers[len(dispatch.arguments) :]
 
     def evaluator(self, lanes: int = 1) -> Evaluator:
         """A fresh evaluator of the dispatch's tensors with this many lanes."""
-        return Evaluator(IndexMath(ir.IntegerType.get_signless(64), lanes), self.inputs)
+        i64 = ir.IntegerType.get_signless(64)
+        return Evaluator(IndexMath(i64, lanes, lambda size: self.sizes.value(size, i64)), self.inputs)
+
+
+def _argument(arguments: ir.Value, number: int, type_: ir.Type) -> ir.Value:
+    """The 8-byte argument of this number: a buffer's address, or a size."""
+    slot = llvm.GEPOp(pointer_type(), arguments, [], [number], pointer_type(), None).result
+    return llvm.LoadOp(type_, slot).result
 
 
 @contextmanager
@@ -41,5 +50,7 @@ def cpu_kernel(dispatch: Dispatch, name: str) -> Iterator[CpuKernel]:
     i64, pointer = ir.IntegerType.get_signless(64), pointer_type()
     function = func.FuncOp(name, ([i64, pointer], []))
     with ir.InsertionPoint(function.add_entry_block()):
-        yield CpuKernel(dispatch, *function.arguments)
+        kernel = CpuKernel(dispatch, *function.arguments)
+        yield kernel
         func.ReturnOp([])
+    kernel.sizes.note(function)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index
+from lumir.sizes import Dim, Shape, at_least
 
 Body = Callable[[Evaluator, dict[int, Index]], None]
 """Writes one line, or `lanes` of them side by side: gets an evaluator and the index of each dimension of the lines."""
@@ -22,20 +23,20 @@ class Lines:
     """
 
     dims: tuple[int, ...]
-    sizes: tuple[int, ...]
+    sizes: Shape
     lanes: int
 
     @staticmethod
-    def of(shape: Sequence[int], along: Sequence[int], lanes: int) -> "Lines | None":
+    def of(shape: Sequence[Dim], along: Sequence[int], lanes: int) -> "Lines | None":
         """The lines that run along the dimensions `along`; None where `lanes` of them do not lie side by side."""
         dims = tuple(d for d in range(len(shape)) if d not in along)
         sizes = tuple(shape[d] for d in dims)
-        if lanes > 1 and (not dims or dims[-1] != len(shape) - 1 or sizes[-1] < lanes):
+        if lanes > 1 and (not dims or dims[-1] != len(shape) - 1 or not at_least(sizes[-1], lanes)):
             return None
         return Lines(dims, sizes, lanes)
 
     @property
-    def grouped(self) -> tuple[int, ...]:
+    def grouped(self) -> Shape:
         """The extents counted in groups."""
         return (*self.sizes[:-1], -(-self.sizes[-1] // self.lanes)) if self.sizes else ()
 
@@ -45,7 +46,7 @@ class Lines:
         return self.lanes > 1 and self.sizes[-1] % self.lanes != 0
 
     @property
-    def count(self) -> int:
+    def count(self) -> Dim:
         """The number of groups."""
         return math.prod(self.grouped)
 

@@ -12,6 +12,7 @@ from lumir.kernels.index import Index, IndexMath, Place
 from lumir.mlir import arith, ir
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, Shape, high, typical
 from lumir.target import Target
 
 
@@ -38,8 +39,8 @@ class Rows:
     workgroups; `linear` says that its position counts through the whole result.
     """
 
-    outer: tuple[int, ...]
-    inner: int
+    outer: Shape
+    inner: Dim
     linear: bool = False
 
     @staticmethod
@@ -58,6 +59,7 @@ class Rows:
 class MapFamily:
     name: ClassVar[str] = "map"
     schedule: ClassVar[type[Schedule]] = MapSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         return all(shape_of(r) == shape_of(dispatch.results[0]) for r in dispatch.results)
@@ -69,13 +71,15 @@ class MapFamily:
             for v in (*dispatch.results, *dispatch.arguments)
             if shape_of(v) or v in dispatch.results
         )
-        best = min(target.lanes(max(widest, 4)), 1 << max(rows.inner, 1).bit_length() - 1)
+        longest = max(high(rows.inner), 1)
+        best = min(target.lanes(max(widest, 4)), 1 << longest.bit_length() - 1)
         if rows.linear:
             best = 1
         for lanes in (best, 1) if best > 1 else (1,):
-            chunk = max(lanes, min(rows.inner, 4096) // lanes * lanes)
+            chunk = max(lanes, min(longest, 4096) // lanes * lanes)
             heavy = 64 if dispatch.reductions else 1
-            yield MapSchedule(lanes, chunk, max(1, 16384 // heavy // max(chunk, 1)))
+            elements = min(max(typical(rows.inner), 1), chunk)
+            yield MapSchedule(lanes, chunk, max(1, 16384 // heavy // elements))
 
     def legal(self, dispatch: Dispatch, schedule: MapSchedule, target: Target) -> list[str]:
         if schedule.lanes > 1 and self._scatters(dispatch, schedule, target):
@@ -83,7 +87,7 @@ class MapFamily:
         return []
 
     def cost(self, dispatch: Dispatch, schedule: MapSchedule, target: Target) -> float:
-        return dispatch.elements / schedule.lanes * 1e-9
+        return typical(dispatch.elements) / schedule.lanes * 1e-9
 
     def emit(self, dispatch: Dispatch, schedule: MapSchedule, target: Target, name: str) -> KernelCode:
         return self._emit(dispatch, schedule, name)[0]
@@ -100,10 +104,10 @@ class MapFamily:
         units = math.prod(rows.outer) * chunks
         with cpu_kernel(dispatch, name) as kernel:
             scattered = _units(kernel, rows, schedule, chunks, units)
-        return KernelCode((max(-(-units // schedule.units), 0), 1, 1)), scattered
+        return KernelCode((-(-units // schedule.units), 1, 1)), scattered
 
 
-def _units(kernel: CpuKernel, rows: Rows, schedule: MapSchedule, chunks: int, units: int) -> int:
+def _units(kernel: CpuKernel, rows: Rows, schedule: MapSchedule, chunks: Dim, units: Dim) -> int:
     """Loop over this workgroup's units; returns how many accesses were split into lanes."""
     wide, narrow = kernel.evaluator(schedule.lanes), kernel.evaluator()
     index = narrow.index

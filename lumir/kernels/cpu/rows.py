@@ -19,6 +19,7 @@ from lumir.kernels.row_space import RowSpace
 from lumir.mlir import ir
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, typical
 from lumir.target import Target
 
 Value = ir.Value
@@ -40,15 +41,16 @@ class RowsSchedule(Schedule):
 class RowsFamily:
     name: ClassVar[str] = "rows"
     schedule: ClassVar[type[Schedule]] = RowsSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         return not dispatch.writes_packed and RowSpace.of(dispatch) is not None
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[RowsSchedule]:
         space = _space(dispatch)
-        rows = max(1, 8192 // max(space.row_size, 1))
+        rows = max(1, 8192 // max(typical(space.row_size), 1))
         lanes = target.lanes(4)
-        if all(combiner_of(nest) for nest in dispatch.reductions) and space.inner >= lanes:
+        if all(combiner_of(nest) for nest in dispatch.reductions) and typical(space.inner) >= lanes:
             yield RowsSchedule(lanes, rows)
         if Lines.of(space.full, space.axes, lanes):
             yield RowsSchedule(lanes, max(1, rows // lanes), across=True)
@@ -65,7 +67,7 @@ class RowsFamily:
 
     def cost(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> float:
         space = _space(dispatch)
-        return space.row_count * space.row_size / schedule.lanes * 1e-9
+        return typical(space.row_count * space.row_size) / schedule.lanes * 1e-9
 
     def emit(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target, name: str) -> KernelCode:
         _emit(dispatch, schedule, name)
@@ -95,6 +97,15 @@ def _emit(dispatch: Dispatch, schedule: RowsSchedule, name: str) -> int:
 
         _lines(space, schedule).each(wide, narrow, Index(kernel.workgroup), schedule.rows, row)
     return wide.memory.scattered
+
+
+@dataclass(frozen=True)
+class Span:
+    """The positions of a loop."""
+
+    start: Dim
+    stop: Dim
+    step: int = 1
 
 
 class RowWriter:
@@ -127,13 +138,13 @@ class RowWriter:
         if self.lanes > 1:
             whole = self.space.whole(self.lanes)
             wide = [self.wide.index.splat(v) for v in start]
-            total = self._pass(self.wide, range(0, whole, self.lanes), wide, nest)
+            total = self._pass(self.wide, Span(0, whole, self.lanes), wide, nest)
             start = [combine_lanes(nest, v) for v in total]
             if whole == self.space.inner:
                 return start
-        return self._pass(self.narrow, range(whole, self.space.inner), start, nest)
+        return self._pass(self.narrow, Span(whole, self.space.inner), start, nest)
 
-    def _pass(self, evaluator: Evaluator, inner: range, totals: list[Value], nest: LoopNest) -> list[Value]:
+    def _pass(self, evaluator: Evaluator, inner: "Span", totals: list[Value], nest: LoopNest) -> list[Value]:
         def step(columns: Place, carried: Sequence[Value]) -> list[Value]:
             dims = self.space.dims(nest, self.row, columns)
             found = evaluator.body(nest, dims, lambda i: carried[i])
@@ -145,7 +156,7 @@ class RowWriter:
     def _columns(
         self,
         evaluator: Evaluator,
-        inner: range,
+        inner: "Span",
         carried: list[Value],
         step: Callable[[Place, Sequence[Value]], list[Value]],
     ) -> list[Value]:
@@ -153,7 +164,7 @@ class RowWriter:
         outer = self.space.reduced[:-1]
 
         def nested(depth: int, columns: Place, values: list[Value]) -> list[Value]:
-            size = range(outer[depth]) if depth < len(outer) else inner
+            size = Span(0, outer[depth]) if depth < len(outer) else inner
             with evaluator.loop(size.start, size.stop, size.step, values, multiple=inner.step) as (position, now, done):
                 here = position if depth < len(outer) else _lanes_at(position, inner.step)
                 place = (*columns, here)
@@ -173,9 +184,9 @@ class RowWriter:
             return
         whole = self.space.whole(self.lanes) if self.lanes > 1 else 0
         if whole:
-            self._columns(self.wide, range(0, whole, self.lanes), [], lambda c, _: self._store(self.wide, full, c))
-        if whole < self.space.inner:
-            rest = range(whole, self.space.inner)
+            self._columns(self.wide, Span(0, whole, self.lanes), [], lambda c, _: self._store(self.wide, full, c))
+        if whole != self.space.inner:
+            rest = Span(whole, self.space.inner)
             self._columns(self.narrow, rest, [], lambda c, _: self._store(self.narrow, full, c))
 
     def _store(self, evaluator: Evaluator, full: list, columns: Place) -> list[Value]:

@@ -20,6 +20,7 @@ from lumir.kernels.scan_space import ScanSpace
 from lumir.mlir import ir
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import typical
 from lumir.target import Target
 
 Value = ir.Value
@@ -39,6 +40,7 @@ class ScanSchedule(Schedule):
 class ScanFamily:
     name: ClassVar[str] = "scan"
     schedule: ClassVar[type[Schedule]] = ScanSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         space = ScanSpace.of(dispatch)
@@ -50,7 +52,7 @@ class ScanFamily:
         for lanes in dict.fromkeys((widest, 1)):
             lines = Lines.of(space.shape, (space.axis,), lanes)
             if lines is not None:
-                yield ScanSchedule(lanes, max(1, 8192 // (max(space.shape[space.axis], 1) * lanes)))
+                yield ScanSchedule(lanes, max(1, 8192 // (max(typical(space.shape[space.axis]), 1) * lanes)))
 
     def legal(self, dispatch: Dispatch, schedule: ScanSchedule, target: Target) -> list[str]:
         if schedule.lanes == 1:
@@ -61,7 +63,7 @@ class ScanFamily:
         return ["neighbouring lines are not contiguous in some operand"] if scattered else []
 
     def cost(self, dispatch: Dispatch, schedule: ScanSchedule, target: Target) -> float:
-        return math.prod(_space(dispatch).shape) / schedule.lanes * 1e-9
+        return typical(math.prod(_space(dispatch).shape)) / schedule.lanes * 1e-9
 
     def emit(self, dispatch: Dispatch, schedule: ScanSchedule, target: Target, name: str) -> KernelCode:
         _emit(dispatch, schedule, name)

@@ -20,6 +20,7 @@ from lumir.kernels.scatter_space import ScatterSpace
 from lumir.mlir import arith, ir
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import typical
 from lumir.target import Target
 
 Value = ir.Value
@@ -41,13 +42,14 @@ class ScatterSchedule(Schedule):
 class ScatterFamily:
     name: ClassVar[str] = "scatter"
     schedule: ClassVar[type[Schedule]] = ScatterSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         return not dispatch.writes_packed and ScatterSpace.of(dispatch) is not None
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[ScatterSchedule]:
         space = _space(dispatch)
-        size = math.prod(space.shape[d] for d in space.places)
+        size = typical(math.prod(space.shape[d] for d in space.places))
         widest = target.lanes(max(4, byte_size(element_of(dispatch.results[0]))))
         for lanes in dict.fromkeys((widest, 1)):
             lines = Lines.of(space.shape, space.places, lanes)
@@ -55,7 +57,8 @@ class ScatterFamily:
             if lines is None or lines.ragged:
                 continue
             groups = max(1, 4096 // max(size * lanes, 1))
-            parts = min(16, space.shape[space.places[0]], 1 + size * lanes // 65536) if lines.count < 64 else 1
+            longest, few = typical(space.shape[space.places[0]]), typical(lines.count) < 64
+            parts = min(16, longest, 1 + size * lanes // 65536) if few else 1
             yield ScatterSchedule(lanes, groups, max(parts, 1))
 
     def legal(self, dispatch: Dispatch, schedule: ScatterSchedule, target: Target) -> list[str]:
@@ -69,7 +72,8 @@ class ScatterFamily:
     def cost(self, dispatch: Dispatch, schedule: ScatterSchedule, target: Target) -> float:
         space = _space(dispatch)
         lines = math.prod(space.shape[d] for d in range(len(space.shape)) if d not in space.targets)
-        return (math.prod(space.shape) + lines * math.prod(space.steps) * schedule.parts) / schedule.lanes * 1e-9
+        work = math.prod(space.shape) + lines * math.prod(space.steps) * schedule.parts
+        return typical(work) / schedule.lanes * 1e-9
 
     def emit(self, dispatch: Dispatch, schedule: ScatterSchedule, target: Target, name: str) -> KernelCode:
         _emit(dispatch, schedule, name)

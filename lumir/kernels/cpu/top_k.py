@@ -19,6 +19,7 @@ from lumir.kernels.top_k_space import TopKSpace
 from lumir.mlir import arith, ir
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import is_static, typical
 from lumir.target import Target
 
 Value = ir.Value
@@ -37,13 +38,14 @@ class TopKSchedule(Schedule):
 class TopKFamily:
     name: ClassVar[str] = "top_k"
     schedule: ClassVar[type[Schedule]] = TopKSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         space = TopKSpace.of(dispatch)
-        return space is not None and not dispatch.writes_packed and space.k > 0
+        return space is not None and not dispatch.writes_packed and is_static(space.k) and space.k > 0
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[TopKSchedule]:
-        yield TopKSchedule(max(1, 2048 // _space(dispatch).size))
+        yield TopKSchedule(max(1, 2048 // typical(_space(dispatch).size)))
 
     def legal(self, dispatch: Dispatch, schedule: TopKSchedule, target: Target) -> list[str]:
         space = _space(dispatch)
@@ -52,7 +54,7 @@ class TopKFamily:
 
     def cost(self, dispatch: Dispatch, schedule: TopKSchedule, target: Target) -> float:
         space = _space(dispatch)
-        return math.prod(space.outer) * (space.size + space.k * math.log2(space.k + 1)) * 2e-9
+        return typical(math.prod(space.outer)) * (typical(space.size) + space.k * math.log2(space.k + 1)) * 2e-9
 
     def emit(self, dispatch: Dispatch, schedule: TopKSchedule, target: Target, name: str) -> KernelCode:
         space = _space(dispatch)

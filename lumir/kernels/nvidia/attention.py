@@ -27,6 +27,7 @@ from lumir.kernels.push import result_paths
 from lumir.mlir import ir, llvm
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, is_static, typical
 from lumir.target import Target
 
 FEW_KEYS = 16
@@ -88,7 +89,7 @@ class AttentionProblem:
         return -(-self.space.shape[4] // 16) * 16
 
     @property
-    def row_tiles(self) -> int:
+    def row_tiles(self) -> Dim:
         return -(-self.space.shape[1] // self.schedule.m)
 
     @cached_property
@@ -137,17 +138,20 @@ class AttentionProblem:
         return s.m * (self.whole_columns + s.n) // s.threads + 80
 
     @property
-    def blocks(self) -> int:
+    def blocks(self) -> Dim:
         return self.space.shape[0] * self.row_tiles
 
 
 class AttentionFamily:
     name: ClassVar[str] = "attention"
     schedule: ClassVar[type[Schedule]] = AttentionSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         space = remembered(dispatch, "attention_space", AttentionSpace.of)
-        if space is None or result_paths(dispatch, space.second.result) is None or max(space.shape[3:]) > 256:
+        if space is None or result_paths(dispatch, space.second.result) is None:
+            return False
+        if not all(is_static(width) and width <= 256 for width in space.shape[3:]):
             return False
         sums = {space.first.accumulator, space.second.accumulator}
         empty = any(0 in shape_of(v) for v in (*dispatch.arguments, *dispatch.results))
@@ -246,20 +250,21 @@ def scores_scatter(dispatch: Dispatch, space: AttentionSpace, lanes: int) -> boo
 def _cost(problem: AttentionProblem, target: Target) -> float:
     """Estimated seconds: blocks spread over the multiprocessors, at the rate that so many warps reach; or traffic."""
     s, space = problem.schedule, problem.space
-    _, rows, keys, _, _ = space.shape
+    _, rows, keys, _, _ = map(typical, space.shape)
+    blocks = typical(problem.blocks)
     tensor, single, _ = TERAFLOPS[target.arch]
     peak = (tensor * 0.7 if s.instruction == "mma" else single * 0.6) * 1e12 / target.multiprocessors
     visited = keys if space.offset is None else keys * min(1.0, 0.5 + s.m / (2 * rows))
     width = problem.depth + problem.columns
     block = 2 * s.m * visited * width / peak
-    share = max(problem.blocks / target.multiprocessors, 1.0)  # blocks of one multiprocessor
+    share = max(blocks / target.multiprocessors, 1.0)  # blocks of one multiprocessor
     at_once = min(share, resident_blocks(target, s.threads, problem.shared_bytes, problem.registers))
     warps = at_once * s.warps
     reuse = _efficiency(s)
     compute = share * block / reuse / min(1.0, warps / 8) + visited / s.n * 0.3e-6 + 1e-6
-    fetched = problem.blocks * visited * width * byte_size(problem.stored)
+    fetched = blocks * visited * width * byte_size(problem.stored)
     memory = max(moved_bytes(problem.dispatch), fetched / L2_SPEEDUP) / speeds(target).bytes
-    return LAUNCH + max(compute, memory) + 0.05 * problem.blocks * block / target.multiprocessors
+    return LAUNCH + max(compute, memory) + 0.05 * blocks * block / target.multiprocessors
 
 
 def _efficiency(s: AttentionSchedule) -> float:

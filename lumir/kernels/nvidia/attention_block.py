@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.index import Index
 from lumir.kernels.nvidia.attention_softmax import RowSoftmax, RowState, f32
 from lumir.kernels.nvidia.contraction_store import ResultTile
 from lumir.kernels.nvidia.function import NvidiaKernel
@@ -11,6 +11,7 @@ from lumir.kernels.nvidia.mma import byte_offset, joined, separated
 from lumir.kernels.nvidia.tiles_fill import OperandTile
 from lumir.kernels.nvidia.tiles_pipeline import Feed, Pipeline
 from lumir.mlir import arith, ir
+from lumir.sizes import Dim
 
 if TYPE_CHECKING:
     from lumir.kernels.nvidia.attention import AttentionProblem
@@ -30,7 +31,7 @@ class AttentionBlock(ABC):
 
     def __init__(self, problem: "AttentionProblem", kernel: NvidiaKernel):
         self.problem, self.kernel = problem, kernel
-        self.index = index = IndexMath(kernel.index_type)
+        self.index = index = kernel.index()
         s, space = problem.schedule, problem.space
         i8 = ir.IntegerType.get_signless(8)
         self.shared = kernel.shared([problem.shared_bytes], i8, alignment=128).pointer
@@ -115,7 +116,7 @@ class AttentionBlock(ABC):
         scores = []
         for row, values in zip(self.rows(), products, strict=True):
             here = index.add(self.first_row, row)
-            here = index.minimum(here, row_count - 1) if row_count % self.problem.schedule.m else here
+            here = index.minimum(here, row_count - 1) if row_count % self.problem.schedule.m != 0 else here
             changed: list[Value] = []
             for key in self._lane_groups(first_key):
                 total = joined(values[len(changed) : len(changed) + lanes])
@@ -141,7 +142,7 @@ class AttentionBlock(ABC):
             return tile
         return self.index.add(self.index.scale(tile, -1), Index(self.problem.row_tiles - 1))
 
-    def _steps(self) -> int | Value:
+    def _steps(self) -> Dim | Value:
         """Tiles of keys that any of the block's rows needs."""
         index, space, s = self.index, self.problem.space, self.problem.schedule
         _, rows, keys, _, _ = space.shape

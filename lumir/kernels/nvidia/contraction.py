@@ -25,6 +25,7 @@ from lumir.kernels.push import result_paths
 from lumir.mlir import ir
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, high
 from lumir.target import Target
 
 
@@ -124,13 +125,13 @@ class Problem:
         return max(self.pipeline_bytes, self.staging.size(byte_size(self.space.accumulator)))
 
     @property
-    def tiles(self) -> tuple[int, int, int]:
+    def tiles(self) -> tuple[Dim, Dim, Dim]:
         """Batches, tiles of m, tiles of n."""
         batch, m, n, _ = self.space.shape
         return batch, -(-m // self.schedule.m), -(-n // self.schedule.n)
 
     @property
-    def steps(self) -> int:
+    def steps(self) -> Dim:
         """Tiles of k."""
         return -(-self.space.extent(self.space.k) // self.schedule.k)
 
@@ -156,6 +157,7 @@ def _best_reading(dispatch: Dispatch, tensor_cores: bool) -> Reading:
 class ContractionFamily:
     name: ClassVar[str] = "contraction"
     schedule: ClassVar[type[Schedule]] = ContractionSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         """One multiply-add reduction of plain numbers, all whose results follow from it element by element."""
@@ -184,7 +186,7 @@ class ContractionFamily:
         problem = problem_of(dispatch, schedule)
         if problem.shared_bytes > target.shared_bytes:
             reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
-        if math.prod(problem.tiles) >= 2**31:
+        if high(math.prod(problem.tiles)) >= 2**31:
             reasons.append("more blocks than a grid can have")
         return reasons
 

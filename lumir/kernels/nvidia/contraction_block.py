@@ -8,6 +8,7 @@ from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.tiles_fill import OperandTile
 from lumir.kernels.nvidia.tiles_pipeline import Feed, Multiply, Pipeline
 from lumir.mlir import arith, ir
+from lumir.sizes import Dim, minimum
 
 if TYPE_CHECKING:
     from lumir.kernels.nvidia.contraction import Problem
@@ -27,7 +28,7 @@ class Block:
     def __init__(self, problem: "Problem", kernel: NvidiaKernel):
         self.problem, self.kernel = problem, kernel
         s, space = problem.schedule, problem.space
-        self.index = IndexMath(kernel.index_type)
+        self.index: IndexMath = kernel.index()
         i8 = ir.IntegerType.get_signless(8)
         self.shared = kernel.shared([problem.shared_bytes], i8, alignment=128).pointer
         left, right = problem.plans
@@ -41,7 +42,7 @@ class Block:
         index, s = self.index, self.problem.schedule
         _, down, across = self.problem.tiles
         batch, tile = self._batch_and_tile(down * across)
-        group = min(s.group, down)
+        group = minimum(s.group, down)
         which, inside = index.divmod(tile, group * across)
         first = index.scale(which, group)
         if down % group == 0:
@@ -52,7 +53,7 @@ class Block:
             column, row = Index(arith.DivUIOp(number, height).result), Index(arith.RemUIOp(number, height).result)
         return batch, index.scale(index.add(first, row), s.m), index.scale(column, s.n)
 
-    def _batch_and_tile(self, tiles: int) -> tuple[Index, Index]:
+    def _batch_and_tile(self, tiles: Dim) -> tuple[Index, Index]:
         block = self.kernel.workgroup()
         return (Index(0), block) if self.problem.tiles[0] == 1 else self.index.divmod(block, tiles)
 

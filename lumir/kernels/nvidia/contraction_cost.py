@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.nvidia.roofline import speeds
+from lumir.sizes import typical
 from lumir.target import Target
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def contraction_cost(problem: "Problem", target: Target) -> float:
     schedule = problem.schedule
     registers = schedule.m * schedule.n * byte_size(problem.space.accumulator) // 4 // schedule.threads + 90
     resident = resident_blocks(target, schedule.threads, problem.shared_bytes, registers)
-    full, rest = divmod(math.prod(problem.tiles), target.multiprocessors * resident)
+    full, rest = divmod(typical(math.prod(problem.tiles)), target.multiprocessors * resident)
     step = _step_seconds(problem, target)
     seconds = full * step(resident) + (step(-(-rest // target.multiprocessors)) if rest else 0)
-    compute = seconds * problem.steps + _WAVE * (full + (rest > 0))
+    compute = seconds * typical(problem.steps) + _WAVE * (full + (rest > 0))
     memory = moved_bytes(problem.dispatch) / speeds(target).bytes
     return LAUNCH + max(compute, memory) + 0.1 * min(compute, memory)
 
@@ -80,4 +81,5 @@ def _efficiency(problem: "Problem") -> float:
 
 def moved_bytes(dispatch: Dispatch) -> float:
     """Through device memory: each buffer once."""
-    return sum(math.prod(shape_of(v)) * byte_size(element_of(v)) for v in (*dispatch.arguments, *dispatch.results))
+    tensors = (*dispatch.arguments, *dispatch.results)
+    return sum(typical(math.prod(shape_of(v))) * byte_size(element_of(v)) for v in tensors)

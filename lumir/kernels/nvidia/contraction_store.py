@@ -64,7 +64,7 @@ def staging_within(budget: int, tile: tuple[int, int], groups: int, most_passes:
 def store_lanes(dispatch: Dispatch, space: ContractionSpace) -> int:
     """How many neighbouring columns of the product can be stored, and every fused operand read, at once."""
     lanes = min(8, 16 // max(byte_size(element_of(v)) for v in dispatch.results))
-    while lanes > 1 and (space.extent(space.n) % lanes or _scatters(dispatch, space, lanes)):
+    while lanes > 1 and (space.extent(space.n) % lanes != 0 or _scatters(dispatch, space, lanes)):
         lanes //= 2
     return lanes
 
@@ -144,7 +144,7 @@ class ResultTile:
     def _inside(self, index: IndexMath, m: Index, n: Index) -> list[Value]:
         _, rows, columns, _ = self.space.shape
         checks = [(m, rows, self.rows), (n, columns, self.columns)]
-        return [index.below(at, extent) for at, extent, tile in checks if extent % tile]
+        return [index.below(at, extent) for at, extent, tile in checks if extent % tile != 0]
 
     def _store_lanes(self, shared: Value, at: Index, m: Index, n: Index) -> None:
         evaluator = self.kernel.evaluator(self.lanes)

@@ -9,9 +9,11 @@ from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.launch_sizes import LaunchSizes
 from lumir.kernels.memory import Buffer, pointer_type
 from lumir.linalg.generic import signless
 from lumir.mlir import arith, gpu, ir, llvm
+from lumir.sizes import high
 
 Value = ir.Value
 Extra = Literal["workspace", "counters"]
@@ -53,13 +55,20 @@ class NvidiaKernel:
         self.tensor_maps: list[Value] = []
         self.inputs = dict(zip(dispatch.arguments, buffers))
         self.outputs = buffers[len(dispatch.arguments) :]
+        i64, buffer_count = ir.IntegerType.get_signless(64), len(arguments)
+        entry = arguments[0].owner
+        self.sizes = LaunchSizes(lambda number: _scalar_argument(entry, buffer_count + number, i64), entry)
         self.index_type = ir.IntegerType.get_signless(64 if _largest(dispatch) >= _NARROW_ELEMENTS else 32)
         self.shared_bytes = 0
         self._shared_used = 0
 
     def evaluator(self, lanes: int = 1) -> Evaluator:
         """A fresh evaluator of the dispatch's tensors with this many lanes."""
-        return Evaluator(IndexMath(self.index_type, lanes), self.inputs)
+        return Evaluator(self.index(lanes), self.inputs)
+
+    def index(self, lanes: int = 1) -> IndexMath:
+        """Index arithmetic of the kernel's width."""
+        return IndexMath(self.index_type, lanes, lambda size: self.sizes.value(size, self.index_type))
 
     def thread(self) -> Index:
         return Index(self._id(gpu.ThreadIdOp(gpu.Dimension.x).result))
@@ -116,7 +125,7 @@ class NvidiaKernel:
 def _largest(dispatch: Dispatch) -> int:
     """Elements of the largest tensor that the dispatch speaks of, in memory or not."""
     values = [*dispatch.arguments, *(result for op in dispatch.operations for result in op.results)]
-    return max((math.prod(shape_of(v)) for v in values if isinstance(v.type, ir.RankedTensorType)), default=0)
+    return max((high(math.prod(shape_of(v))) for v in values if isinstance(v.type, ir.RankedTensorType)), default=0)
 
 
 @contextmanager
@@ -159,4 +168,22 @@ def nvidia_kernel(
         kernel.tensor_maps = list(entry.arguments)[buffers:]
         yield kernel
         gpu.ReturnOp([])
+    _add_scalars(function, entry, pointers)
+    kernel.sizes.note(function)
     kernel.declare_shared()
+
+
+def _scalar_argument(entry: ir.Block, number: int, type_: ir.Type) -> Value:
+    while len(entry.arguments) <= number:
+        entry.add_argument(type_, ir.Location.unknown())
+    return entry.arguments[number]
+
+
+def _add_scalars(function: gpu.GPUFuncOp, entry: ir.Block, pointers: Sequence[ir.Type]) -> None:
+    """Give the function the arguments for sizes that were added to its block."""
+    scalars = [argument.type for argument in list(entry.arguments)[len(pointers) :]]
+    if scalars:
+        attributes = function.operation.attributes
+        attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get([*pointers, *scalars], []))
+        nothing = [ir.DictAttr.get({})] * len(scalars)
+        attributes["arg_attrs"] = ir.ArrayAttr.get([*ir.ArrayAttr(attributes["arg_attrs"]), *nothing])

@@ -30,6 +30,7 @@ from lumir.kernels.nvidia.roofline import (
 from lumir.kernels.nvidia.scratch import scratch_kernel
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, at_least, high, maximum, minimum, typical
 from lumir.target import Target
 
 _ADDRESSING = 12  # instructions to find and store a group of lanes
@@ -53,6 +54,7 @@ class MapSchedule(Schedule):
 class MapFamily:
     name: ClassVar[str] = "map"
     schedule: ClassVar[type[Schedule]] = MapSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         """Any dispatch whose results share one shape."""
@@ -64,15 +66,16 @@ class MapFamily:
         every = [
             MapSchedule(*choice) for choice in product(_lane_choices(dispatch, target), (1, 2, 4), (128, 256, 512))
         ]
-        threads = max(dispatch.elements, 1)
+        threads = max(typical(dispatch.elements), 1)
         useful = [s for s in every if s.lanes * s.unroll == 1 or s.lanes * s.unroll * 32 <= threads]
+        useful = [s for s in useful if s.lanes == 1 or at_least(dispatch.elements, s.lanes)]
         return sorted(useful, key=lambda s: (self.cost(dispatch, s, target), s.block))
 
     def legal(self, dispatch: Dispatch, schedule: MapSchedule, target: Target) -> list[str]:
         reasons = []
         if schedule.block % 32 or not 32 <= schedule.block <= 1024:
             reasons.append(f"a workgroup has 32 to 1024 threads in whole warps, not {schedule.block}")
-        if _workgroups(dispatch, schedule) >= 2**31:
+        if high(_workgroups(dispatch, schedule)) >= 2**31:
             reasons.append("more than 2**31 workgroups")
         if dispatch.writes_packed:
             return [*reasons, *(["a thread must own both elements of a byte"] if schedule.lanes != 2 else [])]
@@ -84,12 +87,12 @@ class MapFamily:
         read = remembered(dispatch, "read_bytes", read_bytes)
         written = sum(buffer_bytes(r) for r in dispatch.results)
         operations = remembered(dispatch, "element_operations", element_operations)
-        each, elements = schedule.lanes * schedule.unroll, max(dispatch.elements, 1)
+        each, elements = schedule.lanes * schedule.unroll, max(typical(dispatch.elements), 1)
         width = schedule.lanes * min(byte_size(element_of(r)) for r in dispatch.results)
         traffic = Traffic(
             read=read,
             written=written,
-            workgroups=_workgroups(dispatch, schedule),
+            workgroups=typical(_workgroups(dispatch, schedule)),
             block=schedule.block,
             in_flight=read / elements * each,
             efficiency=access_efficiency(width),
@@ -109,9 +112,9 @@ def _lane_choices(dispatch: Dispatch, target: Target) -> list[int]:
     return [lanes for lanes in (16, 8, 4, 2, 1) if lanes <= widest]
 
 
-def _workgroups(dispatch: Dispatch, schedule: MapSchedule) -> int:
+def _workgroups(dispatch: Dispatch, schedule: MapSchedule) -> Dim:
     groups = dispatch.elements // schedule.lanes
-    return max(-(-groups // (schedule.unroll * schedule.block)), min(dispatch.elements, 1))
+    return maximum(-(-groups // (schedule.unroll * schedule.block)), minimum(dispatch.elements, 1))
 
 
 def _splits_lanes(dispatch: Dispatch, schedule: MapSchedule) -> bool:
@@ -132,7 +135,7 @@ def _write(dispatch: Dispatch, schedule: MapSchedule, name: str) -> int:
     return wide.memory.scattered
 
 
-def _write_groups(kernel: NvidiaKernel, walk: Walk, wide: Evaluator, schedule: MapSchedule, groups: int) -> None:
+def _write_groups(kernel: NvidiaKernel, walk: Walk, wide: Evaluator, schedule: MapSchedule, groups: Dim) -> None:
     """This thread's lane groups. Past the end it computes the last group again, and writes what is there already."""
     index, block, lanes = wide.index, schedule.block, schedule.lanes
     tile = block * schedule.unroll
@@ -140,7 +143,7 @@ def _write_groups(kernel: NvidiaKernel, walk: Walk, wide: Evaluator, schedule: M
     values = []
     for number in range(schedule.unroll):
         group = index.offset(first, number * block)
-        if groups % tile:
+        if groups % tile != 0:
             group = index.minimum(group, groups - 1)
         position = index.scale(group, lanes)
         place = walk.place(index, Index(position.base, 1, position.multiple) if lanes > 1 else position)
@@ -150,7 +153,7 @@ def _write_groups(kernel: NvidiaKernel, walk: Walk, wide: Evaluator, schedule: M
             wide.memory.store(buffer, place, value)
 
 
-def _write_rest(kernel: NvidiaKernel, walk: Walk, start: int, count: int) -> None:
+def _write_rest(kernel: NvidiaKernel, walk: Walk, start: Dim, count: Dim) -> None:
     """The elements after the last whole group, one each for the first threads."""
     narrow = kernel.evaluator()
     index = narrow.index

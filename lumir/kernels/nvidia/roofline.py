@@ -10,6 +10,7 @@ from lumir.dtypes import bit_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.mlir import ir
+from lumir.sizes import typical
 from lumir.target import Target
 
 Value = ir.Value
@@ -90,7 +91,7 @@ def compute_seconds(instructions: float, threads: float, target: Target) -> floa
 
 
 def buffer_bytes(tensor: Value) -> float:
-    return math.prod(shape_of(tensor)) * bit_size(element_of(tensor)) / 8
+    return typical(math.prod(shape_of(tensor))) * bit_size(element_of(tensor)) / 8
 
 
 def read_bytes(dispatch: Dispatch) -> float:
@@ -130,7 +131,7 @@ def element_operations(dispatch: Dispatch) -> float:
         if tensor.owner.name != "linalg.generic":
             return 1 + sum(of(v) for v in tensor.owner.operands if isinstance(v.type, ir.RankedTensorType))
         nest = LoopNest.of(tensor.owner)
-        iterations = math.prod(nest.sizes[d] for d in nest.reductions)
+        iterations = typical(math.prod(nest.sizes[d] for d in nest.reductions))
         return iterations * (operations_in(nest) + sum(of(v) for v in nest.inputs))
 
     return sum(of(result) for result in dispatch.results)

@@ -12,6 +12,7 @@ from lumir.kernels.nvidia.roofline import (
 )
 from lumir.kernels.nvidia.row_facts import RowFacts
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
+from lumir.sizes import typical
 from lumir.target import Target
 
 ROUND_SECONDS, JOIN_SECONDS, INSTRUCTION_SECONDS = 0.4e-6, 0.02e-6, 0.6e-9
@@ -23,7 +24,10 @@ OVERLAP = 0.2
 def row_cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
     """Seconds: the longest of moving the bytes, computing, and waiting for one access after the other, and a bit."""
     space, keeps = facts.space, schedule.keeps(facts.space)
-    steps, workgroups = -(-space.row_size // schedule.columns), -(-space.row_count // schedule.tile)
+    steps, workgroups = (
+        typical(-(-space.row_size // schedule.columns)),
+        typical(-(-space.row_count // schedule.tile)),
+    )
     threads, at_once = workgroups * schedule.block, max(1, min(schedule.unroll, steps))
     passes = 1 if keeps else facts.passes
     traffic = Traffic(
@@ -61,7 +65,9 @@ def _efficiency(facts: RowFacts, schedule: RowsSchedule) -> float:
     space, width = facts.space, schedule.lanes * facts.input
     contiguous = len(space.full) - 1 in (space.kept_axes if schedule.across else space.axes)
     neighbours = (
-        schedule.rows if schedule.across else min(schedule.threads, -(-max(space.row_size, 1) // schedule.lanes))
+        schedule.rows
+        if schedule.across
+        else min(schedule.threads, -(-max(typical(space.row_size), 1) // schedule.lanes))
     )
     run = neighbours * width if contiguous else width
     return min(1.0, run / 32) * (access_efficiency(width) if contiguous and run >= 32 else 0.4)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lumir.kernels.nvidia.exchange import WARP
 from lumir.kernels.row_space import RowSpace
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import is_static
 
 
 @dataclass(frozen=True)
@@ -46,4 +47,4 @@ class RowsSchedule(Schedule):
 
     def keeps(self, space: RowSpace) -> bool:
         """Whether a row's values stay in registers from pass to pass."""
-        return self.unroll * self.columns >= space.row_size
+        return is_static(space.row_size) and self.unroll * self.columns >= space.row_size

@@ -12,6 +12,7 @@ from lumir.kernels.nvidia.joining import Join, join_of, selects
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.row_space import RowSpace
 from lumir.mlir import arith, ir, vector
+from lumir.sizes import Dim, is_static, maximum
 
 Value = ir.Value
 Step = Callable[[Place, Value | None, Sequence[Value]], list[Value]]
@@ -39,7 +40,7 @@ class RowWriter:
         lanes = self.schedule.lanes if self.schedule.across else 1
         groups = self.space.row_count // lanes
         group = self.index.add(self.index.scale(self.kernel.workgroup(), self.schedule.rows), self.slot)
-        if groups % self.schedule.rows:
+        if groups % self.schedule.rows != 0:
             group = self.index.minimum(group, groups - 1)
         position = self.index.scale(group, lanes)
         return self.index.delinearize(_lanes_from(position, lanes), self.space.kept)
@@ -61,17 +62,30 @@ class RowWriter:
         """Run `step` on all of this thread's columns."""
         unroll, columns, carried = self.schedule.unroll, self.schedule.columns, list(carried)
         whole, ragged = divmod(self.space.row_size, columns)
+        if not is_static(self.space.row_size):
+            return self._open_pass(step, carried, whole, ragged)
         looped = whole // unroll * unroll if whole > unroll else 0
         if looped:
-            carried = self._loop(step, carried, looped)
+            carried = self._loop(step, carried, 0, looped, unroll)
         for number in range(looped, whole + bool(ragged)):
             place, inside = self._columns_at(number, number == whole)
             carried = step(place, inside, carried)
         return carried
 
-    def _loop(self, step: Step, carried: list[Value], count: int) -> list[Value]:
+    def _open_pass(self, step: Step, carried: list[Value], whole: Dim, ragged: Dim) -> list[Value]:
+        """A row of any length: `unroll` accesses at a time, one by one, and the last one where it is ragged."""
         unroll = self.schedule.unroll
-        with self.wide.loop(0, count, unroll, carried) as (first, now, done):
+        looped = whole // unroll * unroll
+        carried = self._loop(step, carried, 0, looped, unroll)
+        if looped != whole:
+            carried = self._loop(step, carried, looped, whole, 1)
+        if ragged == 0:
+            return carried
+        place, inside = self._place_of(Index(whole), last=True)
+        return step(place, inside, carried)
+
+    def _loop(self, step: Step, carried: list[Value], start: Dim, stop: Dim, unroll: int) -> list[Value]:
+        with self.wide.loop(start, stop, unroll, carried) as (first, now, done):
             for number in range(unroll):
                 access = self.index.offset(first, number)
                 place, _ = self._place_of(access, last=False)
@@ -92,7 +106,7 @@ class RowWriter:
         inside, groups = None, self.space.row_size // lanes
         if last:
             inside = index.below(group, groups)
-            group = index.minimum(group, groups - 1)
+            group = index.minimum(group, maximum(groups - 1, 0))
         position = index.scale(group, lanes)
         return index.delinearize(_lanes_from(position, lanes), self.space.reduced), inside
 

@@ -22,6 +22,7 @@ from lumir.kernels.nvidia.scratch import scratch_kernel
 from lumir.kernels.row_space import RowSpace
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, is_static, typical
 from lumir.target import Target
 
 MOST_VALUES = 64
@@ -31,6 +32,7 @@ MOST_VALUES = 64
 class RowsFamily:
     name: ClassVar[str] = "rows"
     schedule: ClassVar[type[Schedule]] = RowsSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         """Reductions that all run over the same dimensions, and element-wise operations around them."""
@@ -63,13 +65,14 @@ def _facts(dispatch: Dispatch) -> RowFacts:
 
 def _schedules(facts: RowFacts) -> Iterator[RowsSchedule]:
     """Every way to deal out the rows that is worth a thought."""
-    size = max(facts.space.row_size, 1)
+    size = max(typical(facts.space.row_size), 1)
     lane_choices = [lanes for lanes in (16, 8, 4, 2, 1) if lanes * facts.narrowest <= 16]
     for across, lanes, threads in product((False, True), lane_choices, [1 << n for n in range(11)]):
         if threads >= 2 * size:
             continue
         accesses, most = -(-size // (threads * (1 if across else lanes))), MOST_VALUES // lanes
-        unrolls = (accesses,) if accesses <= most else (1, 4, min(8, most))
+        kept = accesses <= most and is_static(facts.space.row_size)
+        unrolls = (accesses,) if kept else (1, 4, min(8, most))
         for block, unroll in product((64, 128, 256, 512), sorted(set(unrolls))):
             if threads <= block or block == 512:
                 yield RowsSchedule(threads, max(block // threads, 1), lanes, unroll, across)
@@ -84,7 +87,7 @@ def _reasons(facts: RowFacts, schedule: RowsSchedule) -> list[str]:
         reasons.append(f"a workgroup has 32 to 1024 threads, not {schedule.block}")
     if not 1 <= schedule.unroll * schedule.lanes <= MOST_VALUES:
         reasons.append(f"a thread has 1 to {MOST_VALUES} elements under way, not {schedule.unroll * schedule.lanes}")
-    if (size := _vector_size(facts.space, schedule)) % schedule.lanes:
+    if (size := _vector_size(facts.space, schedule)) % schedule.lanes != 0:
         reasons.append(f"{size} neighbouring elements are not whole groups of {schedule.lanes}")
     if not facts.joinable and (schedule.threads > 1 or (schedule.lanes > 1 and not schedule.across)):
         reasons.append("a reduction cannot join the results of parts of a row")
@@ -93,7 +96,7 @@ def _reasons(facts: RowFacts, schedule: RowsSchedule) -> list[str]:
     return reasons
 
 
-def _vector_size(space: RowSpace, schedule: RowsSchedule) -> int:
+def _vector_size(space: RowSpace, schedule: RowsSchedule) -> Dim:
     """The size of the dimension that lanes run along."""
     if schedule.across:
         return space.kept[-1] if space.kept else 1

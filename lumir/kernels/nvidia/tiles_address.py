@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import View
 from lumir.kernels.dispatch import shape_of
-from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.evaluate import LoopNest, mixed_sizes
 from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.memory import Buffer, advance
 from lumir.kernels.nvidia.mma import all_of
 from lumir.mlir import ir
+from lumir.sizes import maximum
 
 Value = ir.Value
 
@@ -68,7 +69,7 @@ def _moved(index: IndexMath, op: ir.OpView, place: Place) -> tuple[Value, Place,
     """The tensor and place that an operation copies from, and whether there is an element (else zero)."""
     name = op.operation.name
     if name == "tensor.extract_slice":
-        starts, steps = tuple(op.attributes["static_offsets"]), tuple(op.attributes["static_strides"])
+        starts, steps = mixed_sizes(op, "static_offsets", 1), tuple(op.attributes["static_strides"])
         moved = (index.offset(index.scale(i, k), s) for i, s, k in zip(place, starts, steps, strict=True))
         return op.operands[0], tuple(moved), None
     if name == "tensor.pad":
@@ -93,7 +94,7 @@ def _padded(index: IndexMath, op: ir.OpView, place: Place) -> tuple[Value, Place
     if not _pads_with_zero(op):
         return None
     moved, inside = [], None
-    low, result = tuple(op.attributes["static_low"]), op.results[0]
+    low, result = mixed_sizes(op, "static_low", 1), op.results[0]
     for at, lo, size, padded in zip(place, low, shape_of(op.operands[0]), shape_of(result), strict=True):
         if size == padded:
             moved.append(at)
@@ -102,7 +103,7 @@ def _padded(index: IndexMath, op: ir.OpView, place: Place) -> tuple[Value, Place
             return None
         shifted = index.offset(at, -lo)
         inside = all_of([inside, index.below(shifted, size)])
-        moved.append(index.minimum(index.maximum(shifted, 0), size - 1))
+        moved.append(index.minimum(index.maximum(shifted, 0), maximum(size - 1, 0)))
     return op.operands[0], tuple(moved), inside
 
 

@@ -58,7 +58,7 @@ class OperandTile:
 
     def finish(self, base: Value, values: list[Value]) -> None:
         """Write fetched values to shared memory."""
-        index = IndexMath(self.kernel.index_type)
+        index = self.kernel.index()
         for (line, column), value in zip(self._units(index), values if not self.plan.asynchronous else []):
             width = self.plan.lanes * self.layout.element_bytes
             llvm.StoreOp(value, self._pointer(index, base, line, column), alignment=width)
@@ -96,7 +96,7 @@ class OperandTile:
         """The position kept inside the operand, and whether k was; None where it always is."""
         row_lanes, k_lanes = (1, self.plan.lanes) if self.plan.along_k else (self.plan.lanes, 1)
         row_extent, k_extent = self.space.extent(self.space.rows_of(self.plan.number)), self.space.extent(self.space.k)
-        if row_extent % self.rows:
+        if row_extent % self.rows != 0:
             row = index.minimum(row, row_extent - row_lanes)
         if k_extent % self.depth == 0:
             return row, Split(first_k, offset, self.depth), None

@@ -10,6 +10,7 @@ from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import byte_offset, commit_copies, wait_copies
 from lumir.kernels.nvidia.tiles_fill import OperandTile
 from lumir.mlir import arith, ir
+from lumir.sizes import Dim
 
 Value = ir.Value
 Position = Callable[[Index], tuple[Index, Index]]
@@ -42,12 +43,13 @@ class Pipeline:
     def stage_bytes(self) -> int:
         return sum(feed.operand.size for feed in self.feeds)
 
-    def run(self, steps: int | Value, carried: list[Value], multiply: Multiply) -> list[Value]:
+    def run(self, steps: Dim | Value, carried: list[Value], multiply: Multiply) -> list[Value]:
         """`multiply(step, tiles, carried) -> carried` for each step, its tiles in shared memory.
 
         Returns what was carried last. By then this thread has fetched and read everything; others may not.
         """
         loops = self.kernel.evaluator()
+        steps = steps if isinstance(steps, int) else loops.index.scalar(steps)
         self._fetch_first(loops, steps)
         with loops.loop(0, steps, 1, carried) as (step, now, done):
             wait_copies(self.stages - 2)

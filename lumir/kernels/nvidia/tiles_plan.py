@@ -73,14 +73,14 @@ def plan_operand(
 def _divides(space: ContractionSpace, number: int) -> bool:
     """Whether k is several dimensions of the operand, the last of them not whole windows."""
     runs = space.runs(number, space.k)
-    return len(runs) > 1 and space.extent(runs[-1]) % _WINDOW > 0
+    return len(runs) > 1 and space.extent(runs[-1]) % _WINDOW != 0
 
 
 def _try(dispatch: Dispatch, space: ContractionSpace, plan: OperandPlan, stored: ir.Type) -> OperandPlan | None:
     """The plan, if its lanes are consecutive; not asynchronous where cp.async cannot copy them."""
     lanes = plan.lanes
     line = space.k if plan.along_k else space.rows_of(plan.number)
-    if space.extent(line) % lanes:
+    if space.extent(line) % lanes != 0:
         return None
     with scratch(dispatch, lanes) as (evaluator, position):
         batch, slow, fast = Index(position), Index(position), Index(position, int(lanes > 1), lanes)
@@ -99,7 +99,7 @@ def _try(dispatch: Dispatch, space: ContractionSpace, plan: OperandPlan, stored:
 def _last_is_k(space: ContractionSpace, number: int) -> bool:
     """Whether neighbours in memory are neighbours along k rather than along the rows."""
     last = set(dims_of(list(space.nest.maps[number].results).pop()))
-    return not any(d in last and space.nest.sizes[d] > 1 for d in space.rows_of(number))
+    return not any(d in last and space.nest.sizes[d] != 1 for d in space.rows_of(number))
 
 
 @contextmanager
@@ -109,4 +109,4 @@ def scratch(dispatch: Dispatch, lanes: int) -> Iterator[tuple[Evaluator, Value]]
     with ir.InsertionPoint(module.body):
         pointer, i32 = llvm.PoisonOp(pointer_type(GLOBAL)).result, ir.IntegerType.get_signless(32)
         buffers = {v: Buffer(pointer, shape_of(v), element_of(v), 256) for v in dispatch.arguments}
-        yield Evaluator(IndexMath(i32, lanes), buffers), llvm.PoisonOp(i32).result
+        yield Evaluator(IndexMath(i32, lanes, lambda _: llvm.PoisonOp(i32).result), buffers), llvm.PoisonOp(i32).result

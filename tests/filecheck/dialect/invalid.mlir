@@ -419,7 +419,7 @@ func.func @abs(%x: tensor<2x3xf32>) {
 // -----
 
 func.func @abs(%x: tensor<?xf32>) {
-  // expected-error@+1 {{'lumir.abs' op operands and results must be ranked tensors of static shape (found type = tensor<?xf32>)}}
+  // expected-error@+1 {{'lumir.abs' op operands and results must be ranked tensors whose every size is given (found type = tensor<?xf32>)}}
   %0 = "lumir.abs"(%x) : (tensor<?xf32>) -> tensor<?xf32>
   return
 }
@@ -427,7 +427,7 @@ func.func @abs(%x: tensor<?xf32>) {
 // -----
 
 func.func @abs(%x: f32) {
-  // expected-error@+1 {{'lumir.abs' op operands and results must be ranked tensors of static shape (found type = f32)}}
+  // expected-error@+1 {{'lumir.abs' op operands and results must be ranked tensors whose every size is given (found type = f32)}}
   %0 = "lumir.abs"(%x) : (f32) -> f32
   return
 }
@@ -507,7 +507,7 @@ func.func @reshape(%x: tensor<2x3xf32>) {
 // -----
 
 func.func @reshape(%x: tensor<2x3xf32>) {
-  // expected-error@+1 {{'lumir.reshape' op attribute 'shape' must be array<i64: ...> (found shape = 6)}}
+  // expected-error@+1 {{'lumir.reshape' op attribute 'shape' must be array<i64: ...>, or an array of integers and texts (found shape = 6)}}
   %0 = "lumir.reshape"(%x) {shape = 6 : i64} : (tensor<2x3xf32>) -> tensor<6xf32>
   return
 }
@@ -1003,5 +1003,45 @@ func.func @dequantize(%x: tensor<2x3xi8>, %s: tensor<f16>, %z: tensor<i8>) {
 func.func @dequantize(%x: tensor<1x3xi8>, %s: tensor<2x1xf32>, %z: tensor<i8>) {
   // expected-error@+1 {{'lumir.dequantize' op scale and zero must broadcast to the input}}
   %0 = "lumir.dequantize"(%x, %s, %z) : (tensor<1x3xi8>, tensor<2x1xf32>, tensor<i8>) -> tensor<1x3xf32>
+  return
+}
+
+// -----
+
+func.func @size() {
+  // expected-error@+1 {{'lumir.size' op to must be tensor<i64> or index (found to = tensor<i32>)}}
+  %0 = "lumir.size"() {to = tensor<i32>, value = "seq"} : () -> tensor<i32>
+  return
+}
+
+// -----
+
+func.func @size_that_is_no_expression() {
+  // expected-error@+1 {{'lumir.size' op 'seq +' is no size}}
+  %0 = "lumir.size"() {to = index, value = "seq +"} : () -> index
+  return
+}
+
+// -----
+
+func.func @dimension_without_size(%x: tensor<?x3xf32>) {
+  // expected-error@+1 {{'lumir.exp' op operands and results must be ranked tensors whose every size is given (found type = tensor<?x3xf32>)}}
+  %0 = "lumir.exp"(%x) : (tensor<?x3xf32>) -> tensor<?x3xf32>
+  return
+}
+
+// -----
+
+func.func @sizes_that_differ(%x: tensor<?x3xf32, ["seq"]>) {
+  // expected-error@+1 {{'lumir.reshape' op reshape must keep the number of elements (found input = tensor<?x3xf32, ["seq"]>, shape = [3*seq + 1])}}
+  %0 = "lumir.reshape"(%x) {shape = ["3*seq + 1"]} : (tensor<?x3xf32, ["seq"]>) -> tensor<?xf32, ["3*seq + 1"]>
+  return
+}
+
+// -----
+
+func.func @result_of_another_size(%x: tensor<?x3xf32, ["seq"]>) {
+  // expected-error@+1 {{'lumir.exp' op result type must be the inferred one (found expected = [tensor<?x3xf32, ["seq"]>], result = [tensor<?x3xf32, ["past"]>])}}
+  %0 = "lumir.exp"(%x) : (tensor<?x3xf32, ["seq"]>) -> tensor<?x3xf32, ["past"]>
   return
 }

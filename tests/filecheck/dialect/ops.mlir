@@ -181,3 +181,22 @@ func.func @ops(%arg0: tensor<2x3x4xf32>, %arg1: tensor<3x1xf32>, %arg2: tensor<2
   %80 = "lumir.dequantize"(%79, %arg1, %78) : (tensor<2x3x4xi8>, tensor<3x1xf32>, tensor<3x1xi8>) -> tensor<2x3x4xf32>
   return
 }
+
+// Dimensions that are not fixed name their sizes, one expression for each `?`.
+func.func @sizes(%arg0: tensor<?x?x8xf32, ["batch", "seq"]>, %arg1: tensor<?x?x8xf32, ["batch", "past"]>) {
+  // CHECK: {{%.*}} = "lumir.size"() {to = tensor<i64>, value = "past + seq"} : () -> tensor<i64>
+  %0 = "lumir.size"() {to = tensor<i64>, value = "past + seq"} : () -> tensor<i64>
+  // CHECK: {{%.*}} = "lumir.size"() {to = index, value = 3 : i64} : () -> index
+  %1 = "lumir.size"() {to = index, value = 3 : i64} : () -> index
+  // CHECK: {{%.*}} = "lumir.reshape"({{%.*}}) {shape = ["batch*seq", 8]} : (tensor<?x?x8xf32, ["batch", "seq"]>) -> tensor<?x8xf32, ["batch*seq"]>
+  %2 = "lumir.reshape"(%arg0) {shape = ["batch*seq", 8 : i64]} : (tensor<?x?x8xf32, ["batch", "seq"]>) -> tensor<?x8xf32, ["batch*seq"]>
+  // CHECK: {{%.*}} = "lumir.concat"({{%.*}}, {{%.*}}) {axis = 1 : i64} : (tensor<?x?x8xf32, ["batch", "seq"]>, tensor<?x?x8xf32, ["batch", "past"]>) -> tensor<?x?x8xf32, ["batch", "past + seq"]>
+  %3 = "lumir.concat"(%arg0, %arg1) {axis = 1 : i64} : (tensor<?x?x8xf32, ["batch", "seq"]>, tensor<?x?x8xf32, ["batch", "past"]>) -> tensor<?x?x8xf32, ["batch", "past + seq"]>
+  // CHECK: {{%.*}} = "lumir.slice"({{%.*}}) {sizes = ["batch", "seq", 8], starts = [0, "past", 0], steps = array<i64: 1, 1, 1>} : (tensor<?x?x8xf32, ["batch", "past + seq"]>) -> tensor<?x?x8xf32, ["batch", "seq"]>
+  %4 = "lumir.slice"(%3) {sizes = ["batch", "seq", 8 : i64], starts = [0 : i64, "past", 0 : i64], steps = array<i64: 1, 1, 1>} : (tensor<?x?x8xf32, ["batch", "past + seq"]>) -> tensor<?x?x8xf32, ["batch", "seq"]>
+  // CHECK: {{%.*}} = "lumir.contract"({{%.*}}, {{%.*}}) {equation = "bmk,bnk->bmn", to = f32} : (tensor<?x?x8xf32, ["batch", "seq"]>, tensor<?x?x8xf32, ["batch", "past + seq"]>) -> tensor<?x?x?xf32, ["batch", "seq", "past + seq"]>
+  %5 = "lumir.contract"(%arg0, %3) {equation = "bmk,bnk->bmn", to = f32} : (tensor<?x?x8xf32, ["batch", "seq"]>, tensor<?x?x8xf32, ["batch", "past + seq"]>) -> tensor<?x?x?xf32, ["batch", "seq", "past + seq"]>
+  // CHECK: {{%.*}} = "lumir.add"({{%.*}}, {{%.*}}) : (tensor<?x?x8xf32, ["batch", "seq"]>, tensor<?x?x8xf32, ["batch", "seq"]>) -> tensor<?x?x8xf32, ["batch", "seq"]>
+  %6 = "lumir.add"(%arg0, %4) : (tensor<?x?x8xf32, ["batch", "seq"]>, tensor<?x?x8xf32, ["batch", "seq"]>) -> tensor<?x?x8xf32, ["batch", "seq"]>
+  return
+}
