@@ -16,7 +16,7 @@ _NUMPY = (
 )
 _ML_DTYPES = (
     *("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
-    *("int2", "uint2", "int4", "uint4", "float4_e2m1fn"),
+    *("float6_e2m3fn", "float6_e3m2fn", "int2", "uint2", "int4", "uint4", "float4_e2m1fn"),
 )
 _TYPES = {name: np.dtype(name) for name in _NUMPY} | {name: np.dtype(getattr(ml_dtypes, name)) for name in _ML_DTYPES}
 

@@ -56,6 +56,12 @@ def stored_type(element: ir.Type) -> ir.Type:
     return ir.IntegerType.get_signless(8) if byte_size(held) == 1 else held
 
 
+def pattern_type(element: ir.Type) -> ir.Type:
+    """The signless integer of an element's bits where those are at most 8; other types themselves."""
+    held = held_type(element)
+    return ir.IntegerType.get_signless(bit_size(held)) if bit_size(held) <= 8 else held
+
+
 def is_packed_type(element: ir.Type) -> bool:
     """The 4-bit types. Only a kernel that owns both elements of a byte may write one."""
     return bit_size(element) == 4
@@ -148,18 +154,19 @@ class Memory:
         return [advance(buffer.pointer, buffer.stored, place) for place in places]
 
     def _from_stored(self, value: Value, element: ir.Type) -> Value:
-        """What was read as the element's own type: a bool or a 2-bit integer is the byte's low bits."""
-        held = like(value.type, held_type(element))
-        if held == value.type:
-            return value
-        return (arith.TruncIOp if isinstance(element, ir.IntegerType) else arith.BitcastOp)(held, value).result
+        """What was read as the element's own type: one of less than 8 bits is the byte's low bits."""
+        held, pattern = like(value.type, held_type(element)), like(value.type, pattern_type(element))
+        if bit_size(element) < 8 and value.type != pattern:
+            value = arith.TruncIOp(pattern, value).result
+        return value if held == value.type else arith.BitcastOp(held, value).result
 
     def _to_stored(self, value: Value, buffer: Buffer) -> Value:
         stored = like(value.type, buffer.stored)
         if stored == value.type:
             return value
         if not isinstance(buffer.element, ir.IntegerType):
-            return arith.BitcastOp(stored, value).result
+            pattern = arith.BitcastOp(like(value.type, pattern_type(buffer.element)), value).result
+            return pattern if pattern.type == stored else arith.ExtUIOp(stored, pattern).result
         signed = buffer.element.width > 1 and not buffer.element.is_unsigned
         return (arith.ExtSIOp if signed else arith.ExtUIOp)(stored, value).result
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from lumir.dialects import build
 from lumir.dialects.base import is_float, is_int
+from lumir.dtypes import bit_size
 from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
 from lumir.frontend.problems import Malformed
@@ -202,4 +203,6 @@ def bit_cast(ctx: NodeContext) -> Result:
     to = ctx.element("to", ctx.tensor(0).type.element_type)
     if to == ctx.tensor(0).type.element_type:
         return ctx.tensor(0)
+    if bit_size(to) != bit_size(ctx.tensor(0).type.element_type):
+        ctx.malformed(f"{ctx.tensor(0).type.element_type} and {to} must have equally many bits")
     return ctx.static(0, "input").view(emit.numpy_dtype(to))

@@ -69,7 +69,9 @@ def batch_normalization(ctx: NodeContext) -> list[Result]:
     if ctx.attribute("training_mode", 0):
         return _batch_normalization_training(ctx)
     x = ctx.value(0)
-    scale, bias, mean, variance = (emit.widen(ctx.value(i)) for i in range(1, 5))
+    double = any(ctx.tensor(i).dtype == np.float64 for i in range(5))
+    to = emit.type_("float64" if double else "float32")
+    scale, bias, mean, variance = (emit.cast(ctx.value(i), to) for i in range(1, 5))
     factor = emit.mul(scale, build("rsqrt", emit.add(variance, ctx.attribute("epsilon", 1e-5))))
     shift = emit.sub(bias, emit.mul(mean, factor))
     return [_affine(x, factor, shift)]

@@ -137,7 +137,8 @@ def deform_conv(ctx: NodeContext) -> Result:
         dims[axis], dims[rank + axis] = grid.shape
         base = np.broadcast_to(grid.reshape(dims), [*size, *extent]).reshape(1, taps, places)
         own = emit.reshape(emit.slice_(moves, 2, axis, 1), [n * parts, taps, places])
-        moved = emit.add(emit.widen(own), ctx.constant(np.ascontiguousarray(base, np.float32)))
+        wide = emit.widen(own)
+        moved = emit.add(wide, ctx.constant(np.ascontiguousarray(base, emit.dtype(wide))))
         positions.append(emit.reshape(moved, [n * parts, taps * places]))
     read = sample(emit.reshape(x, [n * parts, c // parts, *spatial]), positions, "linear", Border())
     if ctx.has(4):
