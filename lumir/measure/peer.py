@@ -25,7 +25,7 @@ def to_torch(torch: Any, array: np.ndarray) -> Any:
     if array.dtype.name in shorts:
         bits = array.view(np.int16 if array.dtype.itemsize == 2 else np.uint8)
         return torch.from_numpy(bits.copy()).cuda().view(shorts[array.dtype.name])
-    return torch.from_numpy(array.copy()).cuda()
+    return torch.from_numpy(array.astype(np.uint8) if "int4" in array.dtype.name else array.copy()).cuda()
 
 
 def to_numpy(tensor: Any) -> np.ndarray:

@@ -6,18 +6,20 @@ from typing import Any
 from lumir.context import make_context
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
+from lumir.kernels.dispatch import WEIGHT
 from lumir.mlir import func, ir
 
 Shape = Sequence[int]
 Argument = tuple[Shape, str]
 
 
-def dispatch(body: Callable[..., Any], *arguments: Argument) -> str:
+def dispatch(body: Callable[..., Any], *arguments: Argument, weights: Sequence[int] = ()) -> str:
     """The text of a dispatch function.
 
     Args:
         body: given one value an argument, returns the result or the results.
         arguments: shape and numpy dtype name of each.
+        weights: the arguments that are weights, which a kernel may fetch before the kernels ahead of it are done.
     """
     with make_context(), ir.Location.unknown():
         module = ir.Module.create()
@@ -31,6 +33,9 @@ def dispatch(body: Callable[..., Any], *arguments: Argument) -> str:
         signature = ir.FunctionType.get(types, [r.type for r in results])
         function.attributes["function_type"] = ir.TypeAttr.get(signature)
         function.attributes["lumir.dispatch"] = ir.UnitAttr.get()
+        if weights:
+            marks = [{WEIGHT: ir.UnitAttr.get()} if i in weights else {} for i in range(len(arguments))]
+            function.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(mark) for mark in marks])
         return str(module)
 
 

@@ -19,6 +19,7 @@ real: Any = driver
 OK = real.CUresult.CUDA_SUCCESS
 CAPABILITY_MAJOR = real.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
 CAPABILITY_MINOR = real.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
+L2_BYTES = real.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE
 SHARED_OPTIN = real.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 
 
@@ -34,7 +35,7 @@ def parameters(name: str) -> int:
 
 
 class FakeDriver:
-    """One GPU of compute capability 9.0.
+    """One GPU of compute capability 9.0, whose clock goes on by `kernel_seconds` with each kernel.
 
     Args:
         kernels: by symbol, functions of the kernel's arguments that compute the whole grid.
@@ -52,6 +53,7 @@ class FakeDriver:
         self.contexts: list[Any] = []
         self.handles: dict[int, Any] = {}
         self.capturing: list[Callable] | None = None
+        self.clock, self.kernel_seconds = 0.0, 3e-6
         self._lock = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
@@ -93,7 +95,12 @@ class FakeDriver:
         return b"Imaginary GPU".ljust(length, b"\0")
 
     def do_cuDeviceGetAttribute(self, attribute, device):
-        values = {CAPABILITY_MAJOR: self.capability[0], CAPABILITY_MINOR: self.capability[1], SHARED_OPTIN: 232448}
+        values = {
+            CAPABILITY_MAJOR: self.capability[0],
+            CAPABILITY_MINOR: self.capability[1],
+            SHARED_OPTIN: 232448,
+            L2_BYTES: 1 << 20,
+        }
         return values[attribute]
 
     def do_cuDriverGetVersion(self):
@@ -151,7 +158,7 @@ class FakeDriver:
     def do_cuMemcpyHtoD(self, target, source, nbytes):
         ctypes.memmove(int(target), int(source), nbytes)
 
-    do_cuMemcpyDtoH = do_cuMemcpyHtoD
+    do_cuMemcpyDtoH = do_cuMemcpyDtoD = do_cuMemcpyHtoD
 
     def do_cuMemcpyDtoDAsync(self, target, source, nbytes, stream):
         assert stream == 77
@@ -221,7 +228,24 @@ class FakeDriver:
         self.launched.append((function, grid, block, config.sharedMemBytes))
         self.attributes.append([(attribute.id, attribute.value) for attribute in config.attrs])
         given = [self.maps[value.getPtr()] if kind is None else value for value, kind in zip(values, types)]
-        self.enqueue(lambda: self.kernels[function](*given))
+        self.enqueue(lambda: self._run(function, given))
+
+    def _run(self, function: str, given: list) -> None:
+        self.kernels[function](*given)
+        self.clock += self.kernel_seconds
+
+    def do_cuEventCreate(self, flags):
+        return self.handle({"at": None})
+
+    def do_cuEventRecord(self, event, stream):
+        assert stream == 77
+        self.enqueue(lambda: self.handles[event].update(at=self.clock))
+
+    def do_cuEventElapsedTime(self, before, after):
+        return (self.handles[after]["at"] - self.handles[before]["at"]) * 1000
+
+    def do_cuEventDestroy(self, event):
+        self.handles[event].clear()
 
     def do_cuStreamBeginCapture(self, stream, mode):
         assert mode == real.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL

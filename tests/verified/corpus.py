@@ -12,9 +12,13 @@ from typing import Any
 
 import attention_cases
 import contraction_cases
+import decode_cases
 import harness
 import map_cases
+import prefill_cases
 import row_cases
+import skinny_cases
+import transpose_cases
 
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.families import families
@@ -24,10 +28,10 @@ from lumir.target import NVIDIA_ARCHS, target_named
 
 MAIN = "sm_90a"
 """The architecture with the most cases: the one that can be verified on a Hopper GPU, with its own instructions."""
-SCHEDULES = 3
+SCHEDULES = 2
 """Of each family for each dispatch on `MAIN`; one elsewhere."""
-ELSEWHERE = 2
-"""Other architectures that each dispatch is compiled for."""
+ELSEWHERE = 1
+"""Other architectures that each dispatch is compiled for, by turns."""
 RUNNABLE = ("sm_80", "sm_86", "sm_89", "sm_90a")
 """Architectures whose PTX a GPU of compute capability 9.0 runs."""
 
@@ -45,6 +49,27 @@ _NAMES = {
         "plain-float16 aligned-bfloat16 causal-long-bfloat16 causal-offset-float16 grouped-causal-float16 "
         "bool-mask-float16 float-mask-bfloat16 key-mask-float32 softcap-float16 everything-float16 "
         "depth-96-float16 depth-128-bfloat16 depth-256-float16 depth-odd-float32 one-query-float16 one-key-float16",
+    ),
+    "prefill": (
+        prefill_cases.CASES,
+        "plain-float16 aligned-bfloat16 batches-float16 causal-bfloat16 causal-aligned-float16 causal-offset-bfloat16 "
+        "bool-mask-float16 float32-mask-bfloat16 softcap-float16 packed-bfloat16 everything-float16 depth-64-float16 "
+        "depth-96-bfloat16 depth-256-float16",
+    ),
+    "decode": (
+        decode_cases.CASES,
+        "grouped-float16 aligned-bfloat16 long-float16 sixteen-rows-bfloat16 twenty-rows-float16 few-keys-float16 "
+        "causal-bfloat16 bool-mask-float16 float-mask-bfloat16 everything-float16 depth-64-float16 depth-256-bfloat16",
+    ),
+    "skinny": (
+        skinny_cases.CASES,
+        "float16 float64 int8 swapped batched-float16 small linear-float16 computed-bfloat16 uint4-float16 "
+        "uint4-float16-blocks-of-32 uint4-bfloat16 uint4-padded int8-bfloat16 uint8-float16 per-channel-float16",
+    ),
+    "transpose": (
+        transpose_cases.CASES,
+        "float16-256x320 float32-77x130 int8-33x5 bool-4x1000 to-channels-last to-channels-first inner rotated "
+        "fused-float16 fused-float32 two-turned heads flattened",
     ),
     "rows": (
         row_cases.CASES,

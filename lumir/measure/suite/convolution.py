@@ -28,7 +28,7 @@ class Layer:
 
 
 def _layers() -> list[Layer]:
-    found = [Layer(224, 3, 64, 7, 2)]
+    found = [Layer(224, 4, 64, 7, 2)]  # three colours and one of zeros, as lumir-channels-last pads them
     channels, size = 64, 56
     for width, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
         out = size // stride
@@ -64,7 +64,7 @@ def convolution(batch: int, layer: Layer, dtype: str) -> str:
 
     x = (batch, layer.size, layer.size, layer.channels)
     w = (layer.filters, layer.window, layer.window, layer.channels)
-    return dispatch(body, (x, dtype), (w, dtype), ((layer.filters,), dtype))
+    return dispatch(body, (x, dtype), (w, dtype), ((layer.filters,), dtype), weights=[1, 2])
 
 
 def _cudnn(torch: Any, x: Any, w: Any, bias: Any, layer: Layer) -> Callable[[], Any]:

@@ -17,29 +17,19 @@ GROUP = 128
 
 
 def nbits(m: int, n: int, k: int, dtype: str) -> str:
-    """x [m, k] times the transpose of weights [n, k] in 4 bits, groups of 128, as com.microsoft's MatMulNBits has them.
+    """x [m, k] times the transpose of weights [n, k] in 4 bits, groups of 128: com.microsoft's MatMulNBits, imported.
 
-    Bytes hold two values, the low one first; value q of a group with scale s stands for (q - 8) s.
+    Value q of a group with scale s stands for (q - 8) s.
     """
     blocks = k // GROUP
 
-    def body(x: ir.Value, packed: ir.Value, scales: ir.Value) -> ir.Value:
-        byte = build("reshape", packed, shape=[n, blocks, GROUP // 2])
-        four, mask = _constant(4, byte), _constant(15, byte)
-        halves = [build("and", part, mask) for part in (byte, build("shr", byte, four))]
-        halves = [build("reshape", half, shape=[n, blocks, GROUP // 2, 1]) for half in halves]
-        values = build("reshape", build("concat", *halves, axis=3), shape=[n, blocks, GROUP])
-        real = build("cast", values, to=mlir_type(dtype))
-        real = build("mul", build("sub", real, scalar(8.0, real)), build("reshape", scales, shape=[n, blocks, 1]))
+    def body(x: ir.Value, q: ir.Value, scale: ir.Value) -> ir.Value:
+        real = build("cast", q, to=mlir_type(dtype))
+        real = build("mul", build("sub", real, scalar(8.0, real)), scale)
         return build("contract", x, build("reshape", real, shape=[n, k]), equation="mk,nk->mn", to=mlir_type(dtype))
 
-    return dispatch(body, ((m, k), dtype), ((n, k // 2), "uint8"), ((n, blocks), dtype))
-
-
-def _constant(value: int, like: ir.Value) -> ir.Value:
-    element = ir.RankedTensorType(like.type).element_type
-    splat = ir.DenseElementsAttr.get_splat(ir.RankedTensorType.get([], element), ir.IntegerAttr.get(element, value))
-    return build("constant", value=splat)
+    arguments = (((m, k), dtype), ((n, blocks, GROUP), "uint4"), ((n, blocks, 1), dtype))
+    return dispatch(body, *arguments, weights=[1, 2])
 
 
 def _cublas(torch: Any, x: Any, w: Any) -> Callable[[], Any]:
@@ -48,7 +38,7 @@ def _cublas(torch: Any, x: Any, w: Any) -> Callable[[], Any]:
 
 def _unpacked(torch: Any, x: Any, packed: Any, scales: Any) -> Callable[[], Any]:
     """The same product with bfloat16 weights: what 4 bits should be faster than."""
-    w = torch.randn(packed.shape[0], 2 * packed.shape[1], dtype=x.dtype, device="cuda")
+    w = torch.randn(packed.shape[0], x.shape[1], dtype=x.dtype, device="cuda")
     return lambda: torch.nn.functional.linear(x, w)
 
 
