@@ -59,7 +59,9 @@ def stored_type(element: ir.Type) -> ir.Type:
 def pattern_type(element: ir.Type) -> ir.Type:
     """The signless integer of an element's bits where those are at most 8; other types themselves."""
     held = held_type(element)
-    return ir.IntegerType.get_signless(bit_size(held)) if bit_size(held) <= 8 else held
+    if isinstance(held, ir.IntegerType) or bit_size(held) > 8:
+        return held
+    return ir.IntegerType.get_signless(bit_size(held))
 
 
 def is_packed_type(element: ir.Type) -> bool:
@@ -156,7 +158,7 @@ class Memory:
     def _from_stored(self, value: Value, element: ir.Type) -> Value:
         """What was read as the element's own type: one of less than 8 bits is the byte's low bits."""
         held, pattern = like(value.type, held_type(element)), like(value.type, pattern_type(element))
-        if bit_size(element) < 8 and value.type != pattern:
+        if isinstance(pattern_type(element), ir.IntegerType) and value.type != pattern:
             value = arith.TruncIOp(pattern, value).result
         return value if held == value.type else arith.BitcastOp(held, value).result
 
