@@ -5,22 +5,24 @@ from math import prod
 from lumir.dialects import shape_of_type
 from lumir.dialects.contraction import parse_equation
 from lumir.mlir import ir
-from lumir.module import callers, name_of
+from lumir.module import callers, name_of, symbols_in
+from lumir.size_text import declare
 from lumir.sizes import high
 
 
 def flops(module: ir.Module) -> int:
     """Multiplications and additions of every contraction, of whatever element type, in a module of `lumir` ops.
 
-    A dispatch counts as often as it is called. Attention is counted whole, also where a causal mask drops half of it;
-    element-wise work is not counted.
+    A dispatch counts as often as it is called, and a symbol at the high end of its range. Attention is counted whole,
+    also where a causal mask drops half of it; element-wise work is not counted.
     """
     called = callers(module)
     total = 0
-    for function in module.body.operations:
-        if function.operation.name == "func.func" and function.regions[0].blocks:
-            times = len(called.get(name_of(function), ())) if "lumir.dispatch" in function.attributes else 1
-            total += times * sum(op_flops(op) for op in function.regions[0].blocks[0].operations)
+    with declare(symbols_in(module)):
+        for function in module.body.operations:
+            if function.operation.name == "func.func" and function.regions[0].blocks:
+                times = len(called.get(name_of(function), ())) if "lumir.dispatch" in function.attributes else 1
+                total += times * sum(op_flops(op) for op in function.regions[0].blocks[0].operations)
     return total
 
 

@@ -346,6 +346,15 @@ def test_flops_are_those_of_the_contractions(last: str):
     assert found == _expected_flops(session_shapes)
 
 
+def test_flops_of_ranges_are_those_of_their_high_ends():
+    counts = []
+    for dims in ({"batch": "1..2", "seq": "1..13"}, {"batch": 2, "seq": 13}):
+        compiled = compile_to(Request(BERT, profiles=[dims]), "graph")
+        with compiled.context:
+            counts.append(flops(compiled.specialisations[0].module))
+    assert counts[0] == counts[1]
+
+
 def _pinned(proto: onnx.ModelProto, dims: dict[str, int]) -> onnx.ModelProto:
     for value in proto.graph.input:
         for dim in value.type.tensor_type.shape.dim:
