@@ -25,10 +25,12 @@ def default_database() -> Path:
     context_settings={"max_content_width": 120, "help_option_names": ["--help", "-h"]},
     epilog="Status: 0; 1 when the model or the request is wrong, or no right kernel was found; 2 for wrong usage.",
 )
-@click.argument("model", metavar="MODEL", type=click.Path(exists=True, path_type=Path))
+@click.argument("model", metavar="MODEL|kernels", type=click.Path(path_type=Path))
 @click.option("--precision", metavar="P", help="fp32, fp16 or bf16, as for lumir-compile.")
 @click.option("--dim", "dims", metavar="NAME=SIZE", multiple=True, help="The size of a symbolic dimension.")
-@click.option("--only", metavar="NAME", multiple=True, help="Tune these dispatches alone; --list names them.")
+@click.option(
+    "--only", metavar="TEXT", multiple=True, help="Tune the dispatches whose name holds this text; --list names them."
+)
 @click.option("--list", "list_only", is_flag=True, help="List the dispatches and how many schedules each has.")
 @click.option(
     "--tuning-db",
@@ -43,7 +45,8 @@ def default_database() -> Path:
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 @click.version_option(__version__, prog_name="lumir-tune")
 def command(model: Path, dims: Sequence[str], **flags: Any) -> None:
-    """Tune MODEL: an .onnx file, a Hugging Face directory, or an .mlir file of step graph or dispatch.
+    """Tune MODEL (an .onnx file, a Hugging Face directory, an .mlir file of step graph or dispatch), or the set of
+    lumir-bench kernels.
 
     Each dispatch's legal schedules are pruned by the cost model, compiled in parallel, held against the reference, and
     measured; the fastest goes into a tuning database, which lumir-compile --tuning-db uses.
@@ -53,7 +56,7 @@ def command(model: Path, dims: Sequence[str], **flags: Any) -> None:
     console = Console(quiet=flags.pop("quiet"), highlight=False, stderr=True)
     (sizes,) = profiles_of(dims, ())
     if flags.pop("list_only"):
-        list_dispatches(model, sizes, flags["precision"], Console(highlight=False))
+        list_dispatches(model, sizes, flags["precision"], flags["only"], Console(highlight=False))
         return
     flags["tuning_db"] = flags["tuning_db"] or Path(os.environ.get("LUMIR_TUNING_DB") or default_database())
     tune_model(model, sizes, local_gpu().name, console, flags)

@@ -14,7 +14,6 @@ from lumir.measure.bench import Case, Loaded
 from lumir.measure.compare import Error, WrongResult
 from lumir.measure.kernel import Choice, CompiledDispatch
 from lumir.measure.timing import Timing, time_together
-from lumir.measure.workers import Workers
 
 FIRST_SAMPLES = 3
 ROUNDS = ((12, 10), (4, 30))
@@ -77,22 +76,21 @@ def pruned(choices: Sequence[Choice], most: int) -> list[Choice]:
 
 def search(
     case: Case,
-    arch: str,
-    choices: Sequence[Choice],
-    workers: Workers,
+    compiling: Sequence[tuple[Choice, Future[CompiledDispatch]]],
     tell: Tell | None = None,
     keep: Sequence[Choice] = (),
 ) -> Outcome:
-    """Compile and measure all choices; hold the winner against the whole reference.
+    """Measure kernels as they are compiled; hold the winner against the whole reference.
 
     Args:
+        compiling: the choices, and what will be their kernels.
         keep: choices that go into every round, however slow they are.
 
     Raises:
         InternalError: `driver`: the GPU is lost to a kernel that reads or writes where it must not.
     """
     outcome = Outcome()
-    for done, (choice, loaded) in enumerate(_prepared(case, arch, choices, workers), 1):
+    for done, (choice, loaded) in enumerate(_prepared(case, compiling), 1):
         try:
             if isinstance(loaded, LumirError):
                 raise loaded
@@ -105,7 +103,7 @@ def search(
                 raise
             outcome.failed.append((choice, error))
         if tell:
-            tell(done, len(choices), outcome.best)
+            tell(done, len(compiling), outcome.best)
     for count, samples in ROUNDS:
         _measure_again(outcome, count, samples, keep)
     _settle(case, outcome)
@@ -113,10 +111,9 @@ def search(
 
 
 def _prepared(
-    case: Case, arch: str, choices: Sequence[Choice], workers: Workers
+    case: Case, compiling: Sequence[tuple[Choice, Future[CompiledDispatch]]]
 ) -> Iterator[tuple[Choice, Loaded | LumirError]]:
-    """Kernels ready to be launched, in the order in which they are: compiled by the workers, assembled on threads."""
-    compiling = [(choice, workers.compile(case.reference.text, arch, choice)) for choice in choices]
+    """Kernels ready to be launched, in the order in which they are: assembled on threads."""
     case.make_ready()
 
     def prepare(compiled: Future[CompiledDispatch]) -> Loaded | LumirError:

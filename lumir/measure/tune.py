@@ -1,13 +1,14 @@
 """Tuning: the fastest right schedule of a dispatch, as an entry of the tuning database."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from lumir.diagnostics import UserError
 from lumir.kernels.families import families
 from lumir.measure.bench import Case
-from lumir.measure.kernel import Choice, key_of_text, model_choice, schedules_of
+from lumir.measure.kernel import Choice, CompiledDispatch, key_of_text, model_choice, schedules_of
 from lumir.measure.search import Outcome, Tell, pruned, search
 from lumir.measure.workers import Workers
 from lumir.schedule.tuning import Entry, version_of
@@ -18,39 +19,60 @@ CHOICES = 128
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What tuning a dispatch gave.
+class Plan:
+    """What is to be measured for a dispatch.
 
     Args:
-        key, entry: for the database.
+        key: of the dispatch in tuning databases.
         legal: how many legal schedules there are.
         model: what the cost model alone would choose.
+        choices: those to measure, with the model's.
     """
 
+    text: str
+    arch: str
     key: str
-    entry: Entry
     legal: int
     model: Choice
+    choices: list[Choice]
+
+
+def plan(text: str, arch: str, most: int = CHOICES) -> Plan:
+    """Ask every family that matches for its schedules; leave out what the cost model expects to be slow."""
+    legal, model = schedules_of(text, arch), model_choice(text, arch)
+    choices = pruned(legal, most)
+    return Plan(text, arch, key_of_text(text), len(legal), model, choices + [model] * (model not in choices))
+
+
+Compiling = Sequence[tuple[Choice, Future[CompiledDispatch]]]
+
+
+def compile_all(todo: Plan, workers: Workers) -> Compiling:
+    """Have the workers compile a plan's kernels, after those of earlier plans."""
+    return [(choice, workers.compile(todo.text, todo.arch, choice)) for choice in todo.choices]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning a dispatch gave."""
+
+    plan: Plan
+    entry: Entry
     outcome: Outcome
 
 
-def tune(case: Case, arch: str, workers: Workers, most: int = CHOICES, tell: Tell | None = None) -> Tuned:
-    """Search the schedules of every family that matches.
+def tune(case: Case, todo: Plan, compiling: Compiling, tell: Tell | None = None) -> Tuned:
+    """Measure a plan's kernels.
 
     Raises:
-        UserError: `no-right-kernel`, where no schedule computes what the reference does.
+        UserError: `no-right-kernel`, where none computes what the reference does.
     """
-    text = case.reference.text
-    legal, model = schedules_of(text, arch), model_choice(text, arch)
-    choices = pruned(legal, most)
-    if model not in choices:
-        choices.append(model)
-    outcome = search(case, arch, choices, workers, tell, keep=[model])
+    outcome = search(case, compiling, tell, keep=[todo.model])
     if not outcome.ranked:
         failures: Mapping[str, object] = {str(choice): error.message for choice, error in outcome.failed[:6]}
         raise UserError("no schedule computes what the reference does", code="no-right-kernel", values=dict(failures))
-    winner, by_model = outcome.ranked[0], outcome.of(model)
-    versions = {family.name: version_of(family) for family in families(target_named(arch))}
+    winner, by_model = outcome.ranked[0], outcome.of(todo.model)
+    versions = {family.name: version_of(family) for family in families(target_named(todo.arch))}
     entry = Entry(
         dispatch=case.reference.summary,
         family=winner.choice.family,
@@ -58,9 +80,9 @@ def tune(case: Case, arch: str, workers: Workers, most: int = CHOICES, tell: Tel
         schedule=dict(winner.choice.schedule),
         microseconds=round(winner.seconds * 1e6, 3),
         model_microseconds=round(by_model.seconds * 1e6, 3) if by_model else 0.0,
-        choices=len(choices),
+        choices=len(todo.choices),
         error=float(f"{winner.error.relative:.3g}"),
         device=case.gpu.name,
         date=datetime.date.today().isoformat(),
     )
-    return Tuned(key_of_text(text), entry, len(legal), model, outcome)
+    return Tuned(todo, entry, outcome)

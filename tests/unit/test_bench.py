@@ -1,7 +1,7 @@
 """Checking and timing kernels, on a stand-in for the driver that runs them in numpy."""
 
 import gc
-from typing import cast
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -11,10 +11,10 @@ pytest.importorskip("cuda.bindings.driver")
 from fake_cuda import FakeDriver, floats
 from nvidia_helpers import contraction_cases, harness
 
+from lumir.diagnostics import UserError
 from lumir.measure import Bench, WrongResult, compile_dispatch
 from lumir.measure.search import search
 from lumir.measure.timing import time_together
-from lumir.measure.workers import Workers
 from lumir.runtime import cuda_driver
 
 ROWS, COLUMNS = 40, 6
@@ -103,18 +103,17 @@ def test_every_call_has_operands_of_its_own(bench, kernel):
     assert len(seen) == 5 and len({address for operands in seen for address in operands}) == 15
 
 
-class InProcess:
-    """Stands for the pool of compilers."""
-
-    def compile(self, text, arch, choice):
-        from concurrent.futures import Future
-
+def compiling(kernel, choices):
+    """What the pool of compilers gives, done already."""
+    found = []
+    for choice in choices:
         done = Future()
         try:
-            done.set_result(compile_dispatch(text, arch, choice.family, choice.schedule))
-        except Exception as error:
+            done.set_result(compile_dispatch(kernel.text, "sm_90a", choice.family, choice.schedule))
+        except UserError as error:
             done.set_exception(error)
-        return done
+        found.append((choice, done))
+    return found
 
 
 def test_a_search_ranks_right_kernels_and_reports_the_others(bench, kernel):
@@ -124,8 +123,8 @@ def test_a_search_ranks_right_kernels_and_reports_the_others(bench, kernel):
     broken = Choice(choices[0].family, {**choices[0].schedule, "block": 7}, 1.0)
     gpu, fake = bench(right)
     told = []
-    case, workers = gpu.case(kernel.text), cast(Workers, InProcess())
-    outcome = search(case, "sm_90a", [*choices, broken], workers, lambda *state: told.append(state[:2]))
+    work = compiling(kernel, [*choices, broken])
+    outcome = search(gpu.case(kernel.text), work, lambda *state: told.append(state[:2]))
     assert len(outcome.ranked) == len(choices) and outcome.ranked[0].timing.samples == 30
     assert [choice for choice, _ in outcome.failed] == [broken]
     assert told[-1] == (7, 7) and fake.calls["cuGraphLaunch"] > 100
@@ -136,5 +135,5 @@ def test_a_search_keeps_no_wrong_kernel(bench, kernel):
 
     gpu, _ = bench(slightly_off)
     choices = schedules_of(kernel.text, "sm_90a")[:3]
-    outcome = search(gpu.case(kernel.text), "sm_90a", choices, cast(Workers, InProcess()))
+    outcome = search(gpu.case(kernel.text), compiling(kernel, choices))
     assert not outcome.ranked and len(outcome.failed) == 3

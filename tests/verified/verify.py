@@ -8,11 +8,11 @@ status is 1. What another machine wrote with --ledger is carried back as that on
 
 import datetime
 import sys
-from concurrent.futures import as_completed
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 sys.path.append(str(Path(__file__).parents[1] / "gpu"))
 
@@ -22,10 +22,12 @@ from corpus import RUNNABLE, TEXTS, Case, cases_of
 from lumir.codegen.ptx import assemble
 from lumir.diagnostics import LumirError
 from lumir.measure import Bench
+from lumir.measure.bench import Loaded
 from lumir.measure.kernel import CompiledDispatch, compile_dispatch
 from lumir.measure.workers import Workers
 
 SEEDS = (0, 1)
+THREADS = 12
 
 
 def compiled(name: str) -> list[tuple[Case, CompiledDispatch | LumirError]]:
@@ -39,21 +41,52 @@ def compiled(name: str) -> list[tuple[Case, CompiledDispatch | LumirError]]:
     return found
 
 
+Found = ledger.Verified | LumirError
+
+
 class Checker:
     """Runs the kernels of one dispatch, on fresh inputs for each seed."""
 
     def __init__(self, bench: Bench, text: str):
         self._device = bench.gpu.name
         self._cases = [bench.case(text, seed, sets=1) for seed in SEEDS]
+        for inputs in self._cases:
+            inputs.make_ready()
 
-    def check(self, case: Case, kernel: CompiledDispatch) -> ledger.Verified:
-        """Hold it whole against the reference; where it cannot run, assemble it."""
+    def check_all(
+        self, kernels: list[tuple[Case, CompiledDispatch]]
+    ) -> Iterator[tuple[Case, ledger.Verified | LumirError]]:
+        """Hold each whole against the reference; where it cannot run, assemble it. Threads assemble, one launches."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            for (case, kernel), loaded in zip(kernels, pool.map(self._assembled, *zip(*kernels)), strict=True):
+                try:
+                    if isinstance(loaded, LumirError):
+                        raise loaded
+                    yield case, self._entry(kernel, loaded)
+                except LumirError as error:
+                    if error.code == "driver":
+                        raise
+                    yield case, error
+
+    def _assembled(self, case: Case, kernel: CompiledDispatch) -> list[Loaded] | LumirError:
+        try:
+            if case.arch not in RUNNABLE:
+                assemble(kernel.ptx, case.arch)
+                return []
+            return [inputs.prepare(kernel) for inputs in self._cases]
+        except LumirError as error:
+            return error
+
+    def _entry(self, kernel: CompiledDispatch, loaded: list[Loaded]) -> ledger.Verified:
         sha, today = ledger.sha256_of(kernel.ptx), datetime.date.today().isoformat()
-        if case.arch not in RUNNABLE:
-            assemble(kernel.ptx, case.arch)
+        if not loaded:
             return ledger.Verified(sha, None, ledger.ASSEMBLED, today)
-        errors = [inputs.check(kernel, whole=True).relative for inputs in self._cases]
+        errors = [inputs.check(one, whole=True).relative for inputs, one in zip(self._cases, loaded, strict=True)]
         return ledger.Verified(sha, float(f"{max(errors):.3g}"), self._device, today)
+
+
+def _changed(known: ledger.Verified | None, kernel: CompiledDispatch) -> bool:
+    return known is None or known.ptx_sha256 != ledger.sha256_of(kernel.ptx)
 
 
 @click.command()
@@ -62,33 +95,29 @@ class Checker:
 @click.option("--ledger", "path", type=click.Path(path_type=Path), default=ledger.LEDGER, help="What to write.")
 def main(everything: bool, only: str, path: Path) -> None:
     """Verify what changed; drop the entries of cases that are no more."""
-    entries, wrong, ran, keys = ledger.read(), [], 0, set()
-    bench, console = Bench(), Console(highlight=False, width=200)
+    entries, keys, bench = ledger.read(), set(), Bench()
+    wrong: dict[str, LumirError] = {}
+    ran = 0
     with Workers() as workers:
-        futures = [workers.call(compiled, name) for name in TEXTS]
-        for future in as_completed(futures):
-            checker = None
+        for future in as_completed([workers.call(compiled, name) for name in TEXTS]):
+            changed = []
             for case, kernel in future.result():
                 keys.add(case.key)
-                if only not in case.key:
-                    continue
-                try:
-                    if isinstance(kernel, LumirError):
-                        raise kernel
-                    known = entries.get(case.key)
-                    if everything or known is None or known.ptx_sha256 != ledger.sha256_of(kernel.ptx):
-                        checker = checker or Checker(bench, case.text)
-                        entries[case.key] = checker.check(case, kernel)
-                        ran += 1
-                except LumirError as error:
-                    entries.pop(case.key, None)
-                    wrong.append(case.key)
-                    console.print(f"WRONG {case.key}\n  {error}", markup=False)
-                    if error.code == "driver":
-                        raise
-    kept = {key: entry for key, entry in entries.items() if key in keys}
+                if isinstance(kernel, LumirError):
+                    wrong[case.key] = kernel
+                elif only in case.key and (everything or _changed(entries.get(case.key), kernel)):
+                    changed.append((case, kernel))
+            for case, found in Checker(bench, changed[0][0].text).check_all(changed) if changed else ():
+                ran += 1
+                if isinstance(found, LumirError):
+                    wrong[case.key] = found
+                else:
+                    entries[case.key] = found
+    for key, error in wrong.items():
+        print(f"WRONG {key}\n  {error}")
+    kept = {key: entry for key, entry in entries.items() if key in keys - set(wrong)}
     ledger.write(kept, path)
-    console.print(f"{ran} verified now, {len(kept)} of {len(keys)} cases in {path}, {len(wrong)} wrong")
+    print(f"{ran} verified now, {len(kept)} of {len(keys)} cases in {path}, {len(wrong)} wrong")
     sys.exit(bool(wrong))
 
 
