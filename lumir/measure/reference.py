@@ -7,7 +7,10 @@ import numpy as np
 
 from lumir.artifact.schema import TensorSpec
 from lumir.context import make_context
+from lumir.diagnostics import UserError
+from lumir.dialects import attributes_of
 from lumir.dialects.constants import dense_array
+from lumir.dialects.contraction import channels_second
 from lumir.dtypes import dtype_name
 from lumir.linalg.lower import dispatches
 from lumir.measure.rows import Rows, parallel_rows
@@ -39,6 +42,7 @@ class Reference:
         with self._context, ir.Location.unknown():
             self._module = ir.Module.parse(text)
             (self.function,) = dispatches(self._module)
+            _require_static(self.function)
             self._block = body_of(self.function)
             returned = list(self._block.operations)[-1].operands
             self.inputs = tuple(_spec(f"arg{i}", v.type) for i, v in enumerate(self._block.arguments))
@@ -65,10 +69,19 @@ class Reference:
         types = " ".join(f"{spec.dtype}[{'x'.join(map(str, spec.shape))}]" for spec in self.inputs)
         return f"{' '.join(main)}{f' and {others} more' if others > 0 else ''}: {types}"
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
-        """Bytes that must be moved: every argument read once, every result written once."""
-        return sum(spec.nbytes for spec in (*self.inputs, *self.outputs))
+        """Bytes that must be moved: every argument read once, every result written once.
+
+        A convolution whose windows leave gaps reads the image without them.
+        """
+        total = sum(spec.nbytes for spec in (*self.inputs, *self.outputs))
+        with self._context:
+            for op in self._block.operations:
+                if op.operation.name == "lumir.conv" and isinstance(op.operands[0].owner, ir.Block):
+                    image = self.inputs[list(self._block.arguments).index(op.operands[0])]
+                    total -= image.nbytes - round(image.nbytes * _part_seen(op))
+        return total
 
     def evaluate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results in float64 (integers exactly), of the sampled rows."""
@@ -102,6 +115,25 @@ class Reference:
         if work <= whole:
             return None
         return parallel_rows(self._block, self._returned, SAMPLED_ROWS)
+
+
+def _part_seen(conv: ir.OpView) -> float:
+    """The part of the image that is in some window."""
+    attributes = attributes_of(conv)
+    window = channels_second(tuple(ir.RankedTensorType(conv.operands[1].type).shape), attributes["channels_last"])[2:]
+    return float(np.prod([min(1.0, size / stride) for size, stride in zip(window, attributes["strides"], strict=True)]))
+
+
+def _require_static(function: ir.OpView) -> None:
+    """Raise `UserError` where a size is a symbol: there is no one problem then to measure."""
+    types = ir.FunctionType(function.attributes["function_type"].value)
+    if not all(ir.RankedTensorType(type_).has_static_shape for type_ in (*types.inputs, *types.results)):
+        raise UserError(
+            "a dispatch whose sizes are ranges cannot be measured",
+            code="dynamic-dispatch",
+            values={"dispatch": str(types)},
+            hint="give each symbol one value: --dim seq=128",
+        )
 
 
 def _spec(name: str, type_: ir.Type) -> TensorSpec:

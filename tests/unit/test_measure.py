@@ -104,3 +104,19 @@ def test_graphs_hold_enough_calls():
     assert calls_in_graph(1e-3, 1) == 4
     assert calls_in_graph(2e-6, 64) == 250
     assert calls_in_graph(50e-6, 64) == 64
+
+
+def test_a_dispatch_of_many_sizes_is_refused():
+    with harness.kernel_context():
+        text = contraction_cases.cases.op("exp", ((4, 8), "float32")).replace("4x8xf32", '?x8xf32, ["batch"]')
+    with pytest.raises(UserError, match="ranges"):
+        Reference(text)
+
+
+def test_what_a_strided_convolution_does_not_see_is_not_counted():
+    from lumir.measure.suite.convolution import Layer, convolution
+
+    layer = Layer(56, 256, 128, 1, 2)
+    image, rest = 56 * 56 * 256 * 2, (256 * 128 + 128 + 28 * 28 * 128) * 2
+    assert Reference(convolution(1, layer, "float16")).nbytes == image // 4 + rest
+    assert Reference(convolution(1, Layer(56, 256, 128, 3, 2), "float16")).nbytes == image + rest + 8 * 256 * 128 * 2
