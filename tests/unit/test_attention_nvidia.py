@@ -38,7 +38,7 @@ def chosen(case: attention_cases.Attention, arch: str = "sm_90a") -> str:
         (ONE_QUERY, "sm_80", "decode"),
         (replace(ONE_QUERY, dtype="float32"), "sm_90a", "attention"),
         (replace(ONE_QUERY, m=16), "sm_90a", "decode"),
-        (replace(ONE_QUERY, m=17), "sm_90a", "attention"),
+        (replace(ONE_QUERY, m=20, h=64), "sm_90a", "attention"),
         (replace(ONE_QUERY, d=40, e=40), "sm_90a", "attention"),
         (replace(ONE_QUERY, n=16), "sm_90a", "attention"),
         (MANY, "sm_90a", "prefill"),

@@ -25,7 +25,7 @@ from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
 
-_MOST_ROWS = 64
+_MOST_ROWS = 128
 _MOST_SPLITS = 128
 _HAS_TMA = ("sm_90a",)
 _OVERLAPS = ("sm_90a", "sm_100a", "sm_120")

@@ -7,6 +7,7 @@ weights while those run; two warpgroups take turns, so that one multiplies while
 Source of the algorithm: Shah, Bikshandi, Zhang, Thakkar, Ramani and Dao, "FlashAttention-3" (2024).
 """
 
+import math
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -18,17 +19,20 @@ from lumir.kernels.nvidia.contraction_cost import LAUNCH
 from lumir.kernels.nvidia.function import nvidia_kernel
 from lumir.kernels.nvidia.mma import use_all_registers
 from lumir.kernels.nvidia.prefill_block import PrefillBlock
-from lumir.kernels.nvidia.prefill_schedule import REGISTERS, PrefillSchedule, problem_of, reading_of
+from lumir.kernels.nvidia.prefill_schedule import REGISTERS, PrefillProblem, PrefillSchedule, problem_of, reading_of
 from lumir.kernels.nvidia.roofline import remembered
+from lumir.kernels.nvidia.wgmma import ROWS
 from lumir.kernels.push import result_paths
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
 
-_TERAFLOPS = 690
 _FEW_QUERIES = 32  # of a head: a tile has rows of one head alone
-_TILE = 1.5e-6  # seconds of a tile in which nothing is multiplied
-_BESIDE = 24  # registers that a thread needs beside sums and weights
+# Fitted to 120 measurements on an H200: 128 to 16384 tokens, heads of 64, 96, 128 and 256.
+_STEP, _STEP_WIDTH, _STEP_KEY = 0.02e-6, 0.97e-9, 4.1e-9  # seconds of a step, for each element of a row, for each key
+_TILE, _TILE_KEY = 0.5e-6, 5e-9  # seconds of a tile in which nothing overlaps, and for each key of a step
+_PEAK = 800e12  # operations a second of the tensor cores
+_BESIDE, _BESIDE_GENERAL = 32, 40  # registers that a thread needs beside sums and weights; for general scores
 
 
 class PrefillFamily:
@@ -68,7 +72,7 @@ class PrefillFamily:
         if (problem.shared_bytes + 1024) * s.resident > target.shared_bytes + 1024:
             reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
         held = problem.columns // 2 + s.n // 2 + s.n // 4
-        if held + _BESIDE > problem.registers[1]:
+        if held + (_BESIDE if problem.scale is not None else _BESIDE_GENERAL) > problem.registers[1]:
             reasons.append(f"a thread holds {held} sums and weights, and has {problem.registers[1]} registers")
         if s.turns and s.groups == 1:
             reasons.append("one warpgroup has no other to take turns with")
@@ -77,17 +81,16 @@ class PrefillFamily:
         return reasons
 
     def cost(self, dispatch: Dispatch, schedule: PrefillSchedule, target: Target) -> float:
-        """Estimated seconds: waves of tiles, each step at the rate that the schedule reaches, with a start and end."""
+        """Estimated seconds: a multiprocessor's steps, at the rate of as many warpgroups as it has, and tiles' ends."""
         problem, s = problem_of(dispatch, schedule), schedule
-        _, _, keys, depth, columns = problem.space.shape
-        causal = problem.space.offset is not None
+        keys, causal = problem.space.shape[2], problem.space.offset is not None
+        at_once = min(s.resident, -(-problem.blocks // target.multiprocessors))
+        tiles = problem.blocks / target.multiprocessors
+        tiles = tiles + 0.5 * at_once if causal else at_once * math.ceil(tiles / at_once)
         steps = -(-keys // s.n)
         steps = max(0.5 * (steps + s.m / s.n), 1.0) if causal else steps
-        rate = _TERAFLOPS * 1e12 / target.multiprocessors * _efficiency(s)
-        tile = steps * 2 * s.m * s.n * (depth + columns) / rate + _TILE / s.resident
-        share = problem.blocks / target.multiprocessors
-        rounded = share + 0.5 if causal else s.resident * -(-problem.blocks // (target.multiprocessors * s.resident))
-        return LAUNCH + tile * max(rounded, 1)
+        step = _step_seconds(problem, at_once * s.groups, target)
+        return LAUNCH + tiles * (steps * s.groups * step + (_TILE + _TILE_KEY * s.n) / at_once)
 
     def emit(self, dispatch: Dispatch, schedule: PrefillSchedule, target: Target, name: str) -> KernelCode:
         problem = problem_of(dispatch, schedule)
@@ -98,7 +101,14 @@ class PrefillFamily:
         return KernelCode((problem.blocks, 1, 1), schedule.threads, kernel.shared_bytes, tensor_maps=maps, pdl=True)
 
 
-def _efficiency(s: PrefillSchedule) -> float:
-    """The rate against the best schedule's, as measured on an H200 with 128 columns."""
-    wide = {176: 0.91, 144: 0.92, 128: 1.0, 112: 0.9, 96: 0.89, 80: 0.84}.get(s.n, min(s.n / 100, 0.8))
-    return wide * {1: 0.65 if s.resident == 1 else 0.9, 2: 1.0, 3: 1.05}[s.groups] * (1.0 if s.turns else 0.95)
+def _step_seconds(problem: PrefillProblem, warpgroups: int, target: Target) -> float:
+    """Of a multiprocessor, for a step of one of so many warpgroups: less of its softmax shows the more there are."""
+    s = problem.schedule
+    width = sum(problem.space.shape[3:])
+    softmax = _STEP + _STEP_WIDTH * width + _STEP_KEY * s.n
+    softmax *= {1: 1.0 + 0.0043 * s.n, 2: 1.0, 3: 0.81}.get(warpgroups, 0.75)
+    softmax *= 1.15 if s.n > 128 else 1.1 if s.groups > 2 and width > 128 else 1.0  # registers are short
+    softmax *= 1.07 if s.groups > 1 and not s.turns else 1.0
+    softmax *= 1.4 if problem.scale is None else 1.0
+    products = 2 * ROWS * s.n * width * target.multiprocessors / _PEAK
+    return max(softmax, products)
