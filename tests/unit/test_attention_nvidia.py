@@ -41,6 +41,8 @@ def chosen(case: attention_cases.Attention, arch: str = "sm_90a") -> str:
         (replace(ONE_QUERY, m=20, h=64), "sm_90a", "attention"),
         (replace(ONE_QUERY, d=40, e=40), "sm_90a", "attention"),
         (replace(ONE_QUERY, n=16), "sm_90a", "attention"),
+        (replace(ONE_QUERY, m=64, h=8), "sm_90a", "decode"),
+        (replace(ONE_QUERY, m=64, h=8, n=64), "sm_90a", "prefill"),
         (MANY, "sm_90a", "prefill"),
         (MANY, "sm_80", "attention"),
         (replace(MANY, dtype="float32"), "sm_90a", "attention"),

@@ -25,7 +25,6 @@ from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
 
-_MOST_ROWS = 128
 _MOST_SPLITS = 128
 _HAS_TMA = ("sm_90a",)
 _OVERLAPS = ("sm_90a", "sm_100a", "sm_120")
@@ -49,7 +48,7 @@ class DecodeFamily:
             return False
         if any(0 in shape_of(v) for v in (*dispatch.arguments, *dispatch.results)):
             return False
-        if space.shape[1] > _MOST_ROWS or space.shape[2] <= FEW_KEYS:
+        if space.shape[2] <= FEW_KEYS or not _few_rows(space):
             return False
         kinds = {tensor_core_type(space.first), tensor_core_type(space.second)}
         return None not in kinds and len(kinds) == 1 and remembered(dispatch, "decode_chunks", reads_in_chunks)
@@ -100,6 +99,12 @@ class DecodeFamily:
             tensor_maps=maps,
             pdl=overlaps,
         )
+
+
+def _few_rows(space: AttentionSpace) -> bool:
+    """Too few to fill tiles of one head's rows each, or so few to so many keys that the keys must be split."""
+    _, rows, keys, _, _ = space.shape
+    return rows <= 128 if space.queries < 32 else rows <= 64 and keys >= 1024
 
 
 def _seconds(problem: DecodeProblem, target: Target) -> float:
