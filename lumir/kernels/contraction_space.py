@@ -180,6 +180,10 @@ class ContractionSpace:
             value = ir.Operation.create(op.name, results=[to], operands=[value], attributes=attributes).results[0]
         return value
 
+    def widens_unsigned(self, number: int) -> bool:
+        """Whether the body takes input `number` as unsigned integers."""
+        return any(op.name in ("arith.extui", "arith.uitofp") for op in _widening(self.nest, number))
+
     def multiply_add(self, total: Value, x: Value, y: Value) -> Value:
         """total + x * y on widened scalars; floats are rounded once."""
         if isinstance(self.accumulator, ir.FloatType):

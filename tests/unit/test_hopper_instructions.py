@@ -98,7 +98,7 @@ def ptx() -> str:
         "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster",
         "cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes",
         "mapa.shared::cluster.u64",
-        "mbarrier.arrive.release.cluster.shared::cluster.b64",
+        "mbarrier.arrive.shared::cluster.b64",
         "mbarrier.try_wait.parity.shared.b64",
         "wgmma.fence.sync.aligned",
         "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16",

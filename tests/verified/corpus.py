@@ -19,6 +19,7 @@ import prefill_cases
 import row_cases
 import skinny_cases
 import transpose_cases
+import wgmma_cases
 
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.families import families
@@ -43,6 +44,12 @@ _NAMES = {
         "float64-aligned int8-ragged float16-to-float32 row column long large linear-float16 linear-bfloat16 "
         "linear-float32 heads-float16 transposed-float16 computed-float16 conv-float16 conv-strided conv-depthwise "
         "conv-pointwise conv-stem channels-last-float16",
+    ),
+    "wgmma": (
+        wgmma_cases.CASES,
+        "mk,kn->mn-bfloat16 mk,nk->mn-float16 km,kn->mn-float16 km,nk->mn-bfloat16 bmk,bkn->bmn-float16 "
+        "mk,nk->mn-small row odd-result long large float8_e4m3fn int8 scaled-float8 linear-float16 heads unheads "
+        "transposed sliced",
     ),
     "attention": (
         attention_cases.CASES,

@@ -2,6 +2,7 @@
 
 from lumir.kernels.nvidia.attention import AttentionFamily
 from lumir.kernels.nvidia.contraction import ContractionFamily
+from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
 from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.kernels.nvidia.map import MapFamily
 from lumir.kernels.nvidia.prefill import PrefillFamily
@@ -14,6 +15,7 @@ FAMILIES = [
     PrefillFamily(),
     AttentionFamily(),
     SkinnyFamily(),
+    WgmmaFamily(),
     ContractionFamily(),
     RowsFamily(),
     TransposeFamily(),

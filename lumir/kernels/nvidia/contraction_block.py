@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.contraction_store import ResultTile
 from lumir.kernels.nvidia.function import NvidiaKernel
+from lumir.kernels.nvidia.tile_order import grouped
 from lumir.kernels.nvidia.tiles_fill import OperandTile
 from lumir.kernels.nvidia.tiles_pipeline import Feed, Multiply, Pipeline
-from lumir.mlir import arith, ir
-from lumir.sizes import Dim, minimum
+from lumir.mlir import ir
+from lumir.sizes import Dim
 
 if TYPE_CHECKING:
     from lumir.kernels.nvidia.contraction import Problem
@@ -38,20 +39,12 @@ class Block:
         self.tile = ResultTile(kernel, space, batch, m, n, s.m, s.n, problem.lanes)
 
     def _position(self) -> tuple[Index, Index, Index]:
-        """Batch, first row and first column: column by column through `group` rows of tiles, then the next rows."""
+        """Batch, first row and first column."""
         index, s = self.index, self.problem.schedule
         _, down, across = self.problem.tiles
         batch, tile = self._batch_and_tile(down * across)
-        group = minimum(s.group, down)
-        which, inside = index.divmod(tile, group * across)
-        first = index.scale(which, group)
-        if down % group == 0:
-            column, row = index.divmod(inside, group)
-        else:
-            height = index.scalar(index.minimum(index.add(index.scale(first, -1), Index(down)), group).base)
-            number = index.scalar(inside.base)
-            column, row = Index(arith.DivUIOp(number, height).result), Index(arith.RemUIOp(number, height).result)
-        return batch, index.scale(index.add(first, row), s.m), index.scale(column, s.n)
+        row, column = grouped(index, tile, down, across, s.group)
+        return batch, index.scale(row, s.m), index.scale(column, s.n)
 
     def _batch_and_tile(self, tiles: Dim) -> tuple[Index, Index]:
         block = self.kernel.workgroup()

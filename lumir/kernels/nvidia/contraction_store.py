@@ -8,7 +8,7 @@ from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import ContractionSpace, View
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import Evaluator
-from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.memory import Buffer
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
@@ -83,13 +83,23 @@ def store_results(
     evaluator: Evaluator, space: ContractionSpace, dispatch: Dispatch, outputs: list[Buffer], view: View, total: Value
 ) -> None:
     """Every result's element that the product's element at a place, with value `total`, ends in."""
+    for buffer, (place, value) in zip(outputs, results_at(evaluator, space, dispatch, view, total), strict=True):
+        evaluator.memory.store(buffer, place, value)
+
+
+def results_at(
+    evaluator: Evaluator, space: ContractionSpace, dispatch: Dispatch, view: View, total: Value
+) -> list[tuple[Place, Value]]:
+    """Where each result has what becomes of the product's element at a place, whose value is `total`, and its value."""
     evaluator.bind(space.result, lambda _: total)
     paths = result_paths(dispatch, space.result)
     assert paths is not None
     whole = Path().then(Reshape(view.shape, shape_of(space.result)))
-    for result, buffer, path in zip(dispatch.results, outputs, paths, strict=True):
+    found = []
+    for result, path in zip(dispatch.results, paths, strict=True):
         place = reduce(Path.then, path.steps, whole).place(evaluator.index, view.place)
-        evaluator.memory.store(buffer, place, evaluator.at(result, place))
+        found.append((place, evaluator.at(result, place)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -123,35 +133,57 @@ class ResultTile:
             self.kernel.barrier()
             write(part, shared)
             self.kernel.barrier()
-            self._store_part(shared, staging, part)
 
-    def _store_part(self, shared: Value, staging: Staging, part: int) -> None:
-        per_line = staging.width // self.lanes
-        units = staging.lines * per_line
+            def row_of(index: IndexMath, line: Index, part: int = part) -> Index:
+                return staging.tile_row(index, part, line)
+
+            def total(index: IndexMath, line: Index, column: Index) -> Value:
+                return self.load(shared, index.add(index.scale(line, staging.pitch), column))
+
+            self.store_lines(staging.lines, row_of, total)
+
+    def store_lines(
+        self,
+        lines: int,
+        row_of: Callable[[IndexMath, Index], Index],
+        total: Callable[[IndexMath, Index, Index], Value],
+    ) -> None:
+        """Store lines of the tile; every thread of the block takes its share.
+
+        Args:
+            row_of: the tile's row that a line holds.
+            total: the product's elements, `lanes` of them, of a line from a column on.
+        """
+        per_line = self.columns // self.lanes
+        units = lines * per_line
         loops = self.kernel.evaluator()
         index = loops.index
         with loops.loop(0, -(-units // self.kernel.block), 1) as (turn, _, _done):
             unit = index.add(index.scale(turn, self.kernel.block), self.kernel.thread())
             line, column = index.divmod(unit, per_line)
-            conditions = [index.below(line, staging.lines)] if units % self.kernel.block else []
-            m = index.add(self.m, staging.tile_row(index, part, line))
+            conditions = [index.below(line, lines)] if units % self.kernel.block else []
+            m = index.add(self.m, row_of(index, line))
             column = index.scale(column, self.lanes)
             n = index.add(self.n, column)
             conditions += self._inside(index, m, n)
             with only_if(all_of(conditions)):
-                self._store_lanes(shared, index.add(index.scale(line, staging.pitch), column), m, n)
+                self._store_lanes(total(index, line, column), m, n)
 
     def _inside(self, index: IndexMath, m: Index, n: Index) -> list[Value]:
         _, rows, columns, _ = self.space.shape
         checks = [(m, rows, self.rows), (n, columns, self.columns)]
         return [index.below(at, extent) for at, extent, tile in checks if extent % tile != 0]
 
-    def _store_lanes(self, shared: Value, at: Index, m: Index, n: Index) -> None:
-        evaluator = self.kernel.evaluator(self.lanes)
-        index = evaluator.index
+    def load(self, memory: Value, at: Index) -> Value:
+        """`lanes` elements of the product, from element `at` of a memory on."""
         size = byte_size(self.space.accumulator)
         type_ = ir.VectorType.get([self.lanes], self.space.accumulator) if self.lanes > 1 else self.space.accumulator
-        pointer = byte_offset(shared, index.scalar(index.scale(at, size).base))
-        total = llvm.LoadOp(type_, pointer, alignment=min(16, self.lanes * size)).result
+        index = IndexMath(self.kernel.index_type)
+        pointer = byte_offset(memory, index.scalar(index.scale(at, size).base))
+        return llvm.LoadOp(type_, pointer, alignment=min(16, self.lanes * size)).result
+
+    def _store_lanes(self, total: Value, m: Index, n: Index) -> None:
+        evaluator = self.kernel.evaluator(self.lanes)
+        index = evaluator.index
         view = self.space.result_view(index, self.batch, m, Index(n.base, int(self.lanes > 1), n.multiple))
         store_results(evaluator, self.space, self.kernel.dispatch, self.kernel.outputs, view, total)

@@ -51,9 +51,12 @@ def arrive_expecting(barrier: Value, nbytes: int | Value) -> None:
 
 
 def arrive_in(block: Value, barrier: Value) -> None:
-    """Arrive at the barrier at the same address in another block of the cluster, given by its rank (i32)."""
-    remote = nvvm.mapa(ir.Type.parse(f"!llvm.ptr<{CLUSTER_SHARED}>"), barrier, block)
-    nvvm.mbarrier_arrive(remote, scope=ir.Attribute.parse("#nvvm.mem_scope<cluster>"), results=[])
+    """Arrive at the barrier at the same address in another block of the cluster, given by its rank (i32).
+
+    It tells that reads are done. Writes of this thread are not ordered before it for the other block: that wants a
+    release in the scope of the cluster, which takes about a microsecond.
+    """
+    nvvm.mbarrier_arrive(address_in(block, barrier), results=[])
 
 
 def wait(barrier: Value, parity: Value | int) -> None:

@@ -24,7 +24,6 @@ _ELEMENTS = {
     "f8E5M2": ("e5m2", "f32"),
     "i8": ("s8", "s32"),
     "si8": ("s8", "s32"),
-    "ui8": ("u8", "s32"),
 }
 
 
@@ -107,7 +106,8 @@ class Product:
     @cached_property
     def type(self) -> ir.Type:
         """The struct of a thread's sums."""
-        return ir.Type.parse(f"!llvm.struct<({', '.join([str(self.sum_type)] * self.registers)})>")
+        body = ", ".join([str(self.sum_type)] * self.registers)
+        return ir.Type.parse(f'!llvm.struct<"sums{self.registers}x{self.sum_type}", ({body})>')
 
     def multiply(self, sums: Value, left: Value, right: Value, *, fresh: bool = False) -> Value:
         """Start sums + left * right of two descriptors; with `fresh`, left * right.
@@ -132,7 +132,7 @@ class Product:
         return llvm.PoisonOp(self.type).result
 
     def values(self, sums: Value) -> list[Value]:
-        """A thread's sums: element 4 j + 2 h + e is at row 16 warp + lane / 4 + 8 h, column 8 j + 2 (lane % 4) + e."""
+        """A thread's sums: number 4 j + 2 h + e is at row 16 warp + lane / 4 + 8 h, column 8 j + 2 (lane % 4) + e."""
         return [llvm.ExtractValueOp(self.sum_type, sums, [i]).result for i in range(self.registers)]
 
     def with_columns(self, n: int) -> "Product":

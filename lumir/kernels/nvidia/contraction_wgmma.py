@@ -1,0 +1,122 @@
+"""NVIDIA family `wgmma`: matrix products on Hopper's tensor cores, fed by its copy engine (TMA).
+
+One warp copies tiles of both operands through a ring of stages in shared memory; one to three warpgroups multiply
+them. A block computes several tiles, one after the other, so that copies run ahead and stores run behind.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from lumir.artifact.tensor_map import TensorMap
+from lumir.kernels.dispatch import Dispatch, shape_of
+from lumir.kernels.nvidia import warps
+from lumir.kernels.nvidia.function import nvidia_kernel
+from lumir.kernels.nvidia.guard import only_if
+from lumir.kernels.nvidia.mma import constant_i32, use_all_registers
+from lumir.kernels.nvidia.wgmma import ROWS
+from lumir.kernels.nvidia.wgmma_block import WgmmaBlock
+from lumir.kernels.nvidia.wgmma_consumer import Consumer
+from lumir.kernels.nvidia.wgmma_cost import wgmma_cost
+from lumir.kernels.nvidia.wgmma_producer import produce
+from lumir.kernels.nvidia.wgmma_schedule import (
+    Problem,
+    WgmmaSchedule,
+    box_of,
+    problem_of,
+    problems_of,
+    reading_of,
+    schedules,
+)
+from lumir.kernels.push import result_paths
+from lumir.mlir import arith, ir, scf
+from lumir.schedule.family import KernelCode
+from lumir.schedule.schedule import Schedule
+from lumir.target import Target
+
+_REGISTERS = {1: None, 2: (40, 232), 3: (32, 160)}
+"""Of a thread of the copying and of a multiplying warpgroup, by the number of the latter."""
+
+
+class WgmmaFamily:
+    name: ClassVar[str] = "wgmma"
+    schedule: ClassVar[type[Schedule]] = WgmmaSchedule
+
+    def match(self, dispatch: Dispatch, target: Target) -> bool:
+        """One matrix product of views of arguments that TMA can address, whose results follow element by element."""
+        if target.arch != "sm_90a" or dispatch.writes_packed or not dispatch.is_static:
+            return False
+        if any(0 in shape_of(v) for v in (*dispatch.arguments, *dispatch.results)):
+            return False
+        reading = reading_of(dispatch)
+        if reading is None or result_paths(dispatch, reading.space.result) is None:
+            return False
+        return any(True for _ in self._legal(dispatch, target))
+
+    def space(self, dispatch: Dispatch, target: Target) -> Iterable[WgmmaSchedule]:
+        """All legal tiles, by estimated time."""
+        return sorted(self._legal(dispatch, target), key=lambda s: self.cost(dispatch, s, target))
+
+    def _legal(self, dispatch: Dispatch, target: Target) -> Iterable[WgmmaSchedule]:
+        every = schedules(problem_of(dispatch, WgmmaSchedule()), target)
+        return (s for s in every if not self.legal(dispatch, s, target))
+
+    def legal(self, dispatch: Dispatch, schedule: WgmmaSchedule, target: Target) -> list[str]:
+        return problems_of(problem_of(dispatch, schedule), target)
+
+    def cost(self, dispatch: Dispatch, schedule: WgmmaSchedule, target: Target) -> float:
+        return wgmma_cost(problem_of(dispatch, schedule), target)
+
+    def emit(self, dispatch: Dispatch, schedule: WgmmaSchedule, target: Target, name: str) -> KernelCode:
+        problem = problem_of(dispatch, schedule)
+        blocks, maps = problem.blocks(target), tensor_maps(problem)
+        with nvidia_kernel(dispatch, name, schedule.threads, tensor_maps=len(maps)) as kernel:
+            use_all_registers()
+            if schedule.cluster > 1:
+                warps.declare_cluster(schedule.cluster)
+            write(WgmmaBlock(problem, kernel, blocks))
+        cluster = (schedule.cluster, 1, 1)
+        return KernelCode(
+            (blocks, 1, 1), schedule.threads, kernel.shared_bytes, tensor_maps=maps, cluster=cluster, pdl=True
+        )
+
+
+def tensor_maps(problem: Problem) -> tuple[TensorMap, ...]:
+    """Of the left and the right operand, and of every result that is staged."""
+    s, reading = problem.schedule, problem.reading
+    operands = [
+        operand.matrices.tensor_map(*box_of(operand, rows, problem.k))
+        for operand, rows in ((reading.left, s.m), (reading.right, s.n // s.cluster))
+    ]
+    results = [
+        matrices.tensor_map(ROWS, problem.chunk)
+        for matrices in reading.results
+        if matrices is not None and problem.staged(matrices)
+    ]
+    return (*operands, *results)
+
+
+def write(block: WgmmaBlock) -> None:
+    """The code of one block: the first warpgroups multiply, the first warp of the last one copies."""
+    consumers = block.problem.schedule.consumers
+    registers = _REGISTERS[consumers]
+    warps.launch_dependents()
+    block.initialize()
+    warps.wait_for_dependencies()
+    warp = warps.warp_number()
+    multiplies = arith.CmpIOp(arith.CmpIPredicate.ult, warp, constant_i32(4 * consumers)).result
+    role = scf.IfOp(multiplies, has_else=True)
+    with ir.InsertionPoint(role.then_block):
+        if registers:
+            warps.take_registers(registers[1])
+        Consumer(block, arith.DivUIOp(warp, constant_i32(4)).result).run()
+        scf.YieldOp([])
+    with ir.InsertionPoint(role.else_block):
+        if registers:
+            warps.give_registers(registers[0])
+        copies = arith.CmpIOp(arith.CmpIPredicate.eq, warp, constant_i32(4 * consumers)).result
+        with only_if(copies):
+            produce(block)
+            warps.sync_warp()
+        scf.YieldOp([])
+    if block.size > 1:
+        block.sync()  # the others may still read this block's shared memory, and arrive at its barriers

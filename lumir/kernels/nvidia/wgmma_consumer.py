@@ -1,0 +1,122 @@
+"""The warpgroups of a wgmma kernel that multiply: a tile's sums in registers, one group of products under way."""
+
+from lumir.kernels.index import Index
+from lumir.kernels.nvidia import mbarrier, warps, wgmma
+from lumir.kernels.nvidia.guard import only_if
+from lumir.kernels.nvidia.mma import constant_i32
+from lumir.kernels.nvidia.tma_operand import Operand
+from lumir.kernels.nvidia.wgmma_block import Ring, WgmmaBlock
+from lumir.kernels.nvidia.wgmma_store import TileStore
+from lumir.mlir import arith, ir, scf
+
+Value = ir.Value
+_TURNS = 1
+"""The first of the two named barriers by which ping-pong teams take turns."""
+
+
+class Consumer:
+    """One warpgroup.
+
+    Args:
+        team: its number among the consumers, i32.
+    """
+
+    def __init__(self, block: WgmmaBlock, team: Value):
+        self.block, self.team = block, team
+        problem, s = block.problem, block.problem.schedule
+        reading = problem.reading
+        left, right = (_lies(operand, problem.k) for operand in (reading.left, reading.right))
+        self.product = wgmma.Product(reading.element, s.n, left, right)
+        self.left = left.descriptor(block.ring)
+        self.right = wgmma.advanced(right.descriptor(block.ring), s.m * wgmma.LINE // 16)
+        if not s.pingpong and s.consumers > 1:
+            own = arith.MulIOp(self.team, constant_i32(left.step(s.rows, 0))).result
+            self.left = arith.AddIOp(self.left, _wide(own)).result
+
+    def run(self) -> None:
+        """Compute and store this warpgroup's part of the block's tiles."""
+        block, s = self.block, self.block.problem.schedule
+        store = TileStore(block, self.team)
+        if not s.pingpong:
+            with block.tiles(block.start()) as (tile, ring, end):
+                sums, ring = self._tile(ring)
+                store.store(tile, sums)
+                end(ring)
+            store.finish()
+            return
+        steps = block.problem.steps
+        self._pass_turn(first=True)
+        ring = block.start().after(arith.MulIOp(self.team, constant_i32(steps)).result)
+        with block.tiles(ring, self.team) as (tile, ring, end):
+            self._wait_turn()
+            sums, ring = self._tile(ring)
+            self._pass_turn()
+            store.store(tile, sums)
+            end(ring.after(steps))
+        store.finish()
+
+    def _wait_turn(self) -> None:
+        own = arith.AddIOp(self.team, constant_i32(_TURNS)).result
+        warps.sync_threads(own, 2 * wgmma.WARPGROUP)
+
+    def _pass_turn(self, *, first: bool = False) -> None:
+        """Let the other team multiply; at first, team 1 lets team 0."""
+        other = arith.SubIOp(constant_i32(_TURNS + 1), self.team).result
+        second = arith.CmpIOp(arith.CmpIPredicate.eq, self.team, constant_i32(1)).result if first else None
+        with only_if(second):
+            warps.arrive_threads(other, 2 * wgmma.WARPGROUP)
+
+    def _tile(self, ring: Ring) -> tuple[list[list[Value]], Ring]:
+        """This thread's sums of each 64 rows of a tile, and the place in the ring after it."""
+        parts = self.block.problem.schedule.rows // wgmma.ROWS
+        fresh = self._multiply(ring, [self.product.undefined()] * parts, fresh=True)
+        carried = [*ring.values, *ring.next().values, *fresh]
+        loop = scf.ForOp(constant_i32(1), constant_i32(self.block.problem.steps), constant_i32(1), carried)
+        with ir.InsertionPoint(loop.body):
+            before, now, *sums = self._split(loop.inner_iter_args, ring)
+            sums = self._multiply(now, sums)
+            wgmma.wait_products(1)
+            self._release(before)
+            scf.YieldOp([*now.values, *now.next().values, *sums])
+        before, now, *sums = self._split(loop.results, ring)
+        wgmma.wait_products(0)
+        self._release(before)
+        return [self.product.values(part) for part in sums], now
+
+    def _split(self, values: "list[Value]", ring: Ring) -> list:
+        last_stage, last_parity, stage, parity, *sums = values
+        return [Ring(last_stage, last_parity, ring.stages), Ring(stage, parity, ring.stages), *sums]
+
+    def _multiply(self, ring: Ring, sums: list[Value], *, fresh: bool = False) -> list[Value]:
+        """Start the products of a stage, as one group."""
+        mbarrier.wait(self.block.full.at(ring.stage), ring.parity)
+        stage = _wide(arith.MulIOp(ring.stage, constant_i32(self.block.problem.stage_bytes // 16)).result)
+        left, right = (arith.AddIOp(start, stage).result for start in (self.left, self.right))
+        product, sums = self.product, list(sums)
+        wgmma.fence_products()
+        for k in range(0, wgmma.LINE, wgmma.K_BYTES):
+            for part in range(len(sums)):
+                rows = wgmma.advanced(left, product.left.step(part * wgmma.ROWS, k))
+                columns = wgmma.advanced(right, product.right.step(0, k))
+                sums[part] = product.multiply(sums[part], rows, columns, fresh=fresh and k == 0)
+        wgmma.commit_products()
+        return sums
+
+    def _release(self, ring: Ring) -> None:
+        """Tell every block that writes to the stage that this warpgroup has read it."""
+        cluster, empty = self.block.problem.schedule.cluster, self.block.empty.at(ring.stage)
+        thread = self.block.index.divmod(Index(warps.thread_number()), wgmma.WARPGROUP)[1]
+        with only_if(self.block.index.below(thread, cluster)):
+            if cluster > 1:
+                mbarrier.arrive_in(self.block.index.scalar(thread.base), empty)
+            else:
+                mbarrier.arrive(empty)
+
+
+def _lies(operand: Operand, k: int) -> wgmma.Operand:
+    """How the tile lies in shared memory: where its rows are side by side, each 64 of them have `k` lines."""
+    return wgmma.Operand(operand.along_k, k * wgmma.LINE)
+
+
+def _wide(value: Value) -> Value:
+    return arith.ExtUIOp(ir.IntegerType.get_signless(64), value).result

@@ -1,0 +1,63 @@
+"""What a tiled product on Hopper's tensor cores costs: steps of the slower of multiplying and copying, in waves."""
+
+import math
+
+from lumir.dtypes import byte_size
+from lumir.kernels.dispatch import Dispatch, element_of
+from lumir.kernels.nvidia.contraction_cost import moved_bytes
+from lumir.kernels.nvidia.roofline import operations_in, remembered, speeds
+from lumir.kernels.nvidia.wgmma import LINE
+from lumir.kernels.nvidia.wgmma_schedule import Problem
+from lumir.target import Target
+
+# Fitted to 298 bfloat16 products on an H200, 128x14336x4096 to 8192x8192x8192 with 13 tiles.
+LAUNCH = 1.3e-6
+"""Seconds of a kernel beside its tiles: its start, the first copy, the last store."""
+BYTE_PRODUCTS = 7.3e14
+"""Products times two of 16-bit operands a second that all multiprocessors reach, at the clock that power allows."""
+COPIED_BYTES = 100e9
+"""That one multiprocessor copies from the L2 cache in a second."""
+LEAST_STEP = 140e-9
+"""Seconds of a step however small."""
+STORED_BYTES = 150e9
+"""Of a tile that a multiprocessor's warpgroups write in a second, while nothing multiplies."""
+FUSED_OPERATIONS = 700e9
+"""Fused operations on one element that a multiprocessor does in a second."""
+_SHARP = 8
+"""How sharply the longest of the parts of a step hides the others."""
+TURNS = 1.03
+"""Of teams that take turns: what one waits for the other, against the time of a step."""
+CLUSTER, SAVED = 0.7e-6, 0.005
+"""Seconds of starting clusters, and the part that is saved by copying columns once: power rather than waiting."""
+
+
+def wgmma_cost(problem: Problem, target: Target) -> float:
+    """Estimated seconds."""
+    s = problem.schedule
+    waves = math.ceil(math.prod(problem.tiles) / problem.blocks(target))
+    end = _store_seconds(problem)
+    compute = waves * problem.steps * _step_seconds(problem, target) * (TURNS if s.pingpong else 1)
+    compute += end * (1 if s.pingpong else waves)
+    memory = remembered(problem.dispatch, "moved_bytes", moved_bytes) / speeds(target).bytes
+    work = max(compute, memory) + 0.1 * min(compute, memory)
+    return LAUNCH + work + (CLUSTER - SAVED * work if s.cluster > 1 else 0)
+
+
+def _step_seconds(problem: Problem, target: Target) -> float:
+    s, size = problem.schedule, problem.reading.element_bytes
+    rate = BYTE_PRODUCTS * 2 / size / target.multiprocessors
+    multiply = 2 * s.m * s.n * problem.k / rate
+    copy = (s.m + s.n) * LINE / COPIED_BYTES
+    return (multiply**_SHARP + copy**_SHARP + LEAST_STEP**_SHARP) ** (1 / _SHARP)
+
+
+def _store_seconds(problem: Problem) -> float:
+    s = problem.schedule
+    return s.m * s.n * remembered(problem.dispatch, "wgmma_end", _element_seconds)
+
+
+def _element_seconds(dispatch: Dispatch) -> float:
+    """Of one element of a tile once it is summed, on a multiprocessor."""
+    width = sum(byte_size(element_of(v)) for v in dispatch.results)
+    fused = sum(operations_in(nest) for nest in dispatch.nests if not nest.reductions)
+    return width / STORED_BYTES + fused / FUSED_OPERATIONS

@@ -1,0 +1,264 @@
+"""How a contraction on Hopper's tensor cores is tiled, and what follows from it for one dispatch."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from lumir.dtypes import byte_size
+from lumir.kernels.contraction_space import ContractionSpace, contraction_of
+from lumir.kernels.dispatch import Dispatch, element_of
+from lumir.kernels.nvidia.roofline import remembered
+from lumir.kernels.nvidia.tma_operand import Matrices, Operand, operand_of, results_of
+from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP, wgmma_type
+from lumir.mlir import ir
+from lumir.schedule.schedule import Schedule
+from lumir.target import Target
+
+CHUNK = 64
+"""Columns of a tile that a warpgroup stages for storing at once, or fewer."""
+BUFFERS = 2
+"""Chunks of a warpgroup that are staged or on their way at once."""
+BARRIER_BYTES = 1024
+MAX_STAGES = 8
+"""More are no use."""
+
+
+@dataclass(frozen=True)
+class WgmmaSchedule(Schedule):
+    """Args:
+    m, n: a block's tile.
+    stages: tiles of 128 bytes along k in shared memory at once.
+    consumers: warpgroups that multiply; one more warpgroup copies.
+    pingpong: each consumer has a tile of its own, and one stores while the other multiplies; else they share a tile.
+    cluster: blocks that share the columns of their tiles, each copying a part of the right operand to all.
+    group: tile rows that run together, so that their operands stay in the L2 cache.
+    """
+
+    m: int = 128
+    n: int = 256
+    stages: int = 4
+    consumers: int = 2
+    pingpong: bool = False
+    cluster: int = 1
+    group: int = 8
+
+    @property
+    def threads(self) -> int:
+        return (self.consumers + 1) * WARPGROUP
+
+    @property
+    def rows(self) -> int:
+        """Rows of the tile that one warpgroup multiplies."""
+        return self.m if self.pingpong else self.m // self.consumers
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A dispatch's contraction as TMA reads it, oriented so that rows of the result lie side by side.
+
+    Args:
+        element: what wgmma multiplies.
+        results: where TMA can write them.
+    """
+
+    space: ContractionSpace
+    element: ir.Type
+    left: Operand
+    right: Operand
+    results: tuple[Matrices | None, ...]
+
+    @cached_property
+    def element_bytes(self) -> int:
+        return byte_size(self.element)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int, int]:
+        """The number of products, and m, n and k of each."""
+        batch, m, n, k = map(int, self.space.shape)
+        return batch, m, n, k
+
+
+def reading_of(dispatch: Dispatch) -> Reading | None:
+    """How TMA and wgmma can run the dispatch's contraction; None if they cannot."""
+    return remembered(dispatch, "wgmma", _reading)
+
+
+def _reading(dispatch: Dispatch) -> Reading | None:
+    space = contraction_of(dispatch)
+    if space is None:
+        return None
+    element = _multiplied(space)
+    if element is None:
+        return None
+    orders = space.summation_orders()
+    readings = [r for order in orders for s in (order, order.swapped()) if (r := _read(dispatch, s, element))]
+    return max(readings, key=lambda r: sum(found is not None for found in r.results), default=None)
+
+
+def _multiplied(space: ContractionSpace) -> ir.Type | None:
+    """What wgmma multiplies as the contraction does; None for other types, and for float32, which it would round."""
+    kinds = set()
+    for number in (0, 1):
+        element = element_of(space.operand(number))
+        if isinstance(element, ir.IntegerType) and space.widens_unsigned(number):
+            element = ir.IntegerType.get_unsigned(element.width)
+        kinds.add(element)
+    element = kinds.pop()
+    sums = wgmma_type(element)
+    if kinds or sums is None or isinstance(element, ir.F32Type):
+        return None
+    return element if str(space.accumulator) == {"f32": "f32", "s32": "i32"}[sums[1]] else None
+
+
+def _read(dispatch: Dispatch, space: ContractionSpace, element: ir.Type) -> Reading | None:
+    left, right = (operand_of(dispatch, space, number) for number in (space.lhs, space.rhs))
+    if left is None or right is None:
+        return None
+    reading = Reading(space, element, left, right, tuple(results_of(dispatch, space)))
+    wide = reading.element_bytes != 2  # only two-byte operands may have their rows side by side
+    return None if wide and not (left.along_k and right.along_k) else reading
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A dispatch and its schedule."""
+
+    dispatch: Dispatch
+    schedule: WgmmaSchedule
+    reading: Reading
+
+    @property
+    def space(self) -> ContractionSpace:
+        return self.reading.space
+
+    @property
+    def k(self) -> int:
+        """Elements of a stage along k."""
+        return LINE // self.reading.element_bytes
+
+    @property
+    def steps(self) -> int:
+        """Stages along all of k."""
+        return -(-self.reading.shape[3] // self.k)
+
+    @property
+    def tiles(self) -> tuple[int, int, int]:
+        """Batches, tiles down (whole clusters of them), tiles across."""
+        batch, m, n, _ = self.reading.shape
+        cluster = self.schedule.cluster
+        return batch, -(-m // (self.schedule.m * cluster)) * cluster, -(-n // self.schedule.n)
+
+    @property
+    def stage_bytes(self) -> int:
+        return (self.schedule.m + self.schedule.n) * LINE
+
+    @cached_property
+    def chunk(self) -> int:
+        """Columns that a warpgroup stages for storing at once: a line of the widest result, or fewer."""
+        widest = max(byte_size(element_of(v)) for v in self.dispatch.results)
+        return math.gcd(self.schedule.n, min(CHUNK, LINE // widest))
+
+    @cached_property
+    def staged_bytes(self) -> int:
+        """Of a chunk of the widest result that is staged."""
+        return ROWS * self.chunk * max((r.size for r in self.reading.results if r and self.staged(r)), default=0)
+
+    def staged(self, result: Matrices) -> bool:
+        """Whether a result goes through shared memory and is stored by TMA, else straight from registers."""
+        return not result.problems(ROWS, self.chunk)
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Shared memory beside the stages."""
+        return self.schedule.consumers * BUFFERS * self.staged_bytes + BARRIER_BYTES
+
+    @property
+    def shared_bytes(self) -> int:
+        return self.schedule.stages * self.stage_bytes + self.fixed_bytes
+
+    def blocks(self, target: Target) -> int:
+        """Of the grid: no more than run at once, each taking several tiles."""
+        cluster = self.schedule.cluster
+        return min(math.prod(self.tiles), target.multiprocessors // cluster * cluster)
+
+
+def problem_of(dispatch: Dispatch, schedule: WgmmaSchedule) -> Problem:
+    reading = reading_of(dispatch)
+    assert reading is not None
+    return Problem(dispatch, schedule, reading)
+
+
+_TEAMS = (
+    # rows, consumers, ping-pong, the most columns
+    (128, 2, False, 256),
+    (256, 2, False, 128),
+    (192, 3, False, 192),
+    (128, 2, True, 128),
+    (64, 2, True, 256),
+    (64, 1, False, 256),
+)
+"""How warpgroups share tiles, with as many columns as their registers can hold sums of."""
+
+
+def schedules(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
+    """Tiles with as many stages as shared memory holds.
+
+    Args:
+        problem: the dispatch with any schedule.
+    """
+    for m, consumers, pingpong, most in _TEAMS:
+        for n in range(16, most + 1, 16):
+            for cluster in (1, 2):
+                other = replace(problem, schedule=WgmmaSchedule(m, n, 2, consumers, pingpong, cluster))
+                yield from _with_stages_and_groups(other, target)
+
+
+def _with_stages_and_groups(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
+    schedule, (batch, down, across) = problem.schedule, problem.tiles
+    if schedule.pingpong and batch * down * across <= target.multiprocessors:
+        return  # a second team would have no tile
+    stages = min((target.shared_bytes - problem.fixed_bytes) // problem.stage_bytes, MAX_STAGES)
+    for group in (8, 4, 16):
+        if group == 8 or down // schedule.cluster > group:
+            yield replace(schedule, stages=stages, group=group)
+
+
+def problems_of(problem: Problem, target: Target) -> list[str]:
+    """Why the schedule cannot run."""
+    s, reading = problem.schedule, problem.reading
+    reasons = _broken_shape(s)
+    if reasons:
+        return reasons
+    if problem.shared_bytes > target.shared_bytes:
+        reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
+    for name, operand, rows in (("left", reading.left, s.m), ("right", reading.right, s.n // s.cluster)):
+        box = box_of(operand, rows, problem.k)
+        reasons += [f"{name} operand: {why}" for why in operand.matrices.problems(*box)]
+        if not operand.along_k and rows % 64:
+            reasons.append(f"{name} operand: rows lie side by side, and {rows} are not whole lines of 64")
+    if max(reading.shape) >= 2**31 - 2**16 or math.prod(problem.tiles) >= 2**31:
+        reasons.append("more rows, columns or tiles than 32 bits count")
+    return reasons
+
+
+def _broken_shape(s: WgmmaSchedule) -> list[str]:
+    parts = 1 if s.pingpong else s.consumers
+    checks = {
+        f"a warpgroup's part of {s.m} rows is not a multiple of {ROWS}": s.m % (ROWS * parts) > 0,
+        "a warpgroup's sums are more than 128 registers, or 96 with three": parts > 0
+        and s.rows * s.n // WARPGROUP > (128 if s.consumers < 3 else 96),
+        "columns are not a multiple of 16, or more than 256": s.n % 16 > 0 or not 16 <= s.n <= 256,
+        "1 to 3 consumers, 2 for ping-pong": not 1 <= s.consumers <= 3 or (s.pingpong and s.consumers != 2),
+        "more than 256 rows": s.m > 256,
+        "at least 2 stages": s.stages < 2,
+        "clusters of 1, 2, 4 or 8": s.cluster not in (1, 2, 4, 8),
+        "a cluster's parts of the columns are not whole boxes": s.n % (8 * s.cluster) > 0,
+        "a group of at least 1": s.group < 1,
+    }
+    return [reason for reason, broken in checks.items() if broken]
+
+
+def box_of(operand: Operand, rows: int, k: int) -> tuple[int, int]:
+    """Lines and columns that one copy brings of a tile: all rows, or 64 rows side by side."""
+    return (min(rows, 256), k) if operand.along_k else (k, 64)

@@ -1,0 +1,162 @@
+"""The end of a tile of a wgmma kernel: fused operations on the sums in registers, then to memory chunk by chunk.
+
+A chunk is 64 rows by up to 64 columns of one result. It goes through shared memory, whose copy engine (TMA) writes
+it while the next chunk, and the next tile, are computed; what TMA cannot write is stored straight from registers.
+"""
+
+from dataclasses import dataclass
+
+from lumir.kernels.evaluate import Evaluator
+from lumir.kernels.index import Index, IndexMath, Place
+from lumir.kernels.nvidia import tma, warps
+from lumir.kernels.nvidia.contraction_store import results_at, store_lanes
+from lumir.kernels.nvidia.guard import only_if
+from lumir.kernels.nvidia.mma import WARP, all_of, byte_offset, constant_i32, joined, separated
+from lumir.kernels.nvidia.wgmma import ROWS, WARPGROUP
+from lumir.kernels.nvidia.wgmma_block import Tile, WgmmaBlock, widened
+from lumir.kernels.nvidia.wgmma_schedule import BUFFERS
+from lumir.kernels.nvidia.wgmma_staging import Staging
+from lumir.mlir import arith, ir
+
+Value = ir.Value
+_BARRIER = 3
+"""The first of the named barriers, one for each warpgroup, around its chunks."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two neighbouring columns of a row of the product.
+
+    Args:
+        row: the row, kept inside the product so that fused operands can be read there.
+        columns: the first column of each lane group, likewise: one group of two lanes, or two of one.
+        inside: whether each group is in the product; None for always.
+    """
+
+    row: Index
+    columns: list[Index]
+    inside: list[Value | None]
+
+
+class TileStore:
+    """Stores one warpgroup's part of a tile.
+
+    Args:
+        team: the warpgroup's number, i32.
+    """
+
+    def __init__(self, block: WgmmaBlock, team: Value):
+        self.block, self.problem, self.team = block, block.problem, team
+        self.lanes = min(2, store_lanes(self.problem.dispatch, self.problem.space))
+        index = block.index
+        self.thread = index.divmod(Index(warps.thread_number()), WARPGROUP)[1]
+        self.warp, self.lane = index.divmod(self.thread, WARP)
+        own = arith.MulIOp(team, constant_i32(BUFFERS * self.problem.staged_bytes)).result
+        self.buffers = byte_offset(block.staging, own)
+        self.barrier = arith.AddIOp(team, constant_i32(_BARRIER)).result
+        self.leads = arith.CmpIOp(arith.CmpIPredicate.eq, index.scalar(self.thread.base), constant_i32(0)).result
+        self.stagings = self._stagings()
+        self.turn = 0
+
+    def _stagings(self) -> list[Staging | None]:
+        """How each result's chunks are staged, in the order of their tensor maps."""
+        maps = iter(self.block.kernel.tensor_maps[2:])
+        return [
+            Staging(self.block.index, matrices, next(maps), self.problem.chunk, self.warp, self.lane)
+            if matrices is not None and self.problem.staged(matrices)
+            else None
+            for matrices in self.problem.reading.results
+        ]
+
+    def store(self, tile: Tile, parts: list[list[Value]]) -> None:
+        """Store the tile's sums: this thread's of each 64 rows of the warpgroup."""
+        s, index = self.problem.schedule, self.block.index
+        first = tile.row
+        if not s.pingpong and s.consumers > 1:
+            first = index.add(first, index.scale(Index(self.team), s.rows))
+        for part, values in enumerate(parts):
+            row, chunk = index.offset(first, part * ROWS), self.problem.chunk
+            for column in range(0, s.n, chunk):
+                own = values[column // 2 : (column + chunk) // 2]
+                self._chunk(tile.batch, row, index.offset(tile.column, column), own)
+
+    def finish(self) -> None:
+        """Wait until the copies have read the staged chunks."""
+        if any(self.stagings):
+            with only_if(self.leads):
+                tma.wait_stores_read(0)
+
+    def _chunk(self, batch: Index, row: Index, column: Index, sums: list[Value]) -> None:
+        """A chunk of every result; the sums number 4 j + 2 half + element, as wgmma holds them."""
+        evaluator = self.block.kernel.evaluator(self.lanes)
+        pairs = self._pairs(evaluator.index, row, column)
+        values = [
+            self._values(evaluator, widened(evaluator.index, batch), pair, sums[2 * i : 2 * i + 2])
+            for i, pair in enumerate(pairs)
+        ]
+        for number, staging in enumerate(self.stagings):
+            own = [groups[number] for groups in values]
+            if staging is None:
+                self._scatter(evaluator, number, pairs, own)
+            else:
+                self._stage(staging, [v for groups in own for _, v in groups], (batch, row, column))
+
+    def _pairs(self, index: IndexMath, row: Index, column: Index) -> list[Pair]:
+        """This thread's pairs of a chunk, those of columns 8 j.. of both its rows first."""
+        base, lane4 = self.block.index, self.block.index.divmod(self.lane, 4)
+        _, m, n, _ = self.problem.reading.shape
+        s = self.problem.schedule
+        first = base.add(row, base.add(base.scale(self.warp, 16), lane4[0]))
+        side = base.add(column, base.scale(lane4[1], 2))
+        rows = [self._kept(index, base.offset(first, 8 * half), m, s.m, 1) for half in (0, 1)]
+        pairs = []
+        for j in range(self.problem.chunk // 8):
+            offsets = range(8 * j, 8 * j + 2, self.lanes)
+            columns = [self._kept(index, base.offset(side, at), n, s.n, self.lanes) for at in offsets]
+            for at, in_rows in rows:
+                inside = [all_of([in_rows, in_columns]) for _, in_columns in columns]
+                pairs.append(Pair(at, [c for c, _ in columns], inside))
+        return pairs
+
+    def _kept(self, index: IndexMath, at: Index, extent: int, tile: int, lanes: int) -> tuple[Index, Value | None]:
+        """An index kept below the extent, and whether it was; nothing to do where the tiles are whole."""
+        at = widened(index, at)
+        if extent % tile == 0:
+            return Index(at.base, int(lanes > 1), at.multiple), None
+        kept = index.minimum(at, extent - lanes)
+        return Index(kept.base, int(lanes > 1), kept.multiple), index.below(at, extent)
+
+    def _values(
+        self, evaluator: Evaluator, batch: Index, pair: Pair, sums: list[Value]
+    ) -> list[list[tuple[Place, Value]]]:
+        """For each result, the place and the value of each lane group."""
+        totals = [joined(sums)] if self.lanes == 2 else sums
+        groups = []
+        for column, total in zip(pair.columns, totals, strict=True):
+            view = self.problem.space.result_view(evaluator.index, batch, pair.row, column)
+            groups.append(results_at(evaluator, self.problem.space, self.problem.dispatch, view, total))
+        return [list(of_result) for of_result in zip(*groups, strict=True)]
+
+    def _scatter(
+        self, evaluator: Evaluator, number: int, pairs: list[Pair], values: list[list[tuple[Place, Value]]]
+    ) -> None:
+        buffer = self.block.kernel.outputs[number]
+        for pair, groups in zip(pairs, values, strict=True):
+            for inside, (place, value) in zip(pair.inside, groups, strict=True):
+                with only_if(inside, evaluator):
+                    evaluator.memory.store(buffer, place, value)
+
+    def _stage(self, staging: Staging, values: list[Value], at: tuple[Index, Index, Index]) -> None:
+        """Write a chunk to the buffer whose turn it is, and start its copy."""
+        shared = byte_offset(self.buffers, self.turn % BUFFERS * self.problem.staged_bytes)
+        self.turn += 1
+        with only_if(self.leads):
+            tma.wait_stores_read(BUFFERS - 1)
+        warps.sync_threads(self.barrier, WARPGROUP)
+        scalars = [scalar for value in values for scalar in separated(value)]
+        staging.write(shared, [joined(scalars[i : i + 2]) for i in range(0, len(scalars), 2)])
+        tma.fence_async_proxy()
+        warps.sync_threads(self.barrier, WARPGROUP)
+        with only_if(self.leads):
+            staging.copy(shared, *at)
+            tma.commit_stores()

@@ -1,0 +1,94 @@
+"""Dispatches and schedules for the NVIDIA family wgmma: layouts, types, ragged sizes, fused consumers."""
+
+from collections.abc import Callable
+
+import cases
+from contraction_cases import heads, linear, product, transposed_result
+
+from lumir.dialects import build
+from lumir.dtypes import mlir_type
+from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
+from lumir.mlir import ir
+
+LAYOUTS = ("mk,kn->mn", "mk,nk->mn", "km,kn->mn", "km,nk->mn")
+RAGGED = {"b": 3, "m": 296, "n": 264, "k": 200}
+SMALL = {"b": 2, "m": 8, "n": 8, "k": 8}
+
+
+def sliced(m: int, n: int, k: int, dtype: str) -> str:
+    """A slice of x times a slice of a transposed w."""
+
+    def body(x: ir.Value, w: ir.Value) -> ir.Value:
+        left = build("slice", x, starts=[8, 16], sizes=[m, k], steps=[1, 1])
+        right = build("slice", build("transpose", w, permutation=[1, 0]), starts=[0, 3], sizes=[k, n], steps=[1, 2])
+        return build("contract", left, right, equation="mk,kn->mn", to=mlir_type(dtype))
+
+    return cases.dispatch(body, ((m + 9, k + 24), dtype), ((2 * n + 5, k), dtype))
+
+
+def unheads(b: int, s: int, h: int, d: int, n: int, dtype: str) -> str:
+    """[b, h, s, d] transposed to [b, s, h d], times w: what follows attention."""
+
+    def body(x: ir.Value, w: ir.Value) -> ir.Value:
+        x = build("reshape", build("transpose", x, permutation=[0, 2, 1, 3]), shape=[b, s, h * d])
+        return build("contract", x, w, equation="bsk,kn->bsn", to=mlir_type(dtype))
+
+    return cases.dispatch(body, ((b, h, s, d), dtype), ((h * d, n), dtype))
+
+
+def scaled(m: int, n: int, k: int, dtype: str, to: str) -> str:
+    """Scaled by a scalar and by a factor for each row, then cast."""
+
+    def body(x: ir.Value, w: ir.Value, scale: ir.Value, rows: ir.Value) -> ir.Value:
+        y = build("contract", x, w, equation="mk,nk->mn", to=mlir_type("float32"))
+        return build("cast", build("mul", build("mul", y, scale), rows), to=mlir_type(to))
+
+    return cases.dispatch(body, ((m, k), dtype), ((n, k), dtype), ((), "float32"), ((m, 1), "float32"))
+
+
+CASES: dict[str, Callable[[], str]] = {
+    **{
+        f"{equation}-{dtype}": lambda e=equation, d=dtype: product(e, RAGGED, d)
+        for equation in (*LAYOUTS, "mk,kn->nm", "bmk,bkn->bmn", "bmk,kn->bmn", "mbk,bnk->mbn")
+        for dtype in ("float16", "bfloat16")
+    },
+    **{f"{equation}-small": lambda e=equation: product(e, SMALL, "float16") for equation in LAYOUTS},
+    "row": lambda: product("mk,nk->mn", {"m": 1, "n": 200, "k": 136}, "float16"),
+    "column": lambda: product("mk,nk->mn", {"m": 200, "n": 1, "k": 136}, "float16"),
+    "odd-result": lambda: product("mk,nk->mn", {"m": 131, "n": 67, "k": 64}, "float16"),
+    "even-result": lambda: product("mk,nk->mn", {"m": 131, "n": 270, "k": 72}, "bfloat16"),
+    "long": lambda: product("mk,nk->mn", {"m": 140, "n": 136, "k": 2000}, "bfloat16"),
+    "large": lambda: product("mk,kn->mn", {"m": 1500, "n": 1800, "k": 504}, "float16"),
+    "float32-result": lambda: product("mk,kn->mn", RAGGED, "bfloat16", "float32"),
+    "float8_e4m3fn": lambda: product("mk,nk->mn", RAGGED | {"k": 336}, "float8_e4m3fn", "float32"),
+    "float8_e5m2": lambda: product("mk,nk->mn", RAGGED | {"k": 336}, "float8_e5m2", "float16"),
+    "int8": lambda: product("mk,nk->mn", RAGGED | {"k": 336}, "int8", "int32"),
+    "scaled-float8": lambda: scaled(296, 264, 336, "float8_e4m3fn", "bfloat16"),
+    "to-float8": lambda: scaled(296, 272, 336, "float16", "float8_e4m3fn"),
+    "linear-float16": lambda: linear(300, 264, 136, "float16"),
+    "linear-bfloat16": lambda: linear(130, 56, 72, "bfloat16"),
+    "heads": lambda: heads(2, 128, 4, 64, 80, "float16"),
+    "heads-ragged": lambda: heads(2, 50, 4, 24, 80, "float16"),
+    "unheads": lambda: unheads(2, 128, 4, 64, 72, "float16"),
+    "transposed": lambda: transposed_result(296, 136, 64, "float16"),
+    "sliced": lambda: sliced(200, 136, 72, "float16"),
+}
+
+TOLERANCES = {"float8_e4m3fn": 2e-3, "to-float8": 0.0626}
+"""Products of 8-bit floats are added to sums of about 14 bits; a float8_e4m3fn has steps of 1/8 of its magnitude."""
+
+SCHEDULES = [
+    WgmmaSchedule(128, 256, 4),
+    WgmmaSchedule(128, 256, 3, cluster=2),
+    WgmmaSchedule(128, 128, 4, cluster=4, group=1),
+    WgmmaSchedule(256, 128, 3, group=3),
+    WgmmaSchedule(256, 128, 3, cluster=2),
+    WgmmaSchedule(128, 128, 4, pingpong=True),
+    WgmmaSchedule(64, 256, 3, pingpong=True),
+    WgmmaSchedule(64, 128, 4, pingpong=True, cluster=2),
+    WgmmaSchedule(192, 128, 3, consumers=3),
+    WgmmaSchedule(128, 192, 3),
+    WgmmaSchedule(64, 64, 2, consumers=1),
+    WgmmaSchedule(64, 16, 5, consumers=1),
+    WgmmaSchedule(128, 48, 3),
+]

@@ -1,0 +1,136 @@
+"""The NVIDIA family wgmma without a GPU: PTX that ptxas takes, what it refuses, and how it reads and writes."""
+
+import contraction_cases
+import pytest
+import wgmma_cases
+from nvidia_helpers import harness
+
+from lumir.codegen.ptx import find_ptxas
+from lumir.kernels.families import choose
+from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
+from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
+from lumir.target import NVIDIA_ARCHS, target_named
+
+needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
+FAMILY, TARGET = WgmmaFamily(), target_named("sm_90a")
+LARGE = {"m": 2048, "n": 1024, "k": 512}
+
+
+@pytest.fixture(autouse=True)
+def _context():
+    with harness.kernel_context():
+        yield
+
+
+def assemble(text: str, schedule: WgmmaSchedule) -> None:
+    """No serialised wgmma (C7510), no setmaxnreg ignored (C7508), no spills but a word or two.
+
+    128 sums and what a fused chunk needs are nearly all registers that there are.
+    """
+    report = harness.build(text, FAMILY, schedule=schedule).assemble()
+    assert report.spills <= 16 and not report.warnings, (schedule, report.kernels, report.warnings)
+
+
+@needs_ptxas
+@pytest.mark.parametrize("schedule", wgmma_cases.SCHEDULES, ids=str)
+def test_schedules_assemble(schedule):
+    assemble(wgmma_cases.product("mk,nk->mn", LARGE, "bfloat16"), schedule)
+
+
+@needs_ptxas
+@pytest.mark.parametrize("name", list(wgmma_cases.CASES)[::3])
+def test_cases_assemble(name):
+    text = wgmma_cases.CASES[name]()
+    module, dispatch = harness.lowered(text)
+    assert FAMILY.match(dispatch, TARGET)
+    schedules = [s for s in wgmma_cases.SCHEDULES if not FAMILY.legal(dispatch, s, TARGET)]
+    for schedule in (schedules[0], schedules[-1]):
+        assemble(text, schedule)
+    del module
+
+
+@pytest.mark.parametrize(
+    ("equation", "along_k"),
+    [
+        ("mk,nk->mn", (True, True)),
+        ("mk,kn->mn", (True, False)),
+        ("km,nk->mn", (False, True)),
+        ("km,kn->mn", (False, False)),
+    ],
+)
+def test_every_layout_is_read_where_it_lies(equation, along_k):
+    ptx = harness.build(wgmma_cases.product(equation, LARGE, "float16"), FAMILY, schedule=WgmmaSchedule(128, 128)).ptx
+    transposed = ",  ".join("0" if along else "1" for along in along_k)
+    assert f"p, 1,  1, {transposed};" in ptx
+    assert "ld.global" not in ptx and "st.global" not in ptx
+
+
+def test_results_that_tma_cannot_write_are_stored_from_registers():
+    ptx = harness.build(wgmma_cases.CASES["odd-result"](), FAMILY, schedule=WgmmaSchedule(128, 128)).ptx
+    assert "st.global.b16" in ptx and "cp.async.bulk.tensor.2d.global" not in ptx
+
+
+def test_heads_are_written_in_place():
+    built = harness.build(wgmma_cases.CASES["heads"](), FAMILY, schedule=WgmmaSchedule(128, 128))
+    assert built.code.tensor_maps[-1].dims == (64, 128, 2, 4)
+    assert "st.global" not in built.ptx
+
+
+def test_a_cluster_copies_the_right_operand_once():
+    built = harness.build(
+        wgmma_cases.product("mk,nk->mn", LARGE, "float16"), FAMILY, schedule=WgmmaSchedule(128, 128, cluster=2)
+    )
+    assert built.code.cluster == (2, 1, 1) and "multicast::cluster" in built.ptx
+    assert built.code.tensor_maps[1].box == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [
+        (WgmmaSchedule(96, 128), "not a multiple of 64"),
+        (WgmmaSchedule(256, 256), "more than 128 registers"),
+        (WgmmaSchedule(192, 256, consumers=3), "96 with three"),
+        (WgmmaSchedule(128, 40), "not a multiple of 16"),
+        (WgmmaSchedule(128, 128, stages=1), "at least 2 stages"),
+        (WgmmaSchedule(128, 256, stages=5), "bytes of shared memory"),
+        (WgmmaSchedule(64, 128, consumers=1, pingpong=True), "2 for ping-pong"),
+        (WgmmaSchedule(128, 128, cluster=3), "clusters of 1, 2, 4 or 8"),
+        (WgmmaSchedule(320, 64, consumers=5), "1 to 3 consumers"),
+    ],
+)
+def test_schedules_that_cannot_run_say_why(schedule, reason):
+    module, dispatch = harness.lowered(wgmma_cases.product("mk,nk->mn", LARGE, "float16"))
+    assert any(reason in found for found in FAMILY.legal(dispatch, schedule, TARGET))
+    del module
+
+
+REFUSED = {
+    "lines that are not whole 16 bytes": lambda: wgmma_cases.product(
+        "mk,kn->mn", {"m": 64, "n": 67, "k": 64}, "float16"
+    ),
+    "float32, which must stay exact": lambda: wgmma_cases.product("mk,nk->mn", LARGE, "float32"),
+    "bytes with rows side by side": lambda: wgmma_cases.product("mk,kn->mn", LARGE, "int8", "int32"),
+    "unsigned bytes": lambda: wgmma_cases.product("mk,nk->mn", LARGE, "uint8", "int32"),
+    "an operand that is computed": contraction_cases.CASES["computed-float16"],
+    "a convolution": contraction_cases.CASES["channels-last-float16"],
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_what_it_leaves_to_other_families(why):
+    module, dispatch = harness.lowered(REFUSED[why]())
+    assert not FAMILY.match(dispatch, TARGET)
+    del module
+
+
+@pytest.mark.parametrize("arch", NVIDIA_ARCHS)
+def test_only_hopper_runs_it(arch):
+    module, dispatch = harness.lowered(wgmma_cases.product("mk,nk->mn", LARGE, "float16"))
+    family, _schedule = choose(dispatch, target_named(arch))
+    assert family.name == ("wgmma" if arch == "sm_90a" else "contraction")
+    del module
+
+
+def test_a_schedule_survives_as_an_attribute():
+    for schedule in wgmma_cases.SCHEDULES:
+        assert WgmmaSchedule.from_attribute(schedule.to_attribute()) == schedule
