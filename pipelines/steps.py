@@ -32,6 +32,7 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
         fold_constants,
         fuse_attention,
         fuse_normalization,
+        lay_weights,
     )
     from lumir.graph.canonicalize import Canonicalize
 
@@ -46,7 +47,7 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
         passes.append(convert_precision.ConvertPrecision(to=HALF[precision]))
     if target.kind == "nvidia":
         # After precision, which decides what tensor cores can multiply.
-        passes.append(channels_last.ChannelsLast())
+        passes += [channels_last.ChannelsLast(), lay_weights.LayWeights()]
     # After precision, so that the casts of weights are folded into the weights themselves.
     return [*passes, fold_constants.FoldConstants(), Canonicalize()]
 

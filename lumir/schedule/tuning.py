@@ -146,7 +146,7 @@ def key_of(function: ir.OpView) -> str:
     copy = function.operation.clone()
     try:
         for name in list(copy.attributes):
-            if name.startswith("lumir."):
+            if name.startswith("lumir.") or name == "arg_attrs":
                 del copy.attributes[name]
         copy.attributes["sym_name"] = ir.StringAttr.get("dispatch")
         text = copy.get_asm(enable_debug_info=False, assume_verified=True)

@@ -160,3 +160,17 @@ def test_an_operation_that_cannot_be_lowered_is_named():
     )
     with pytest.raises(InternalError, match="unrealized_conversion_cast"):
         ptx_of(next(iter(kernel.body.operations)), "sm_90a")
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [(map_cases.CASES["gelu-float16"], MapFamily()), (row_cases.CASES["layer-norm-bfloat16"], RowsFamily())],
+    ids=("map", "rows"),
+)
+def test_nothing_is_read_before_the_kernels_ahead_are_done(text, family):
+    built = harness.build(text(), family)
+    assert built.ptx.index("griddepcontrol.launch_dependents") < built.ptx.index("griddepcontrol.wait")
+    assert built.ptx.index("griddepcontrol.wait") < built.ptx.index("ld.global") and "ld.global.nc" not in built.ptx
+    assert built.code.pdl
+    older = harness.build(text(), family, "sm_89")
+    assert "griddepcontrol" not in older.ptx and not older.code.pdl

@@ -1,7 +1,7 @@
 """The frame of an NVIDIA kernel: a `gpu.func` with one pointer per buffer, and its shared memory."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -11,6 +11,8 @@ from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.launch_sizes import LaunchSizes
 from lumir.kernels.memory import Buffer, pointer_type
+from lumir.kernels.nvidia.programmatic import only_from_here
+from lumir.kernels.nvidia.warps import launch_dependents, wait_for_dependencies
 from lumir.linalg.generic import signless
 from lumir.mlir import arith, gpu, ir, llvm
 from lumir.sizes import high
@@ -69,6 +71,12 @@ class NvidiaKernel:
     def index(self, lanes: int = 1) -> IndexMath:
         """Index arithmetic of the kernel's width."""
         return IndexMath(self.index_type, lanes, lambda size: self.sizes.value(size, self.index_type))
+
+    def take_buffers(self, apart: Collection[Value] = ()) -> None:
+        """Have no access to a buffer move ahead of this place, but to those of the arguments `apart`."""
+        for argument, buffer in self.inputs.items():
+            self.inputs[argument] = buffer if argument in apart else only_from_here(buffer)
+        self.outputs = [only_from_here(buffer) for buffer in self.outputs]
 
     def thread(self) -> Index:
         return Index(self._id(gpu.ThreadIdOp(gpu.Dimension.x).result))
@@ -139,7 +147,12 @@ def kernel_module(name: str) -> Iterator[ir.OpView]:
 
 @contextmanager
 def nvidia_kernel(
-    dispatch: Dispatch, name: str, block: int, extras: Sequence[Extra] = (), tensor_maps: int = 0
+    dispatch: Dispatch,
+    name: str,
+    block: int,
+    extras: Sequence[Extra] = (),
+    tensor_maps: int = 0,
+    programmatic: bool = False,
 ) -> Iterator[NvidiaKernel]:
     """Open `gpu.func @name(%buffer: !llvm.ptr<1>, ..., %map: !llvm.ptr, ...) kernel` and insert into its body.
 
@@ -150,6 +163,8 @@ def nvidia_kernel(
         block: threads of a workgroup, which the kernel must be launched with.
         extras: what the kernel's `KernelCode` asks for besides, in this order.
         tensor_maps: how many are passed by value after all buffers.
+        programmatic: the kernel may be launched before the one ahead of it is done, and waits for it here; what it
+            reads after may have been written by that one, so nothing is promised of the buffers.
     """
     reads, writes = len(dispatch.arguments), len(dispatch.results)
     buffers = reads + writes + len(extras)
@@ -166,6 +181,10 @@ def nvidia_kernel(
         for extra, pointer in zip(extras, list(entry.arguments)[reads + writes :]):
             setattr(kernel, extra, pointer)
         kernel.tensor_maps = list(entry.arguments)[buffers:]
+        if programmatic:
+            launch_dependents()
+            wait_for_dependencies()
+            kernel.take_buffers()
         yield kernel
         gpu.ReturnOp([])
     _add_scalars(function, entry, pointers)

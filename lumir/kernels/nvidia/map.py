@@ -17,6 +17,7 @@ from lumir.kernels.index import Index
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.merge import Walk
+from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.roofline import (
     LAUNCH_SECONDS,
     Traffic,
@@ -101,8 +102,9 @@ class MapFamily:
         return LAUNCH_SECONDS + max(traffic.seconds(target), compute_seconds(instructions, elements / each, target))
 
     def emit(self, dispatch: Dispatch, schedule: MapSchedule, target: Target, name: str) -> KernelCode:
-        _write(dispatch, schedule, name)
-        return KernelCode((_workgroups(dispatch, schedule), 1, 1), schedule.block)
+        programmatic = is_programmatic(target)
+        _write(dispatch, schedule, name, programmatic)
+        return KernelCode((_workgroups(dispatch, schedule), 1, 1), schedule.block, pdl=programmatic)
 
 
 def _lane_choices(dispatch: Dispatch, target: Target) -> list[int]:
@@ -123,9 +125,9 @@ def _splits_lanes(dispatch: Dispatch, schedule: MapSchedule) -> bool:
         return _write(dispatch, MapSchedule(schedule.lanes, 1, schedule.block), "scratch") > 0
 
 
-def _write(dispatch: Dispatch, schedule: MapSchedule, name: str) -> int:
+def _write(dispatch: Dispatch, schedule: MapSchedule, name: str, programmatic: bool = False) -> int:
     """Write the kernel; returns how many accesses were split into lanes."""
-    with nvidia_kernel(dispatch, name, schedule.block) as kernel:
+    with nvidia_kernel(dispatch, name, schedule.block, programmatic=programmatic) as kernel:
         walk, wide = Walk.of(dispatch), kernel.evaluator(schedule.lanes)
         groups, rest = divmod(dispatch.elements, schedule.lanes)
         if groups:

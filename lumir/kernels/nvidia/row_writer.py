@@ -35,6 +35,7 @@ class RowWriter:
         self.member, self.slot = (outer, inner) if schedule.across else (inner, outer)
         self.row = self._row()
         self._columns: dict[int, tuple[Place, Value | None]] = {}
+        self._waiting: list[tuple[Buffer, Place, Value]] = []
 
     def _row(self) -> Place:
         lanes = self.schedule.lanes if self.schedule.across else 1
@@ -70,6 +71,7 @@ class RowWriter:
         for number in range(looped, whole + bool(ragged)):
             place, inside = self._columns_at(number, number == whole)
             carried = step(place, inside, carried)
+        self._flush()
         return carried
 
     def _open_pass(self, step: Step, carried: list[Value], whole: Dim, ragged: Dim) -> list[Value]:
@@ -79,10 +81,11 @@ class RowWriter:
         carried = self._loop(step, carried, 0, looped, unroll)
         if looped != whole:
             carried = self._loop(step, carried, looped, whole, 1)
-        if ragged == 0:
-            return carried
-        place, inside = self._place_of(Index(whole), last=True)
-        return step(place, inside, carried)
+        if ragged != 0:
+            place, inside = self._place_of(Index(whole), last=True)
+            carried = step(place, inside, carried)
+        self._flush()
+        return carried
 
     def _loop(self, step: Step, carried: list[Value], start: Dim, stop: Dim, unroll: int) -> list[Value]:
         with self.wide.loop(start, stop, unroll, carried) as (first, now, done):
@@ -90,6 +93,7 @@ class RowWriter:
                 access = self.index.offset(first, number)
                 place, _ = self._place_of(access, last=False)
                 now = step(place, None, now)
+            self._flush()
             done(now)
         return done.results
 
@@ -212,13 +216,17 @@ class RowWriter:
 
         def step(columns: Place, inside: Value | None, carried: Sequence[Value]) -> list[Value]:
             place = self.space.place(self.row, columns)
-            values = [self.wide.at(result, place) for result, _ in pairs]
-            for (_, buffer), value in zip(pairs, values, strict=True):
-                self.wide.memory.store(buffer, place, value)
+            self._waiting += [(buffer, place, self.wide.at(result, place)) for result, buffer in pairs]
             return []
 
         if pairs:
             self._pass(step, [])
+
+    def _flush(self) -> None:
+        """Store what waits: of steps that are written out together, all is read before anything is stored."""
+        for buffer, place, value in self._waiting:
+            self.wide.memory.store(buffer, place, value)
+        self._waiting.clear()
 
     def _results(self) -> list[tuple[Value, Buffer]]:
         return list(zip(self.kernel.dispatch.results, self.kernel.outputs, strict=True))

@@ -13,6 +13,7 @@ from typing import ClassVar
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.exchange import WARP
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, nvidia_kernel
+from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.row_cost import row_cost
 from lumir.kernels.nvidia.row_facts import RowFacts
@@ -53,8 +54,10 @@ class RowsFamily:
         return row_cost(_facts(dispatch), schedule, target)
 
     def emit(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target, name: str) -> KernelCode:
-        _write(dispatch, schedule, name)
-        return KernelCode((-(-_facts(dispatch).space.row_count // schedule.tile), 1, 1), schedule.block)
+        programmatic = is_programmatic(target)
+        _write(dispatch, schedule, name, programmatic)
+        workgroups = -(-_facts(dispatch).space.row_count // schedule.tile)
+        return KernelCode((workgroups, 1, 1), schedule.block, pdl=programmatic)
 
 
 def _facts(dispatch: Dispatch) -> RowFacts:
@@ -125,10 +128,10 @@ def _splits_lanes(dispatch: Dispatch, schedule: RowsSchedule) -> bool:
     return remembered(dispatch, f"rows_splits_{schedule.lanes}_{schedule.across}", splits)
 
 
-def _write(dispatch: Dispatch, schedule: RowsSchedule, name: str) -> int:
+def _write(dispatch: Dispatch, schedule: RowsSchedule, name: str, programmatic: bool = False) -> int:
     """Write the kernel; returns how many accesses were split into lanes."""
     space = _facts(dispatch).space
-    with nvidia_kernel(dispatch, name, schedule.block) as kernel:
+    with nvidia_kernel(dispatch, name, schedule.block, programmatic=programmatic) as kernel:
         if not space.row_count:
             return 0
         writer = RowWriter(kernel, space, schedule)

@@ -23,8 +23,10 @@ from lumir.schedule.schedule import Schedule
 from lumir.target import Target
 
 MOST_ACCUMULATORS = 64
-MOST_UNDER_WAY = 24
-"""16-byte loads of the weight that one thread may have under way."""
+UNROLL = {False: (4, 8), True: (1, 2, 4)}
+"""Chunks in a place of a ring; of packed weights there are more elements in a chunk."""
+MOST_WRITTEN_OUT = 128
+"""Elements of the weight that one thread multiplies in a turn: the turn's code is as long."""
 
 
 class SkinnyFamily:
@@ -40,7 +42,7 @@ class SkinnyFamily:
         facts = SkinnyFacts.of(dispatch)
         assert facts is not None
         candidates = [s for s in _schedules(facts) if not self.legal(dispatch, s, target)]
-        return sorted(candidates, key=lambda s: self.cost(dispatch, s, target))
+        return sorted(candidates, key=lambda s: (self.cost(dispatch, s, target), -s.warps, s.split, s.stages))
 
     def legal(self, dispatch: Dispatch, schedule: SkinnySchedule, target: Target) -> list[str]:
         problem = _problem(dispatch, schedule, target)
@@ -113,11 +115,16 @@ def _accumulators(problem: SkinnyProblem) -> int:
 
 def _schedules(facts: SkinnyFacts) -> Iterable[SkinnySchedule]:
     if facts.cores:
-        for rows, warps, unroll, (stages, resident) in product((16, 32), (4, 8), (4, 8), ((2, 2), (3, 1), (4, 1))):
-            yield SkinnySchedule("mma", rows, warps, 1, unroll, stages=stages, resident=resident)
+        for rows, warps, unroll, split in product((16, 32), (4, 8), UNROLL[facts.packed is not None], (1, 2)):
+            if rows // TILE_ROWS * unroll * facts.lanes > MOST_WRITTEN_OUT:
+                continue
+            for stages, resident in ((2, 1), (3, 1), (4, 1), (2, 2), (3, 2)):
+                yield SkinnySchedule("mma", rows, warps, 1, unroll, split, stages=stages, resident=resident)
         for rows, warps, unroll in product((16, 32), (1, 2, 4, 8, 16), (1, 2, 4)):
-            if rows // 8 * unroll <= MOST_UNDER_WAY:
+            if rows // TILE_ROWS * unroll * facts.lanes <= MOST_WRITTEN_OUT:
                 yield SkinnySchedule("mma", rows, warps, 1, unroll)
+    if facts.packed is not None:
+        return  # by multiply-adds, every thread would make real numbers of its integers one by one
     for rows, warps, across, unroll in product((1, 2, 4), (1, 2, 4, 8), (1, 2, 4, 8, 16), (1, 2)):
         if warps * across in (8, 16):
             yield SkinnySchedule("simt", rows, warps, across, unroll, ahead=8)

@@ -11,7 +11,7 @@ from lumir.kernels.nvidia.dequantise import PackedReader
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import WARP
-from lumir.kernels.nvidia.programmatic import fetch_to_l2, only_from_here
+from lumir.kernels.nvidia.programmatic import fetch_to_l2
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
 from lumir.kernels.nvidia.skinny_weight import place_of
 from lumir.kernels.nvidia.tiles_address import address_of
@@ -92,14 +92,10 @@ class SkinnyBlock(ABC):
 
     def take_buffers(self) -> None:
         """From here on read what other kernels wrote; a weight is streamed past the caches."""
-        facts = self.problem.facts
-        weights, only = self.problem.dispatch.weights, facts.packed or facts.weight
-        for argument, buffer in self.kernel.inputs.items():
-            if argument in weights:
-                self.kernel.inputs[argument] = replace(buffer, streamed=argument == only)
-            else:
-                self.kernel.inputs[argument] = only_from_here(buffer)
-        self.kernel.outputs = [only_from_here(buffer) for buffer in self.kernel.outputs]
+        weights, only = self.problem.dispatch.weights, self.problem.facts.stored
+        self.kernel.take_buffers(apart=weights)
+        if only in weights:
+            self.kernel.inputs[only] = replace(self.kernel.inputs[only], streamed=True)
 
     def read(self, evaluator: Evaluator, number: int, row: Index, k: Index) -> Value:
         """Lanes along k of an input."""

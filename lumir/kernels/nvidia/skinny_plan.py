@@ -101,8 +101,9 @@ class SkinnyFacts:
         return self.space.operand(self.space.rhs)
 
     @property
-    def activations(self) -> Value:
-        return self.space.operand(self.space.lhs)
+    def stored(self) -> Value:
+        """What the weight's bytes are read from."""
+        return self.packed or self.weight
 
 
 def _gather(dispatch: Dispatch) -> SkinnyFacts | None:
@@ -187,7 +188,7 @@ class SkinnyProblem:
     @property
     def bytes_ahead(self) -> int:
         """Of each row, fetched before the kernels ahead are done."""
-        stored = self.facts.packed or self.facts.weight
+        stored = self.facts.stored
         if stored not in self.dispatch.weights or not self.facts.contiguous:
             return 0
         whole = self.sizes[3] * bit_size(element_of(stored)) // 8
@@ -215,7 +216,7 @@ class SkinnyProblem:
     @property
     def weight_bits(self) -> int:
         """Of an element of the weight in memory."""
-        return bit_size(element_of(self.facts.packed or self.facts.weight))
+        return bit_size(element_of(self.facts.stored))
 
     @property
     def chunk(self) -> int:

@@ -13,7 +13,7 @@ from lumir.kernels.memory import Buffer
 from lumir.kernels.nvidia import mbarrier
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
-from lumir.kernels.nvidia.mma import WARP, byte_offset, constant_i32
+from lumir.kernels.nvidia.mma import WARP, byte_offset, constant_i32, use_all_registers
 from lumir.kernels.nvidia.programmatic import copy_line
 from lumir.kernels.nvidia.skinny_exchange import Exchange
 from lumir.kernels.nvidia.skinny_kept import KeptActivations
@@ -35,6 +35,7 @@ Value = ir.Value
 def emit_ring(problem: SkinnyProblem, name: str) -> NvidiaKernel:
     """Write the kernel at the insertion point."""
     with nvidia_kernel(problem.dispatch, name, problem.schedule.block) as kernel:
+        use_all_registers(problem.schedule.resident)
         if problem.schedule.split > 1:
             declare_cluster(problem.schedule.split)
         RingBlock(problem, kernel).write()
@@ -60,8 +61,7 @@ class RingBlock(MmaBlock):
     def write(self) -> None:
         launch_dependents()
         self._initialize()
-        stored = self.problem.facts.packed or self.problem.facts.weight
-        if stored in self.problem.dispatch.weights:
+        if self.problem.facts.stored in self.problem.dispatch.weights:
             self._fill()
             wait_for_dependencies()
             self.take_buffers()
@@ -152,9 +152,11 @@ class RingBlock(MmaBlock):
         """For each tile of this workgroup: sum, join the warps' sums, store."""
         units, zero = self._units(), constant_i32(0)
         count = arith.DivUIOp(units, self.index.constant(self.ring.turns)).result
-        with self.plain.loop(0, count, 1, [zero, zero, zero]) as (number, (stage, parity, half), done):
+        start = [zero, zero, zero, *self._ask(Index(0))]
+        with self.plain.loop(0, count, 1, start) as (number, (stage, parity, half, *asked), done):
+            self._go_to(number)
             base = self.index.scale(number, self.ring.turns)
-            *totals, stage, parity = self._sum_tile(base, stage, parity, units)
+            totals, stage, parity, asked = self._sum_tile(base, stage, parity, asked, units)
             self._go_to(number)
             self.partial = self.half_of(self.sums, half)
             self.put(totals)
@@ -163,7 +165,7 @@ class RingBlock(MmaBlock):
                 self.exchange.store(half)
             else:
                 self.store()
-            done([stage, parity, arith.XOrIOp(half, constant_i32(1)).result])
+            done([stage, parity, arith.XOrIOp(half, constant_i32(1)).result, *asked])
 
     def half_of(self, halves: Sequence[Buffer], half: Value) -> Buffer:
         """The memory that the tile before this one did not use: it may still be read."""
@@ -172,17 +174,21 @@ class RingBlock(MmaBlock):
         pointer = arith.SelectOp(even, first.pointer, second.pointer).result
         return Buffer(pointer, first.shape, first.element, first.alignment)
 
-    def _sum_tile(self, base: Index, stage: Value, parity: Value, units: Value) -> list[Value]:
-        """The accumulators of a tile, then the stage and parity after it."""
-        with self.plain.loop(0, self.ring.turns, 1, [*self.start(), stage, parity]) as (turn, carried, done):
-            *totals, stage, parity = carried
-            unit = self.index.add(base, turn)
-            self._go_to(self.index.divmod(base, self.ring.turns)[0])
-            totals = self._add_place(turn, totals, stage, parity)
+    def _sum_tile(
+        self, base: Index, stage: Value, parity: Value, asked: list[Value], units: Value
+    ) -> tuple[list[Value], Value, Value, list[Value]]:
+        """The accumulators of a tile, and the stage, the parity and the activations that are on their way after it."""
+        first = self.start()
+        with self.plain.loop(0, self.ring.turns, 1, [stage, parity, *first, *asked]) as (turn, carried, done):
+            stage, parity, *rest = carried
+            totals, asked = rest[: len(first)], rest[len(first) :]
+            following = self._ask(self.index.divmod(self.index.offset(turn, 1), self.ring.turns)[1])
+            totals = self._add_place(turn, totals, stage, parity, asked)
             sync_warp()
-            self._copy_later(self.index.offset(unit, self.stages), stage, units)
-            done([*totals, *self._next(stage, parity)])
-        return done.results
+            self._copy_later(self.index.offset(self.index.add(base, turn), self.stages), stage, units)
+            done([*self._next(stage, parity), *totals, *following])
+        stage, parity, *rest = done.results
+        return rest[: len(first)], stage, parity, rest[len(first) :]
 
     def _copy_later(self, unit: Index, stage: Value, units: Value) -> None:
         more = arith.CmpIOp(arith.CmpIPredicate.ult, self._number(unit), units).result
@@ -196,28 +202,45 @@ class RingBlock(MmaBlock):
         stage = arith.SelectOp(wraps, constant_i32(0), following).result
         return stage, arith.SelectOp(wraps, turned, parity).result
 
-    def _add_place(self, turn: Index, totals: list[Value], stage: Value, parity: Value) -> list[Value]:
-        """The accumulators with what a place holds, which is waited for after the activations are asked for."""
-        index, schedule = self.index, self.problem.schedule
-        number = index.add(index.scale(turn, schedule.parts), self.part)
-        chunks = [index.offset(index.scale(number, schedule.unroll), i) for i in range(schedule.unroll)]
-        ks = [self.lanes_at(chunk, self.ring.ragged) for chunk in chunks]
-        with self.weight.evaluator.scope(), self.narrow.scope():
-            local = index.scale(index.add(index.scale(turn, schedule.warps), self.warp), schedule.unroll)
-            activations = [
-                [self._activations(c, index.offset(local, i), *k) for c in self.columns] for i, k in enumerate(ks)
-            ]
+    def _places_along_k(self, turn: Index) -> list[tuple[Index, Value | None]]:
+        """Where this thread's lanes of each chunk of a turn begin, and whether that is inside k."""
+        number = self.index.add(self.index.scale(turn, self.problem.schedule.parts), self.part)
+        first = self.index.scale(number, self.problem.schedule.unroll)
+        chunks = [self.index.offset(first, i) for i in range(self.problem.schedule.unroll)]
+        return [self.lanes_at(chunk, self.ring.ragged) for chunk in chunks]
+
+    def _ask(self, turn: Index) -> list[Value]:
+        """Activations of a turn, read a turn ahead of their use; none where they are kept in shared memory."""
+        if self.kept:
+            return []
+        with self.narrow.scope():
+            places = self._places_along_k(turn)
+            found = [self.activations(column, k, inside) for k, inside in places for column in self.columns]
+        return [pair for pairs in found for pair in pairs]
+
+    def _activations(self, turn: Index, asked: list[Value]) -> list[list[list[Value]]]:
+        """Pairs by chunk and column."""
+        unroll, width = self.problem.schedule.unroll, self.problem.lanes // 2
+        if self.kept is None:
+            lists = [asked[i : i + width] for i in range(0, len(asked), width)]
+            return [lists[i : i + len(self.columns)] for i in range(0, len(lists), len(self.columns))]
+        local = self.index.scale(turn, self.problem.schedule.warps)
+        first = self.index.scale(self.index.add(local, self.warp), unroll)
+        rows = [self.activation_row(column) for column in self.columns]
+        return [[self.kept.pairs(row, self.index.offset(first, i)) for row in rows] for i in range(unroll)]
+
+    def _add_place(
+        self, turn: Index, totals: list[Value], stage: Value, parity: Value, asked: list[Value]
+    ) -> list[Value]:
+        """The accumulators with what a place holds, once it has arrived."""
+        with self.weight.evaluator.scope():
+            activations, places = self._activations(turn, asked), self._places_along_k(turn)
             mbarrier.wait(self._barrier(stage), parity)
             place = self._place(stage)
-            for i, ((k, inside), columns) in enumerate(zip(ks, activations, strict=True)):
+            for i, ((k, inside), columns) in enumerate(zip(places, activations, strict=True)):
                 rows = [self._tile_at(place, tile, i, k, inside) for tile in self.tiles]
                 totals = self.multiplied(rows, columns, totals)
         return totals
-
-    def _activations(self, column: int, chunk: Index, k: Index, inside: Value | None) -> list[Value]:
-        if self.kept is None:
-            return self.activations(column, k, inside)
-        return self.kept.pairs(self.activation_row(column), chunk)
 
     def _tile_at(self, place: Value, tile: int, chunk: int, k: Index, inside: Value | None) -> tuple[Line, Line]:
         index, lines = self.index, []

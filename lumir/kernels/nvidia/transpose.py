@@ -17,6 +17,7 @@ from lumir.kernels.memory import Buffer
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import all_of, separated
+from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.roofline import LAUNCH_SECONDS, Traffic, buffer_bytes, read_bytes, remembered
 from lumir.kernels.nvidia.transpose_plan import TransposeFacts, core_of, read_places
 from lumir.mlir import arith, ir
@@ -84,10 +85,10 @@ class TransposeFamily:
         return LAUNCH_SECONDS + traffic.seconds(target) + 0.3e-6
 
     def emit(self, dispatch: Dispatch, schedule: TransposeSchedule, target: Target, name: str) -> KernelCode:
-        facts = _facts(dispatch)
-        with nvidia_kernel(dispatch, name, schedule.block) as kernel:
+        facts, programmatic = _facts(dispatch), is_programmatic(target)
+        with nvidia_kernel(dispatch, name, schedule.block, programmatic=programmatic) as kernel:
             TileWriter(kernel, facts, schedule).write()
-        return KernelCode((_tiles(facts, schedule), 1, 1), schedule.block, kernel.shared_bytes)
+        return KernelCode((_tiles(facts, schedule), 1, 1), schedule.block, kernel.shared_bytes, pdl=programmatic)
 
 
 def _facts(dispatch: Dispatch) -> TransposeFacts:
