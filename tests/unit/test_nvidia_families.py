@@ -80,7 +80,7 @@ def test_every_way_to_deal_out_rows_assembles_without_spills():
 def test_map_reads_and_writes_sixteen_bytes():
     text = map_cases.CASES["large"]()
     ptx = harness.build(text, MapFamily(), schedule=MapSchedule(8, 2, 128)).ptx
-    assert ptx.count("ld.global.nc.v4.b32") == 4 and ptx.count("st.global.v4.b32") == 2
+    assert ptx.count("ld.global.v4.b32") == 4 and ptx.count("st.global.v4.b32") == 2
     assert ".reqntid 128" in ptx and ".ptr .global .align 256" in ptx
 
 
