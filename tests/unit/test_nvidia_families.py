@@ -94,10 +94,10 @@ def test_map_merges_dimensions_that_are_read_alike():
 def test_rows_keep_a_row_in_registers_between_passes():
     text = row_cases.CASES["softmax-float32"]()
     kept = harness.build(text, RowsFamily(), schedule=RowsSchedule(32, 4, 4, 3)).ptx
-    assert kept.count("ld.global.nc.v4") == 3 and kept.count("ex2.approx") == 12
+    assert kept.count("ld.global.v4") == 3 and kept.count("ex2.approx") == 12
     text = row_cases.CASES["softmax-long"]()
     again = harness.build(text, RowsFamily(), schedule=RowsSchedule(128, 1, 4, 8)).ptx
-    assert again.count("ld.global.nc.v4") >= 3 * 8
+    assert again.count("ld.global.v4") >= 3 * 8
 
 
 def test_rows_of_a_warp_need_no_shared_memory():
