@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lumir.artifact.schema import Plan
-from lumir.measure.compare import Error, WrongResult, check_result
+from lumir.measure.compare import Error, WrongResult, check_result, tolerance_of
 from lumir.measure.kernel import CompiledDispatch
 from lumir.measure.operands import Operands, random_tensor
 from lumir.measure.reference import Reference
@@ -112,7 +112,10 @@ class Case:
             self.operands.check_guards()
             loaded.scratch.check_counters()
             found = [self._sampled(i) for i in range(len(self.expected))]
-        errors = [check_result(a, b, tolerance) for a, b in zip(found, self.expected, strict=True)]
+        errors = [
+            check_result(a, b, tolerance or tolerance_of(a.dtype, self.reference.coarse_sums))
+            for a, b in zip(found, self.expected, strict=True)
+        ]
         if whole:
             self._check_whole(loaded)
         return max(errors, key=lambda error: error.relative, default=Error(0.0, 0.0))

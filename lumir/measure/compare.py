@@ -14,6 +14,8 @@ class WrongResult(LumirError):
 TOLERANCES = {"float64": 1e-12, "float32": 2e-5, "float16": 2e-3, "bfloat16": 1.2e-2}
 """Error allowed in the Euclidean norm, relative to the expected result's: some units in the last place."""
 _SHORT_TOLERANCE = 8e-2
+COARSE_SUMS = 4e-3
+"""Error allowed at least where 8-bit floats are multiplied: tensor cores add their products with about 14 bits."""
 _PEAK = 12
 """One element's error may be this often the tolerance, relative to the root mean square of its tensor and itself."""
 
@@ -51,11 +53,20 @@ def error_of(found: np.ndarray, wanted: np.ndarray) -> Error:
     )
 
 
+def tolerance_of(dtype: np.dtype, coarse: bool = False) -> float:
+    """What `check_result` allows for a result of this type.
+
+    Args:
+        coarse: it sums products of 8-bit floats.
+    """
+    return max(TOLERANCES.get(dtype.name, _SHORT_TOLERANCE), COARSE_SUMS if coarse else 0.0)
+
+
 def check_result(found: np.ndarray, wanted: np.ndarray, tolerance: float | None = None) -> Error:
     """Hold a result against the reference's.
 
     Args:
-        tolerance: see `TOLERANCES`, which has it for the result's type; integers and bools must be equal.
+        tolerance: by default that of the result's type; integers and bools must be equal.
 
     Raises:
         WrongResult.
@@ -70,7 +81,7 @@ def check_result(found: np.ndarray, wanted: np.ndarray, tolerance: float | None 
         in_type = wanted.astype(found.dtype).astype(np.float64)
     wanted = np.where(np.isfinite(in_type), wanted, in_type)
     error = error_of(found, wanted)
-    allowed = tolerance if tolerance is not None else TOLERANCES.get(found.dtype.name, _SHORT_TOLERANCE)
+    allowed = tolerance_of(found.dtype) if tolerance is None else tolerance
     if not (error.relative <= allowed and error.peak <= _PEAK * allowed):
         raise WrongResult(
             f"error {error.relative:.3g} (one element {error.peak:.3g}), allowed {allowed:.3g} ({_PEAK * allowed:.3g})"

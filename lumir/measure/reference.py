@@ -69,6 +69,11 @@ class Reference:
         types = " ".join(f"{spec.dtype}[{'x'.join(map(str, spec.shape))}]" for spec in self.inputs)
         return f"{' '.join(main)}{f' and {others} more' if others > 0 else ''}: {types}"
 
+    @property
+    def coarse_sums(self) -> bool:
+        """Products of 8-bit floats are summed."""
+        return self.flops > 0 and any(spec.dtype.startswith("float8") for spec in self.inputs)
+
     @cached_property
     def nbytes(self) -> int:
         """Bytes that must be moved: every argument read once, every result written once.

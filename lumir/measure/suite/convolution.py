@@ -44,22 +44,17 @@ LAYERS = _layers()
 
 
 def convolution(batch: int, layer: Layer, dtype: str) -> str:
-    """relu(conv + bias); image, filters and result have the channels last."""
+    """relu(conv + bias); image, filters and result have the channels last. One place alone is a contraction."""
     pad = [layer.window // 2] * 2
+    pointwise = layer.window == layer.stride == 1
 
     def body(image: ir.Value, filters: ir.Value, bias: ir.Value) -> ir.Value:
-        y = build(
-            "conv",
-            image,
-            filters,
-            strides=[layer.stride] * 2,
-            dilations=[1, 1],
-            low=pad,
-            high=pad,
-            groups=1,
-            to=mlir_type(dtype),
-            channels_last=True,
-        )
+        if pointwise:
+            flat = build("reshape", filters, shape=[layer.filters, layer.channels])
+            y = build("contract", image, flat, equation="abcy,zy->abcz", to=mlir_type(dtype))
+        else:
+            where = {"strides": [layer.stride] * 2, "dilations": [1, 1], "low": pad, "high": pad, "groups": 1}
+            y = build("conv", image, filters, **where, to=mlir_type(dtype), channels_last=True)
         return relu(build("add", y, bias))
 
     x = (batch, layer.size, layer.size, layer.channels)
