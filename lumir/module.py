@@ -24,6 +24,9 @@ def symbols_in(module: ir.Module) -> Symbols:
     return as_symbols(from_attribute(attributes[DIMS])) if DIMS in attributes else {}
 
 
+SHAPES = "lumir.shapes"
+"""A module's attribute: for an output whose shape depends on the data, the name of the output that is this shape."""
+
 LISTS = "lumir.lists"
 """A module's attribute: the length of each sequence among its `inputs` and `outputs`; -1 of an absent optional."""
 

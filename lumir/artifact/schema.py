@@ -142,6 +142,7 @@ class Plan:
     counter_bytes: int = 0
     input_lists: Mapping[str, int | None] = field(default_factory=dict)
     output_lists: Mapping[str, int | None] = field(default_factory=dict)
+    output_shapes: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def ranges(self) -> Symbols:
@@ -177,6 +178,7 @@ class Plan:
             "counter_bytes": self.counter_bytes,
             "input_lists": dict(self.input_lists),
             "output_lists": dict(self.output_lists),
+            "output_shapes": dict(self.output_shapes),
         }
         return self._tables() | {key: value for key, value in optional.items() if value}
 
@@ -209,6 +211,7 @@ class Plan:
             counter_bytes=get_int(data, "counter_bytes", where, default=0),
             input_lists=_lists_from_json(data, "input_lists", where),
             output_lists=_lists_from_json(data, "output_lists", where),
+            output_shapes=_names_from_json(data, "output_shapes", where),
         )
         plan.check(where)
         return plan
@@ -224,6 +227,8 @@ class Plan:
             require(len(set(names)) == len(names), f"two {kind}s of {where} share a name", names=names)
             lists = self.input_lists if kind == "input" else self.output_lists
             elements = {f"{name}[{i}]" for name, length in lists.items() for i in range(length or 0)}
+            if kind == "output":
+                elements |= {*self.output_shapes, *self.output_shapes.values()}
             require(elements <= set(names), f"a list among the {kind}s of {where} lacks tensors", lists=lists)
         for i, launch in enumerate(self.launches):
             for arg in launch.args:
@@ -240,6 +245,11 @@ class Plan:
             size = specs[ref.index].nbytes
         fits = at_least(size, ref.offset + nbytes)
         require(fits, f"{where} reaches past its {ref.space}", offset=ref.offset, copy=nbytes, size=size)
+
+
+def _names_from_json(data: Mapping[str, Any], key: str, where: str) -> dict[str, str]:
+    names = get_object(data.get(key, {}), f'"{key}" of {where}')
+    return {name: get_str(names, name, f'"{key}" of {where}') for name in names}
 
 
 def _lists_from_json(data: Mapping[str, Any], key: str, where: str) -> dict[str, int | None]:

@@ -8,7 +8,7 @@ import onnx
 
 from lumir.dtypes import mlir_type
 from lumir.frontend.problems import Malformed, Refused
-from lumir.frontend.values import Operand, Tensor, TensorSequence, Value
+from lumir.frontend.values import Operand, Ragged, Tensor, TensorSequence, Value
 from lumir.mlir import ir
 from lumir.sizes import Dim, Size
 
@@ -73,6 +73,8 @@ class NodeContext:
     def tensor(self, index: int) -> Tensor:
         """Input `index`, without making an SSA value of it."""
         tensor = self.input(index)
+        if isinstance(tensor, Ragged):
+            raise Refused(f"the size of input {index}, {tensor}, depends on the data")
         if not isinstance(tensor, Tensor):
             raise Malformed(f"input {index} is {'missing' if tensor is None else 'a sequence, not a tensor'}")
         return tensor

@@ -11,10 +11,11 @@ from lumir.frontend.importer import Frame, Importer
 from lumir.frontend.initializers import element_type
 from lumir.frontend.model import Model
 from lumir.frontend.problems import error_from
-from lumir.frontend.signature import Layout, Signature, assembled, layout_of, record_lists
+from lumir.frontend.ragged import extent_value
+from lumir.frontend.signature import Layout, Signature, assembled, layout_of, record_lists, record_shapes
 from lumir.frontend.sparse import dense
 from lumir.frontend.symbols import check_constants, input_shapes
-from lumir.frontend.values import Operand, Tensor, TensorSequence
+from lumir.frontend.values import Operand, Ragged, Tensor, TensorSequence
 from lumir.frontend.weight_table import WeightTable
 from lumir.mlir import func, ir
 from lumir.sizes import Symbol
@@ -46,11 +47,13 @@ def import_graph(
             if importer.problems:
                 raise error_from(importer.problems, len(graph.node))
             outputs = {output.name: layout_of(output.name, scope[output.name]) for output in graph.output}
+            shapes = {name: f"{name}.shape" for name in outputs if isinstance(scope[name], Ragged)}
             results = [x for output in graph.output for x in _results(scope[output.name], output)]
             func.ReturnOp(results)
-    names = [name for layout in outputs.values() for name in _names(layout)]
+    names = [name for layout in outputs.values() for name in _names(layout, shapes)]
     _set_signature(function, types, [item.name for item in inputs], results, names)
     record_lists(module, inputs=signature.layouts, outputs=outputs)
+    record_shapes(module, shapes)
     return module, weights.store
 
 
@@ -74,8 +77,10 @@ def _scope(
     return scope | {name: assembled(layout, tensors) for name, layout in signature.layouts.items()}
 
 
-def _names(layout: Layout) -> list[str]:
-    return [layout] if isinstance(layout, str) else layout or []
+def _names(layout: Layout, shapes: Mapping[str, str]) -> list[str]:
+    if isinstance(layout, str):
+        return [layout, shapes[layout]] if layout in shapes else [layout]
+    return layout or []
 
 
 def _results(operand: Operand, output: onnx.ValueInfoProto) -> list[ir.Value]:
@@ -85,6 +90,8 @@ def _results(operand: Operand, output: onnx.ValueInfoProto) -> list[ir.Value]:
             return [_result(operand, output)]
         case TensorSequence():
             return [_result(item, output) for item in operand.items]
+        case Ragged():
+            return [_result(operand.tensor, output), extent_value(operand.extent)]
         case None if output.type.HasField("optional_type"):
             return []
     raise UserError(

@@ -18,11 +18,12 @@ from lumir.frontend.folding import FOLD_LIMIT, fold, is_foldable
 from lumir.frontend.functions import Functions, resolve
 from lumir.frontend.model import Model
 from lumir.frontend.problems import NodeProblem, Problem
+from lumir.frontend.ragged import STRUCTURAL, extent_shape, follow, rule_of
 from lumir.frontend.reasons import no_handler
-from lumir.frontend.registry import Result, find_handler
+from lumir.frontend.registry import Handler, Result, find_handler
 from lumir.frontend.schema import check_node
 from lumir.frontend.topology import node_name
-from lumir.frontend.values import POISON, Operand, Poison, Tensor, TensorSequence, Value
+from lumir.frontend.values import POISON, Operand, Poison, Ragged, Tensor, TensorSequence, Value
 from lumir.frontend.weight_table import WeightTable
 from lumir.mlir import ir
 from lumir.sizes import Size, Undecided
@@ -122,6 +123,8 @@ class Importer:
         if folded is not None:
             return folded
         context = NodeContext(site.node, site.opset, _values(site.inputs), _SiteServices(self, site))
+        if any(isinstance(x, Ragged) for x in site.inputs) and site.node.op_type not in STRUCTURAL:
+            return self._follow(context, handler)
         results = handler(context)
         operands = [self._operand(result) for result in (results if isinstance(results, list | tuple) else [results])]
         undecided = undecided or next((x.undecided for x in site.inputs if isinstance(x, Tensor) and x.undecided), "")
@@ -130,8 +133,18 @@ class Importer:
                 operand.undecided = undecided
         return operands
 
+    def _follow(self, context: NodeContext, handler: Handler) -> Sequence[Operand]:
+        """A node of whose inputs a part counts: the handler works on the whole, and the rule says what counts then."""
+        inputs = context.inputs
+        whole = [x.tensor if isinstance(x, Ragged) else x for x in inputs]
+        context = NodeContext(context.node, context.opset, whole, context.services)
+        if context.op == "Shape":
+            return [self._operand(extent_shape(context, inputs[0]))]
+        rule = rule_of(context)
+        return [follow(rule, context, inputs, self._operand(handler(context)))]  # pyright: ignore[reportArgumentType]
+
     def _operand(self, result: Result) -> Operand:
-        if result is None or isinstance(result, Tensor | TensorSequence | Poison):
+        if result is None or isinstance(result, Tensor | TensorSequence | Ragged | Poison):
             return result
         if isinstance(result, np.ndarray):
             return self.weights.known(result)

@@ -7,12 +7,10 @@ import onnx
 from lumir.frontend.problems import Malformed, NodeProblem, Refused
 from lumir.frontend.registry import MICROSOFT, known_names, oldest_opset
 
-_DATA_DEPENDENT = "the shape of its output depends on the data"
 _RANDOM = "random numbers are not supported"
 _STRING = "strings are not supported"
 
 REASONS: dict[str, str] = {
-    **dict.fromkeys(("NonZero", "Unique", "Compress", "NonMaxSuppression"), _DATA_DEPENDENT),
     **dict.fromkeys(
         ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"), _RANDOM
     ),

@@ -12,7 +12,7 @@ import onnx
 from lumir.diagnostics import UnsupportedError, UserError
 from lumir.frontend.values import Operand, TensorSequence
 from lumir.mlir import ir
-from lumir.module import LISTS
+from lumir.module import LISTS, SHAPES
 from lumir.sizes import Symbol
 
 Layout = str | list[str] | None
@@ -128,3 +128,10 @@ def record_lists(module: ir.Module, **layouts: Mapping[str, Layout]) -> None:
             for kind, group in lengths.items()
         }
     )
+
+
+def record_shapes(module: ir.Module, shapes: Mapping[str, str]) -> None:
+    """Note in the module which outputs hold the shapes of other outputs."""
+    if shapes:
+        names = {name: ir.StringAttr.get(shape) for name, shape in shapes.items()}
+        module.operation.attributes[SHAPES] = ir.DictAttr.get(names)

@@ -91,6 +91,22 @@ class TensorSequence:
         return f"sequence({', '.join(map(str, self.items))})"
 
 
+Extent = tuple[Dim | ir.Value, ...]
+"""The size of each dimension; one that depends on the data is a scalar that is computed."""
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A tensor of which the first elements count along some dimensions, as many as are computed."""
+
+    tensor: Tensor
+    extent: Extent
+
+    def __str__(self) -> str:
+        sizes = ("?" if isinstance(size, ir.Value) else str(size) for size in self.extent)
+        return f"{self.tensor.dtype.name}[{', '.join(sizes)}]"
+
+
 class Poison:
     """Stands for the output of a node that could not be imported, so that its users are not reported as well."""
 
@@ -99,7 +115,7 @@ class Poison:
 
 
 POISON = Poison()
-Value = Tensor | TensorSequence | None
+Value = Tensor | TensorSequence | Ragged | None
 Operand = Value | Poison
 
 

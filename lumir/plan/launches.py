@@ -8,7 +8,7 @@ from lumir.dims import Symbols, as_texts
 from lumir.dtypes import dtype_name
 from lumir.kernels.launch_sizes import SCALARS
 from lumir.mlir import ir
-from lumir.module import LISTS, body_of, calls, main_of, node_names, symbols, symbols_in
+from lumir.module import LISTS, SHAPES, body_of, calls, main_of, node_names, symbols, symbols_in
 from lumir.plan.buffers import nbytes_of
 from lumir.size_text import declare
 
@@ -41,7 +41,13 @@ def _plan_of(module: ir.Module, known: Symbols) -> Plan:
         counter_bytes=main.attributes["lumir.counter_bytes"].value if "lumir.counter_bytes" in main.attributes else 0,
         input_lists=_lists(module, "inputs"),
         output_lists=_lists(module, "outputs"),
+        output_shapes=_shapes(module),
     )
+
+
+def _shapes(module: ir.Module) -> dict[str, str]:
+    attributes = module.operation.attributes
+    return from_attribute(attributes[SHAPES]) if SHAPES in attributes else {}
 
 
 def _lists(module: ir.Module, kind: str) -> dict[str, int | None]:

@@ -15,7 +15,7 @@ from lumir.artifact.tensors import TensorSpec
 from lumir.diagnostics import UserError
 from lumir.runtime.inputs import Tensor, check_tensor, choose_plan, match_names, to_tensor
 from lumir.runtime.latency import Latency, measure
-from lumir.runtime.lists import gathered, spread
+from lumir.runtime.lists import cut, gathered, spread
 from lumir.runtime.pool import check_threads
 from lumir.runtime.session import Device, LaunchResult, Session
 
@@ -30,9 +30,10 @@ class Bound:
     plan: Plan
     session: Session
 
-    def named(self, results: Sequence[Any]) -> dict[str, Any]:
-        plan = self.plan
-        return gathered({spec.name: x for spec, x in zip(plan.outputs, results, strict=True)}, plan.output_lists)
+    def named(self, results: Sequence[Any], whole: bool = False) -> dict[str, Any]:
+        """The results by name; unless they are wanted `whole`, those whose shape is computed are cut to it."""
+        found = {spec.name: x for spec, x in zip(self.plan.outputs, results, strict=True)}
+        return gathered(found if whole else cut(found, self.plan.output_shapes), self.plan.output_lists)
 
 
 class Executable:
@@ -70,7 +71,8 @@ class Executable:
             out: arrays to write outputs into, by name: dense, of the output's type and shape.
 
         Returns:
-            The outputs by name: arrays, lists of arrays for sequences, None for an optional without value.
+            The outputs by name: arrays, lists of arrays for sequences, None for an optional without value. Where a
+            shape depends on the data, the array is the part of a larger one that counts.
 
         Raises:
             UserError: `input-list`, `input-type`, `unknown-input`, `missing-input`, `input-dtype`, `input-rank`,
@@ -84,11 +86,14 @@ class Executable:
         return bound.named(results)
 
     def run_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """As `run`, but outputs stay in the device's memory: objects with `__dlpack__` (on a CPU, numpy arrays)."""
+        """As `run`, but outputs stay in the device's memory: objects with `__dlpack__` (on a CPU, numpy arrays).
+
+        An output `y` whose shape depends on the data is whole, and how much of it counts is in `y.shape`.
+        """
         with self._lock:
             bound, tensors = self._bind(inputs)
             results = bound.session.run_device(tensors)
-        return bound.named(results)
+        return bound.named(results, whole=True)
 
     def run_each(self, inputs: Mapping[str, Any]) -> Iterator[LaunchResult]:
         """Run launch by launch, and yield after each what it computed: for verification and timing, not for speed."""

@@ -1,4 +1,8 @@
-"""Inputs and outputs that are sequences: lists for the caller, one tensor an element (`x[0]`, `x[1]`) for a plan."""
+"""Outputs and inputs that are more, or less, than a tensor.
+
+A sequence is a list for the caller, and one tensor an element (`x[0]`, `x[1]`) for a plan. An output whose shape
+depends on the data is a tensor of the largest size and its shape for a plan, the part that counts for the caller.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,3 +50,13 @@ def gathered(results: Mapping[str, Any], lengths: Lengths) -> dict[str, Any]:
         for name, length in lengths.items()
     }
     return {name: value for name, value in results.items() if name not in elements} | lists
+
+
+def cut(results: Mapping[str, Any], shapes: Mapping[str, str]) -> dict[str, Any]:
+    """The outputs with those in `shapes` cut to the shape that another output holds, which is left out."""
+    hidden = set(shapes.values())
+    return {
+        name: value[tuple(slice(int(size)) for size in results[shapes[name]])] if name in shapes else value
+        for name, value in results.items()
+        if name not in hidden
+    }

@@ -11,7 +11,7 @@ from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
 from lumir.frontend.initializers import element_type
 from lumir.frontend.registry import handler
-from lumir.frontend.values import POISON, Operand, Poison, Tensor, TensorSequence, Value
+from lumir.frontend.values import POISON, Operand, Poison, Ragged, Tensor, TensorSequence, Value
 from lumir.mlir import ir
 
 UNROLL_LIMIT = 4096
@@ -35,6 +35,8 @@ def _selected(ctx: NodeContext, flag: ir.Value, then: Operand, other: Operand) -
     """One of two values of the same structure, by a flag that is computed."""
     if isinstance(then, Poison) or isinstance(other, Poison):
         return POISON
+    if isinstance(then, Ragged) or isinstance(other, Ragged):
+        ctx.static(0, "cond", f"its branches give {then} and {other}")
     if _structure(then) != _structure(other):
         given = " and ".join(str(value or "nothing") for value in (then, other))
         ctx.static(0, "cond", f"its branches give {given}")
@@ -148,6 +150,8 @@ def _scanned(
 def _stack(ctx: NodeContext, series: Sequence[Operand], declared: onnx.ValueInfoProto, axis: int = 0) -> Operand:
     """The values of all iterations along a new axis."""
     values = [item.value() for item in series if isinstance(item, Tensor)]
+    if len(values) < len(series):
+        ctx.refuse(f"its output '{declared.name}' is no tensor of known size in every iteration")
     if values:
         axis = normalize_axis(axis, emit.rank(values[0]) + 1)
         return _tensor(emit.concat([emit.unsqueeze(value, [axis]) for value in values], axis))

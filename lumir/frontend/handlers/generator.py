@@ -105,7 +105,8 @@ def eye_like(ctx: NodeContext) -> Result:
 def trilu(ctx: NodeContext) -> Result:
     """Keep elements on one side of diagonal k: upper where column >= row + k, lower where column <= row + k."""
     x = ctx.value(0)
-    offset = ctx.sizes(1, "k", [0])[0]
+    computed = ctx.has(1) and not ctx.tensor(1).is_known
+    offset = emit.reshape(ctx.value(1), []) if computed else ctx.sizes(1, "k", [0])[0]
     rows, columns = emit.shape(x)[-2:]
     index = emit.type_("int64")
     row = emit.add(emit.iota([rows, 1], 0, index), offset)

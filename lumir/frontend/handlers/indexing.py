@@ -9,6 +9,7 @@ from lumir.dialects import build
 from lumir.dialects.base import normalize_axis
 from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
+from lumir.frontend.handlers.selection import compressed
 from lumir.frontend.registry import Result, handler
 from lumir.mlir import ir
 
@@ -96,9 +97,11 @@ def reverse_sequence(ctx: NodeContext) -> Result:
 
 @handler("Compress", since=9)
 def compress(ctx: NodeContext) -> Result:
-    """The slices where the condition is true; it must be known, because the result's shape depends on it."""
-    kept = ctx.static(1, "condition").reshape(-1).nonzero()[0]
-    x, axis = ctx.value(0), ctx.attribute("axis")
+    """The slices where the condition is true."""
+    x, axis, condition = ctx.value(0), ctx.attribute("axis"), ctx.known(1)
+    if condition is None:
+        return compressed(ctx, axis)
+    kept = condition.reshape(-1).nonzero()[0]
     if axis is None:
         x, axis = emit.reshape(x, [ctx.tensor(0).size]), 0
     return emit.gather(x, ctx.constant(kept), normalize_axis(axis, emit.rank(x)))

@@ -8,6 +8,7 @@ from lumir.dialects import build
 from lumir.dialects.base import is_float, normalize_axis
 from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
+from lumir.frontend.handlers.selection import ragged
 from lumir.frontend.handlers.shaping import axes_of
 from lumir.frontend.registry import Result, handler
 from lumir.mlir import ir
@@ -102,10 +103,20 @@ def arg_reduce(ctx: NodeContext) -> Result:
 
 @handler("CumSum", "CumProd", since=11)
 def scan(ctx: NodeContext) -> Result:
-    x = ctx.value(0)
-    axis = normalize_axis(ctx.ints(1, "axis")[0], emit.rank(x))
+    """Along one axis; where that is computed, along each, of which the right one is selected."""
+    x, kind = ctx.value(0), ctx.op[3:].lower()
     exclusive, backwards = (bool(ctx.attribute(name, 0)) for name in ("exclusive", "reverse"))
-    return build("scan", x, kind=ctx.op[3:].lower(), axis=axis, exclusive=exclusive, reverse=backwards)
+
+    def along(axis: int) -> ir.Value:
+        return build("scan", x, kind=kind, axis=axis, exclusive=exclusive, reverse=backwards)
+
+    if ctx.tensor(1).is_known:
+        return along(normalize_axis(ctx.ints(1, "axis")[0], emit.rank(x)))
+    result, given = along(0), emit.reshape(ctx.value(1), [])
+    for axis in range(1, emit.rank(x)):
+        chosen = build("or", emit.binary("eq", given, axis), emit.binary("eq", given, axis - emit.rank(x)))
+        result = emit.select(chosen, along(axis), result)
+    return result
 
 
 @handler("TopK")
@@ -113,11 +124,16 @@ def top_k(ctx: NodeContext) -> list[Result]:
     x = ctx.value(0)
     rank = emit.rank(x)
     axis = normalize_axis(ctx.attribute("axis", -1), rank)
-    k = ctx.ints(1, "K")[0] if ctx.opset >= 10 else ctx.attribute("k")
+    known = ctx.opset < 10 or ctx.tensor(1).is_known
+    k = emit.shape(x)[axis] if not known else ctx.ints(1, "K")[0] if ctx.opset >= 10 else ctx.attribute("k")
     order = [i for i in range(rank) if i != axis] + [axis]
     results = build("top_k", emit.transpose(x, order), k=k, largest=bool(ctx.attribute("largest", 1)))
     back = [order.index(i) for i in range(rank)]
-    return [emit.transpose(result, back) for result in results]
+    results = [emit.transpose(result, back) for result in results]
+    if known:
+        return list(results)
+    count = emit.reshape(ctx.value(1), [])
+    return [ragged(value, tuple(count if i == axis else d for i, d in enumerate(emit.shape(x)))) for value in results]
 
 
 @handler("Softmax", "LogSoftmax", since=13)
