@@ -1,9 +1,11 @@
 """Weights of 4 or 8 bits as operands of tensor cores: what a dispatch makes of them is `(q - zero) * scale`.
 
 A thread reads 16 bytes of them at once. Integers become floats by arithmetic on bits: 0x6400 as f16 is 1024, and with
-an integer of up to 10 bits or-ed in it is 1024 plus that. Two of them share a register, so a mask, an `or` and one
-subtraction of (1024 + zero) make two weights. Which two that is follows from where they lie in the word; the
-activations, which are few, are put into the same order.
+an integer of up to 10 bits or-ed in it is 1024 plus that. Two of them share a register, so a mask and an `or` make two
+weights that are too large by a known base. The products take that along, and the sums lose it again: what it adds to
+them is the same for all rows of the weight. Only where a scale must be applied first is the base subtracted at once.
+Which two integers share a register follows from where they lie in the word; the activations, which are few, are put
+into the same order.
 
 The formula is not looked for among tensors: the operand's element is written out where it is needed, as for any other
 kernel, with a stand-in for the integer, and the code that came out is read.
@@ -250,48 +252,58 @@ class Unpacking:
         half = 16 // self.bits
         return [(i, i + half) for i in range(half)]
 
-    def pairs(self, word: Value, zero: Value | None) -> list[Value]:
-        """The pairs of a word as `vector<2xelement>`, in `order`, less `zero` (a scalar float or integer)."""
+    def bases(self) -> list[float]:
+        """What each pair of `biased` is too large by; 0 where the integers are in it as they are."""
+        if self.through_float32:
+            return [0.0, 0.0]
+        return [base + self.offset for _, _, _, base in self._steps()]
+
+    @property
+    def offset(self) -> float:
+        """What integers are counted up by before they are unpacked: none is negative then."""
+        return float(1 << (self.bits - 1)) if self.signed else 0.0
+
+    def biased(self, word: Value) -> list[Value]:
+        """The pairs of a word as `vector<2xelement>`, in `order`, each element too large by the pair's base."""
         if self.signed:
             word = arith.XOrIOp(word, _i32(sum(1 << i for i in range(self.bits - 1, 32, self.bits)))).result
-        offset = float(1 << (self.bits - 1)) if self.signed else 0.0
         if self.through_float32:
-            return self._pairs_of_bytes(word, zero, offset)
-        step, mask = self._steps()
-        found: dict[float, Callable[[Value], Value]] = {}
-        pairs = []
-        for shift, place, magic, base in step:
+            return self._pairs_of_bytes(word)
+        pairs, mask = [], (1 << self.bits) - 1
+        for shift, place, magic, _ in self._steps():
             moved = arith.ShRUIOp(word, _i32(shift)).result if shift else word
-            bits = arith.OrIOp(
-                arith.AndIOp(moved, _i32((mask << place) * 0x10001)).result, _i32(magic * 0x10001)
-            ).result
-            if base not in found:
-                found[base] = self._less(zero, base + offset)
-            pairs.append(found[base](llvm.BitcastOp(self._pair_type, bits).result))
+            both = arith.AndIOp(moved, _i32((mask << place) * 0x10001)).result
+            bits = arith.OrIOp(both, _i32(magic * 0x10001)).result
+            pairs.append(llvm.BitcastOp(self._pair_type, bits).result)
         return pairs
+
+    def pairs(self, word: Value, zero: Value | None) -> list[Value]:
+        """The pairs of a word less `zero`, a scalar float or integer."""
+        bases = self.bases()
+        less = {base: self._less(zero, base) for base in dict.fromkeys(bases)}
+        return [less[base](pair) for base, pair in zip(bases, self.biased(word), strict=True)]
 
     @property
     def _pair_type(self) -> ir.VectorType:
         return ir.VectorType.get([2], self.element)
 
-    def _steps(self) -> tuple[list[tuple[int, int, int, float]], int]:
+    def _steps(self) -> list[tuple[int, int, int, float]]:
         """(shift, place of the integer, bits of the float that it is or-ed into, that float's value) of each pair."""
-        mask = (1 << self.bits) - 1
         if isinstance(self.element, ir.BF16Type):
-            return [(4 * i, 0, 0x4300, 128.0) for i in range(4)], mask
+            return [(4 * i, 0, 0x4300, 128.0) for i in range(4)]
         if self.bits == 8:
-            return [(8 * i, 0, 0x6400, 1024.0) for i in range(2)], mask
+            return [(8 * i, 0, 0x6400, 1024.0) for i in range(2)]
         # An f16 of 64 counts in sixteenths: four places further up an integer needs no shift.
-        return [(0, 0, 0x6400, 1024.0), (0, 4, 0x5400, 64.0), (8, 0, 0x6400, 1024.0), (8, 4, 0x5400, 64.0)], mask
+        return [(0, 0, 0x6400, 1024.0), (0, 4, 0x5400, 64.0), (8, 0, 0x6400, 1024.0), (8, 4, 0x5400, 64.0)]
 
     def _less(self, zero: Value | None, base: float) -> Callable[[Value], Value]:
         """Subtract base + zero, at once where that is exact: where zero is an integer."""
         if zero is None:
-            amounts = [constant(base, self.element)]
+            amounts = [constant(base, self.element)] if base else []
         elif _is_whole(zero):
             amounts = [self._rounded(arith.AddFOp(as_float32(zero), constant(base, ir.F32Type.get())).result)]
         else:
-            amounts = [constant(base, self.element), self._rounded(as_float32(zero))]
+            amounts = [*([constant(base, self.element)] if base else []), self._rounded(as_float32(zero))]
         wide = [vector.BroadcastOp(self._pair_type, amount).result for amount in amounts]
 
         def less(pair: Value) -> Value:
@@ -304,15 +316,13 @@ class Unpacking:
     def _rounded(self, value: Value) -> Value:
         return arith.TruncFOp(self.element, value).result
 
-    def _pairs_of_bytes(self, word: Value, zero: Value | None, offset: float) -> list[Value]:
-        f32 = ir.F32Type.get()
-        total = constant(float(1 << 23) + offset, f32)
-        values = []
+    def _pairs_of_bytes(self, word: Value) -> list[Value]:
+        f32, values = ir.F32Type.get(), []
+        total = constant(float(1 << 23) + self.offset, f32)
         for i in range(4):
             moved = arith.ShRUIOp(word, _i32(8 * i)).result if i else word
             bits = arith.OrIOp(arith.AndIOp(moved, _i32(0xFF)).result, _i32(0x4B000000)).result
-            value = arith.SubFOp(arith.BitcastOp(f32, bits).result, total).result
-            values.append(value if zero is None else arith.SubFOp(value, as_float32(zero)).result)
+            values.append(arith.SubFOp(arith.BitcastOp(f32, bits).result, total).result)
         pairs = [vector.FromElementsOp(ir.VectorType.get([2], f32), values[i : i + 2]).result for i in (0, 2)]
         return [arith.TruncFOp(self._pair_type, pair).result for pair in pairs]
 

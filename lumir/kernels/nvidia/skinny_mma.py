@@ -10,11 +10,11 @@ from lumir.kernels.dispatch import element_of
 from lumir.kernels.index import Index
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
-from lumir.kernels.nvidia.mma import constant_i32, multiply_16x8x16
+from lumir.kernels.nvidia.mma import constant_i32, multiply_16x8x16, use_all_registers
 from lumir.kernels.nvidia.skinny_block import SkinnyBlock
 from lumir.kernels.nvidia.skinny_plan import ACTIVATION_LANES, QUAD, TILE_COLUMNS, TILE_ROWS, SkinnyProblem
 from lumir.kernels.nvidia.skinny_weight import Line, pairs_of, weight_reader
-from lumir.mlir import arith, ir, math
+from lumir.mlir import arith, ir, llvm, math
 
 Value = ir.Value
 HALF = 8
@@ -25,6 +25,8 @@ _SUMS = 4  # accumulators of a thread for one 16x8 tile
 def emit_mma(problem: SkinnyProblem, name: str) -> NvidiaKernel:
     """Write the kernel at the insertion point."""
     with nvidia_kernel(problem.dispatch, name, problem.schedule.block) as kernel:
+        if problem.facts.packed is not None and problem.sizes[1] > TILE_COLUMNS:
+            use_all_registers()
         MmaBlock(problem, kernel).write()
     return kernel
 
@@ -60,10 +62,11 @@ class MmaBlock(SkinnyBlock):
     ) -> list[Value]:
         """The accumulators with one chunk of k: lines of each tile, pairs of each column of activations."""
         result = list(totals)
-        for tile, lines in enumerate(rows):
-            for column, pairs in enumerate(columns):
+        for column, pairs in enumerate(columns):
+            surplus = self._surplus(pairs) if rows[0][0].scale is not None else []
+            for tile, (lower, upper) in enumerate(rows):
                 at = (tile * len(columns) + column) * _SUMS
-                result[at : at + _SUMS] = self._tile_multiplied(lines, pairs, result[at : at + _SUMS])
+                result[at : at + _SUMS] = self._tile_multiplied(lower, upper, pairs, surplus, result[at : at + _SUMS])
         return result
 
     def lanes_at(self, chunk: Index, ragged: bool) -> tuple[Index, Value | None]:
@@ -97,17 +100,43 @@ class MmaBlock(SkinnyBlock):
         pairs = pairs_of(values, self.weight.order)
         return pairs if inside is None else [arith.SelectOp(inside, p, constant_i32(0)).result for p in pairs]
 
-    def _tile_multiplied(self, lines: tuple[Line, Line], pairs: Sequence[Value], totals: list[Value]) -> list[Value]:
+    def _tile_multiplied(
+        self, lower: Line, upper: Line, pairs: Sequence[Value], surplus: list[Value], totals: list[Value]
+    ) -> list[Value]:
         """The sums of a tile with this chunk's products."""
-        lower, upper = lines
-        sums = totals if lower.scale is None else [_zero()] * _SUMS
-        for i in range(0, len(pairs), 2):
-            left = (lower.pairs[i], upper.pairs[i], lower.pairs[i + 1], upper.pairs[i + 1])
-            sums = multiply_16x8x16(left, pairs[i : i + 2], sums, self.element)
+        left = [words for i in range(0, len(pairs), 2) for words in (lower.pairs[i], upper.pairs[i])]
+        more = [words for i in range(1, len(pairs), 2) for words in (lower.pairs[i], upper.pairs[i])]
+        operands = [(*left[i : i + 2], *more[i : i + 2]) for i in range(0, len(pairs), 2)]
         if lower.scale is None or upper.scale is None:
-            return sums
-        scales = (lower.scale, lower.scale, upper.scale, upper.scale)
-        return [math.FmaOp(s, scale, t).result for s, scale, t in zip(sums, scales, totals, strict=True)]
+            return self._chain(operands, pairs, totals)
+        sums = self._chain(operands, pairs, [_zero()] * _SUMS)
+        result = []
+        for i, (sum_, total) in enumerate(zip(sums, totals, strict=True)):
+            line = lower if i < 2 else upper
+            real = arith.SubFOp(sum_, surplus[i % 2]).result
+            if line.zero is not None:
+                real = math.FmaOp(arith.NegFOp(line.zero).result, surplus[2 + i % 2], real).result
+            assert line.scale is not None
+            result.append(math.FmaOp(real, line.scale, total).result)
+        return result
+
+    def _surplus(self, pairs: Sequence[Value]) -> list[Value]:
+        """For this thread's two rows of activations: the sums of base times activation, and of the activations."""
+        words = [self._twice(base) for base in self.weight.bases]
+        one = self._twice(1.0)
+        operands = [(words[i], one, words[i + 1], one) for i in range(0, len(pairs), 2)]
+        return self._chain(operands, pairs, [_zero()] * _SUMS)
+
+    def _chain(self, operands: Sequence[Sequence[Value]], pairs: Sequence[Value], sums: list[Value]) -> list[Value]:
+        for i, left in enumerate(operands):
+            sums = multiply_16x8x16(left, pairs[2 * i : 2 * i + 2], sums, self.element)
+        return sums
+
+    def _twice(self, value: float) -> Value:
+        """A pair of one number, as i32."""
+        pair = ir.VectorType.get([2], self.element)
+        splat = ir.DenseElementsAttr.get_splat(pair, ir.FloatAttr.get(self.element, value))
+        return llvm.BitcastOp(ir.IntegerType.get_signless(32), arith.ConstantOp(pair, splat).result).result
 
     def put(self, totals: Sequence[Value]) -> None:
         """Thread 4 l + q holds rows l and l + 8 of a tile, and rows 2 q and 2 q + 1 of the activations."""

@@ -24,10 +24,12 @@ class Line:
     Args:
         pairs: two 16-bit floats each, as i32.
         scale: an f32 that their products are still to be multiplied with, if any.
+        zero: where there is a scale, an f32 that the pairs are too large by besides the reader's bases; None for 0.
     """
 
     pairs: list[Value]
     scale: Value | None = None
+    zero: Value | None = None
 
 
 class WeightReader(Protocol):
@@ -36,10 +38,12 @@ class WeightReader(Protocol):
     Attributes:
         evaluator: that the places are computed in; its lanes are the elements of a line.
         order: the elements of a line, by number, that each pair holds.
+        bases: what each pair is too large by, where lines have a scale.
     """
 
     evaluator: Evaluator
     order: list[tuple[int, int]]
+    bases: list[float]
 
     def line(self, row: Index, k: Index, inside: Value | None, shared: Value | None = None) -> Line:
         """The line at a row and k.
@@ -68,6 +72,7 @@ class PlainWeight:
         self.problem, self.batch = problem, batch
         self.evaluator = kernel.evaluator(problem.lanes)
         self.order = [(i, i + 1) for i in range(0, problem.lanes, 2)]
+        self.bases = []
 
     def line(self, row: Index, k: Index, inside: Value | None, shared: Value | None = None) -> Line:
         pairs = words_of(self._lanes(row, k)) if shared is None else load_words(shared)
@@ -90,6 +95,7 @@ class PackedWeight:
         self.unpacking = Unpacking(bits, element_of(problem.facts.weight), problem.facts.signed)
         per_word = 32 // bits
         self.order = [(i + a, i + b) for i in range(0, problem.lanes, per_word) for a, b in self.unpacking.order()]
+        self.bases = self.unpacking.bases() * (problem.lanes // per_word)
 
     def line(self, row: Index, k: Index, inside: Value | None, shared: Value | None = None) -> Line:
         place = place_of(self.problem, self.evaluator, self.problem.space.rhs, self.batch, row, k)
@@ -97,13 +103,20 @@ class PackedWeight:
         assert formula is not None
         buffer = self.kernel.inputs[self.reader.argument]
         words = self.reader.words(buffer) if shared is None else load_words(shared)
-        pairs = [pair for word in words for pair in self.unpacking.pairs(word, formula.zero)]
         scale = None if formula.scale is None else as_float32(formula.scale)
-        if scale is not None and not self.problem.facts.grouped:
+        if scale is not None and self.problem.facts.grouped:
+            pairs = [pair for word in words for pair in self.unpacking.biased(word)]
+            return Line(_as_words(pairs), scale, None if formula.zero is None else as_float32(formula.zero))
+        pairs = [pair for word in words for pair in self.unpacking.pairs(word, formula.zero)]
+        if scale is not None:
             narrow = arith.TruncFOp(self.unpacking.element, scale).result
             wide = vector.BroadcastOp(ir.VectorType(pairs[0].type), narrow).result
-            pairs, scale = [arith.MulFOp(pair, wide).result for pair in pairs], None
-        return Line([llvm.BitcastOp(ir.IntegerType.get_signless(32), pair).result for pair in pairs], scale)
+            pairs = [arith.MulFOp(pair, wide).result for pair in pairs]
+        return Line(_as_words(pairs))
+
+
+def _as_words(pairs: Sequence[Value]) -> list[Value]:
+    return [llvm.BitcastOp(ir.IntegerType.get_signless(32), pair).result for pair in pairs]
 
 
 def load_words(pointer: Value) -> list[Value]:
