@@ -23,8 +23,6 @@ from lumir.schedule.schedule import Schedule
 from lumir.target import Target
 
 MOST_ACCUMULATORS = 64
-UNROLL = {False: (4, 8), True: (1, 2, 4)}
-"""Chunks in a place of a ring; of packed weights there are more elements in a chunk."""
 MOST_WRITTEN_OUT = 128
 """Elements of the weight that one thread multiplies in a turn: the turn's code is as long."""
 
@@ -114,17 +112,20 @@ def _accumulators(problem: SkinnyProblem) -> int:
 
 
 def _schedules(facts: SkinnyFacts) -> Iterable[SkinnySchedule]:
-    if facts.cores:
-        for rows, warps, unroll, split in product((16, 32), (4, 8), UNROLL[facts.packed is not None], (1, 2)):
-            if rows // TILE_ROWS * unroll * facts.lanes > MOST_WRITTEN_OUT:
-                continue
-            for stages, resident in ((2, 1), (3, 1), (4, 1), (2, 2), (3, 2)):
-                yield SkinnySchedule("mma", rows, warps, 1, unroll, split, stages=stages, resident=resident)
-        for rows, warps, unroll in product((16, 32), (1, 2, 4, 8, 16), (1, 2, 4)):
-            if rows // TILE_ROWS * unroll * facts.lanes <= MOST_WRITTEN_OUT:
-                yield SkinnySchedule("mma", rows, warps, 1, unroll)
     if facts.packed is not None:
-        return  # by multiply-adds, every thread would make real numbers of its integers one by one
-    for rows, warps, across, unroll in product((1, 2, 4), (1, 2, 4, 8), (1, 2, 4, 8, 16), (1, 2)):
-        if warps * across in (8, 16):
-            yield SkinnySchedule("simt", rows, warps, across, unroll, ahead=8)
+        # Making real numbers of integers takes as long as reading them: many warps with few registers hide more of it
+        # than rings do.
+        for (rows, unroll), warps in product(((16, 1), (16, 2), (32, 1)), (1, 2, 4, 8, 16)):
+            yield SkinnySchedule("mma", rows, warps, 1, unroll, ahead=16)
+        return
+    if facts.cores:
+        for rows, warps, unroll, split in product((16, 32), (4, 8), (4, 8), (1, 2)):
+            for stages, resident in ((2, 1), (3, 1), (4, 1), (2, 2), (3, 2)):
+                if rows // TILE_ROWS * unroll * facts.lanes <= MOST_WRITTEN_OUT:
+                    yield SkinnySchedule("mma", rows, warps, 1, unroll, split, stages=stages, resident=resident)
+        for rows, warps, unroll in product((16, 32), (1, 2, 4, 8, 16), (1, 2, 4)):
+            yield SkinnySchedule("mma", rows, warps, 1, unroll)
+    if not facts.cores or facts.space.extent(facts.space.m) == 1:
+        for rows, warps, across, unroll in product((1, 2, 4), (1, 2, 4, 8), (1, 2, 4, 8, 16), (1, 2)):
+            if warps * across in (8, 16):
+                yield SkinnySchedule("simt", rows, warps, across, unroll, ahead=8)

@@ -20,8 +20,10 @@ FEEDING = 0.62
 """The part of the multiprocessors that can read as fast as the memory gives."""
 TURN, CHUNK, WIDE = 0.34e-6, 0.08e-6, 2.0
 """What a warp needs for a place of its ring, and for each chunk of each tile in it; more with two columns of tiles."""
-LOOP, EXCHANGE = 0.9e-6, 0.9e-6
-"""A turn of loads into registers; what a cluster needs to join the sums of a tile."""
+LOOP, JOIN, EXCHANGE = 0.9e-6, 0.15e-6, 2.0e-6
+"""A turn of loads into registers; what a workgroup that stays needs to join the sums of a tile, and a cluster."""
+UNPACKED, RESIDENT = 4.7, 1024
+"""Instructions for a weight of 4 or 8 bits; threads of a multiprocessor that have registers enough for them."""
 OVERLAP = 0.03
 """The part of the work beside the longest that is not hidden behind it."""
 
@@ -31,7 +33,7 @@ def skinny_cost(problem: SkinnyProblem, target: Target) -> float:
     nbytes = remembered(problem.dispatch, "skinny_bytes", lambda d: sum(map(buffer_bytes, (*d.arguments, *d.results))))
     kind = "ring" if problem.schedule.stages else problem.schedule.instruction
     memory = nbytes / (speeds(target).bytes * READ[kind] * _spread(problem, target))
-    parts = [memory, _from_caches(problem, nbytes, target), _latency(problem, target)]
+    parts = [memory, _from_caches(problem, nbytes, target), _latency(problem, target), _unpacking(problem, target)]
     return START + max(parts) + OVERLAP * (sum(parts) - max(parts))
 
 
@@ -59,4 +61,14 @@ def _latency(problem: SkinnyProblem, target: Target) -> float:
     wide = WIDE if columns > 8 else 1.0
     turn = TURN + CHUNK * wide * schedule.unroll * schedule.rows / TILE_ROWS * (16 / problem.weight_bits) ** 0.5
     tiles = -(-problem.tiles // problem.clusters) * batches
-    return tiles * (turns * turn + (EXCHANGE if schedule.split > 1 else 0))
+    return tiles * (turns * turn + (EXCHANGE if schedule.split > 1 else JOIN))
+
+
+def _unpacking(problem: SkinnyProblem, target: Target) -> float:
+    """Making real numbers of packed integers."""
+    if problem.facts.packed is None:
+        return 0.0
+    batches, _, rows, k = problem.sizes
+    threads = math.prod(problem.grid) * problem.schedule.block
+    busy = min(1.0, threads / (RESIDENT * target.multiprocessors))
+    return batches * rows * k * UNPACKED / (speeds(target).instructions * busy)

@@ -25,8 +25,9 @@ _SUMS = 4  # accumulators of a thread for one 16x8 tile
 def emit_mma(problem: SkinnyProblem, name: str) -> NvidiaKernel:
     """Write the kernel at the insertion point."""
     with nvidia_kernel(problem.dispatch, name, problem.schedule.block) as kernel:
-        if problem.facts.packed is not None and problem.sizes[1] > TILE_COLUMNS:
-            use_all_registers()
+        if problem.facts.packed is not None:
+            threads = 1024 if problem.sizes[1] <= TILE_COLUMNS else 512
+            use_all_registers(max(1, threads // problem.schedule.block))
         MmaBlock(problem, kernel).write()
     return kernel
 
