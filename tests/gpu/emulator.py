@@ -1,22 +1,26 @@
 """Runs a kernel's LLVM IR on the CPU, a host thread for each thread of a workgroup: for tests without a GPU.
 
 What only a GPU has becomes calls back into Python: thread and workgroup numbers, the barrier, the shuffle, asynchronous
-copies, which are done at once. Workgroups of a one-dimensional grid run one after the other. Slow, and not for kernels
-with tensor cores or inline assembly.
+copies, which are done at once, `mma.sync` on halves. Workgroups run one after the other, along one dimension. Slow.
 """
 
 import ctypes
 import re
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+from emulated_tensor_cores import multiplied, registers_at, transposed, with_tensor_cores
 from harness import Built
 
 from lumir.codegen.host import TRIPLE, parse_ir
 from lumir.codegen.nvidia import llvm_ir_of
 from lumir.dtypes import numpy_dtype
+from lumir.kernels.launch_sizes import SCALARS
+from lumir.size_text import parse_size
+from lumir.sizes import Dim, value_at
 
 WARP = 32
 _NAMES = {
@@ -24,6 +28,7 @@ _NAMES = {
     "llvm.nvvm.read.ptx.sreg.ctaid.x": "emulated_workgroup",
     "llvm.nvvm.barrier.cta.sync.aligned.all": "emulated_barrier",
     "llvm.nvvm.shfl.sync.bfly.i32": "emulated_shuffle",
+    "llvm.nvvm.shfl.sync.bfly.f32": "emulated_shuffle_of_floats",
     "llvm.nvvm.cp.async.commit.group": "emulated_commit",
     "llvm.nvvm.cp.async.wait.group": "emulated_wait",
     "llvm.nvvm.griddepcontrol.launch.dependents": "emulated_launch_dependents",
@@ -36,13 +41,29 @@ _SAME_POINTER = r'call ptr addrspace\(1\) asm sideeffect "", "=l,0,~\{memory\}"\
 """A pointer through assembly that does nothing: what a compiler must not look behind."""
 
 
-def run_on_cpu(built: Built, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """As `harness.run`, but on this CPU."""
+def run_on_cpu(built: Built, inputs: Sequence[np.ndarray], **sizes: int) -> list[np.ndarray]:
+    """As `harness.run`, but on this CPU.
+
+    Args:
+        sizes: the values of the dispatch's symbols; its results have fixed shapes.
+    """
     outputs = [np.full(tuple(t.shape), 0x5A, np.uint8).astype(numpy_dtype(t.element_type)) for t in built.output_types]
     arrays = [_aligned(array) for array in (*inputs, *outputs)]
     text = llvm_ir_of(next(iter(built.module.body.operations)), built.arch)
-    Emulator(text, built.name, built.code.block).run(built.code.grid[0], arrays)
+    workspace = _aligned(np.full(built.code.workspace_bytes, 0x5A, np.uint8))
+    counters = _aligned(np.zeros(built.code.counters, np.uint32))
+    extras = [extra for extra in (workspace, counters) if extra.size]
+    scalars = [value_at(size, sizes) for size in _sizes(built)]
+    Emulator(text, built.name, built.code.block).run(built.code.grid[0], [*arrays, *extras], scalars)
+    assert not counters.any(), "the kernel did not leave its counters at zero"
     return arrays[len(inputs) :]
+
+
+def _sizes(built: Built) -> list[Dim]:
+    """What the kernel gets after its buffers."""
+    functions = next(iter(built.module.body.operations)).regions[0].blocks[0].operations
+    found = next(op.attributes for op in functions if "sym_name" in op.attributes)
+    return [parse_size(text.value) for text in found[SCALARS]] if SCALARS in found else []
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:
@@ -67,26 +88,28 @@ class Emulator:
         self.block, self._here = block, threading.local()
         self._everyone = threading.Barrier(block)
         self._warps = [threading.Barrier(min(WARP, block)) for _ in range(-(-block // WARP))]
-        self._words = [0] * block
+        self._words: list[Any] = [0] * block
         self._callbacks = self._make_callbacks()
         self._context = llvm.create_context()
         self._engine = _compiled(_host_text(llvm_ir), self._context)
         self._kernel = self._engine.get_function_address(name)
 
     def _make_callbacks(self) -> list:
-        i32, make = ctypes.c_int32, ctypes.CFUNCTYPE
+        i32, f32, make = ctypes.c_int32, ctypes.c_float, ctypes.CFUNCTYPE
         callbacks = [
             make(i32)(lambda: self._here.thread),
             make(i32)(lambda: self._here.workgroup),
             make(None, i32)(lambda _: self._wait(self._everyone)),
             make(i32, i32, i32, i32, i32)(lambda _mask, word, distance, _width: self._shuffled(word, distance)),
+            make(f32, i32, f32, i32, i32)(lambda _mask, word, distance, _width: self._shuffled(word, distance)),
             make(None)(lambda: None),
             make(None, i32)(lambda _: None),
             make(None)(lambda: None),
             make(None)(lambda: None),
         ]
-        names = list(_NAMES.values())
+        names = [*_NAMES.values(), "emulated_multiply", "emulated_transpose"]
         pointer = ctypes.c_void_p
+        callbacks += [make(None, pointer)(self._multiply), make(i32, i32)(self._transpose)]
         for intrinsic, size in _COPIES.items():
             names += [_plain(intrinsic), _plain(f"{intrinsic}.s")]
             callbacks.append(make(None, pointer, pointer)(lambda to, source, n=size: _copy(to, source, n, n)))
@@ -98,24 +121,38 @@ class Emulator:
     def _wait(self, barrier: threading.Barrier) -> None:
         barrier.wait(timeout=20)
 
-    def _shuffled(self, word: int, distance: int) -> int:
-        thread, warp = self._here.thread, self._warps[self._here.thread // WARP]
-        self._words[thread] = word
-        self._wait(warp)
-        result = self._words[thread ^ distance]
-        self._wait(warp)
-        return result
+    def _exchanged(self, value: Any) -> list:
+        """What each thread of this warp gave, by its lane."""
+        thread, warp = self._here.thread, self._here.thread // WARP
+        self._words[thread] = value
+        self._wait(self._warps[warp])
+        values = self._words[warp * WARP : (warp + 1) * WARP]
+        self._wait(self._warps[warp])
+        return values
 
-    def run(self, workgroups: int, arrays: Sequence[np.ndarray]) -> None:
+    def _shuffled(self, word: Any, distance: int) -> Any:
+        return self._exchanged(word)[self._here.thread % WARP ^ distance]
+
+    def _multiply(self, pointer: int) -> None:
+        registers = registers_at(pointer)
+        warp = np.stack(self._exchanged(registers.copy()))
+        registers[6:] = multiplied(warp, self._here.thread % WARP).view(np.uint32)
+
+    def _transpose(self, word: int) -> int:
+        words = np.array(self._exchanged(word), np.int64) & 0xFFFFFFFF
+        return ctypes.c_int32(transposed(words, self._here.thread % WARP)).value
+
+    def run(self, workgroups: int, arrays: Sequence[np.ndarray], scalars: Sequence[int] = ()) -> None:
         """Run all workgroups, once, on arrays that the kernel reads and writes in place."""
-        kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(arrays))(self._kernel)
-        pointers = [array.ctypes.data for array in arrays]
+        kinds = [*[ctypes.c_void_p] * len(arrays), *[ctypes.c_int64] * len(scalars)]
+        kernel = ctypes.CFUNCTYPE(None, *kinds)(self._kernel)
+        arguments = [*(array.ctypes.data for array in arrays), *scalars]
 
         def one(thread: int) -> None:
             self._here.thread = thread
             for workgroup in range(workgroups):
                 self._here.workgroup = workgroup
-                kernel(*pointers)
+                kernel(*arguments)
                 self._wait(self._everyone)
 
         threads = [threading.Thread(target=one, args=(number,)) for number in range(self.block)]
@@ -144,7 +181,7 @@ def _host_text(text: str) -> str:
         text = text.replace(f"@{copy}(", f"@{_plain(copy)}(")
     text = text.replace("i32 immarg", "i32")
     text = re.sub(_SAME_POINTER, r"getelementptr i8, ptr addrspace(1) \1, i64 0", text)
-    text = text.replace("define ptx_kernel void", "define void")
+    text = with_tensor_cores(text.replace("define ptx_kernel void", "define void"))
     return re.sub(r"(@emulated_\w+\([^)]*\)) #\d+", r"\1", text)  # calls back are not pure, as the intrinsics are
 
 

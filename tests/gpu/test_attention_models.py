@@ -21,7 +21,7 @@ def expected(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool) -> np.nd
     return weights / weights.sum(-1, keepdims=True) @ v
 
 
-def model(prompt: int, context: int) -> onnx.ModelProto:
+def model(prompt: int, context: int | str) -> onnx.ModelProto:
     """A causal attention over a prompt, and two of one token over a context, the second of the first one's result."""
     shapes = {
         "q0": (1, HEADS, prompt, DEPTH),
@@ -38,28 +38,36 @@ def model(prompt: int, context: int) -> onnx.ModelProto:
     ]
     half = TensorProto.FLOAT16
     inputs = [helper.make_tensor_value_info(name, half, shape) for name, shape in shapes.items()]
-    outputs = [
-        helper.make_tensor_value_info("y0", half, shapes["q0"]),
-        helper.make_tensor_value_info("y1", half, shapes["q1"]),
-    ]
+    outputs = [helper.make_tensor_value_info(f"y{i}", half, shapes[f"q{i}"]) for i in (0, 1)]
     graph = helper.make_graph(nodes, "g", inputs, outputs)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)])
 
 
+def check(executable: lumir.Executable, prompt: int, context: int) -> None:
+    """Run twice on new inputs: the same bits, and those of numpy but for their rounding."""
+    rng = np.random.default_rng(prompt + context)
+    shapes = {"q0": (HEADS, prompt), "k0": (GROUPS, prompt), "v0": (GROUPS, prompt)}
+    shapes |= {"q1": (HEADS, 1), "k1": (GROUPS, context), "v1": (GROUPS, context)}
+    inputs = {name: rng.standard_normal((1, *shape, DEPTH)).astype(np.float16) for name, shape in shapes.items()}
+    found, again = executable.run(inputs), executable.run(inputs)
+    for name in ("y0", "y1"):
+        np.testing.assert_array_equal(found[name].view(np.uint16), again[name].view(np.uint16))
+    q, k, v = (inputs[f"{name}0"] for name in "qkv")
+    np.testing.assert_allclose(found["y0"], expected(q, k, v, causal=True), rtol=0, atol=4e-3)
+    token = expected(inputs["q1"], inputs["k1"], inputs["v1"], causal=False).astype(np.float16)
+    wanted = expected(token, inputs["k1"], inputs["v1"], causal=False)
+    np.testing.assert_allclose(found["y1"], wanted, rtol=0, atol=2e-3)
+
+
 @pytest.mark.parametrize(("prompt", "context"), [(256, 4096), (200, 1777)])
 def test_a_prompt_and_a_token_again_and_again(prompt, context):
-    """Runs replay one graph on new inputs: counters that one run left behind would show in the next."""
-    proto = model(prompt, context)
-    executable = lumir.api.compile(proto, target="cuda")
-    rng = np.random.default_rng(prompt)
+    """Runs replay one graph: counters that one run left behind would show in the next."""
+    executable = lumir.api.compile(model(prompt, context), target="cuda")
     for _ in range(5):
-        shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in proto.graph.input}
-        inputs = {name: rng.standard_normal(shape).astype(np.float16) for name, shape in shapes.items()}
-        found, again = executable.run(inputs), executable.run(inputs)
-        for name in ("y0", "y1"):
-            np.testing.assert_array_equal(found[name].view(np.uint16), again[name].view(np.uint16))
-        q, k, v = (inputs[f"{name}0"] for name in "qkv")
-        np.testing.assert_allclose(found["y0"], expected(q, k, v, causal=True), rtol=0, atol=4e-3)
-        token = expected(inputs["q1"], inputs["k1"], inputs["v1"], causal=False).astype(np.float16)
-        wanted = expected(token, inputs["k1"], inputs["v1"], causal=False)
-        np.testing.assert_allclose(found["y1"], wanted, rtol=0, atol=2e-3)
+        check(executable, prompt, context)
+
+
+def test_one_compile_for_every_context():
+    executable = lumir.api.compile(model(256, "context"), target="cuda", dims={"context": (64, 8192)})
+    for context in (64, 65, 1000, 4096, 8192, 64):
+        check(executable, 256, context)

@@ -1,14 +1,17 @@
-"""Kernels of the NVIDIA families map and rows, run on the CPU by emulation, against the numpy reference.
+"""Kernels of NVIDIA families, run on the CPU by emulation, against the numpy reference.
 
-Types of 16 bits are left to the tests on a GPU: a host needs library calls to round to them.
+Types of 16 bits are left to the tests on a GPU where none is needed: a host needs library calls to round to them.
 """
 
 import zlib
+from dataclasses import replace
 
 import pytest
-from nvidia_helpers import contraction_cases, emulator, harness, map_cases, row_cases
+from nvidia_helpers import attention_cases, contraction_cases, emulator, harness, map_cases, row_cases
 
 from lumir.kernels.nvidia.contraction import ContractionFamily
+from lumir.kernels.nvidia.decode import DecodeFamily
+from lumir.kernels.nvidia.decode_schedule import DecodeSchedule
 from lumir.kernels.nvidia.map import MapFamily
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.nvidia.rows import RowsFamily
@@ -90,3 +93,38 @@ def test_a_convolution_with_one_window_position(image, window):
     text = contraction_cases.convolution(image, (4, image[1], *window), "float32", stride=5)
     family = ContractionFamily()
     check(text, family, harness.legal_schedules(text, family)[0], 11)
+
+
+_DECODED = attention_cases.Attention(b=1, h=4, g=2, m=1, n=40, d=64, e=64)
+_DECODES = {
+    "grouped": ({}, DecodeSchedule(1, 16, 2)),
+    "three-warps": ({"n": 77, "h": 2, "g": 1}, DecodeSchedule(3, 16, 2)),
+    "two-keys-tiles": ({"n": 70}, DecodeSchedule(1, 32, 1)),
+    "causal": ({"h": 4, "g": 1, "m": 3, "n": 50, "causal": True, "offset": 47}, DecodeSchedule(2, 16, 2)),
+    "twenty-rows": ({"h": 4, "g": 1, "m": 5, "n": 33}, DecodeSchedule(1, 16, 3)),
+    "bool-mask": ({"h": 8, "g": 1, "m": 2, "mask": "bool"}, DecodeSchedule(1, 16, 1)),
+    "narrow": ({"d": 32, "e": 32, "softcap": 3.0, "packed": True}, DecodeSchedule(1, 16, 3)),
+}
+
+
+@pytest.mark.parametrize("name", _DECODES)
+def test_decode(name):
+    """Tensor cores, the order of lanes, the joining of warps and of blocks through workspace and counters."""
+    changes, schedule = _DECODES[name]
+    check(replace(_DECODED, **changes).text(), DecodeFamily(), schedule, zlib.crc32(name.encode()))
+
+
+def test_decode_with_a_context_that_is_known_at_the_launch():
+    """One kernel for every length, also for those that leave some of the blocks without keys."""
+    q, kv = "tensor<1x4x1x64xf16>", 'tensor<1x2x?x64xf16, ["context"]>'
+    text = f"""func.func private @d(%q: {q}, %k: {kv}, %v: {kv}) -> {q} attributes {{lumir.dispatch}} {{
+      %0 = "lumir.attention"(%q, %k, %v) {{causal = false, offset = 0 : i64, scale = 0.125 : f64, softcap = 0.0 : f64}}
+        : ({q}, {kv}, {kv}) -> {q}
+      return %0 : {q} }}"""
+    built = harness.build(text, DecodeFamily(), schedule=DecodeSchedule(2, 16, 3))
+    for length in (17, 32, 70, 101):
+        fixed = text.replace(', ["context"]', "").replace("?", str(length))
+        reference = harness.build(fixed, DecodeFamily(), schedule=DecodeSchedule(2, 16, 1))
+        inputs = harness.random_inputs(reference, length)
+        (found,) = emulator.run_on_cpu(built, inputs, context=length)
+        harness.compare(found, harness.expected(reference, inputs)[0])

@@ -159,7 +159,7 @@ class AttentionFamily:
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[AttentionSchedule]:
         space = _space(dispatch)
-        instruction = "mma" if _on_tensor_cores(space) and space.shape[2] > FEW_KEYS else "simt"
+        instruction = "mma" if _on_tensor_cores(space) and typical(space.shape[2]) > FEW_KEYS else "simt"
         tiles = [
             (128, 64, 4),
             (64, 64, 4),

@@ -23,6 +23,7 @@ from lumir.kernels.nvidia.roofline import ACCESS_SECONDS, remembered, speeds
 from lumir.kernels.push import result_paths
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import is_static, typical
 from lumir.target import Target
 
 _MOST_SPLITS = 128
@@ -41,6 +42,7 @@ _MOST_RATE = 85e9  # bytes a second that one multiprocessor reads
 class DecodeFamily:
     name: ClassVar[str] = "decode"
     schedule: ClassVar[type[Schedule]] = DecodeSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         space = remembered(dispatch, "attention_space", AttentionSpace.of)
@@ -48,7 +50,10 @@ class DecodeFamily:
             return False
         if any(0 in shape_of(v) for v in (*dispatch.arguments, *dispatch.results)):
             return False
-        if space.shape[2] <= FEW_KEYS or not _few_rows(space):
+        batch, rows, keys, depth, columns = space.shape
+        if not all(map(is_static, (batch, rows, depth, columns))):
+            return False
+        if typical(keys) <= FEW_KEYS or not _few_rows(space):
             return False
         kinds = {tensor_core_type(space.first), tensor_core_type(space.second)}
         return None not in kinds and len(kinds) == 1 and remembered(dispatch, "decode_chunks", reads_in_chunks)
@@ -67,7 +72,7 @@ class DecodeFamily:
         problem, s, reasons = problem_of(dispatch, schedule), schedule, []
         if s.warps < 1 or s.threads > 1024 or s.keys < 16 or s.keys % 16 or not 1 <= s.splits <= _MOST_SPLITS:
             return [f"warps must be 1 to 31, keys a multiple of 16, splits 1 to {_MOST_SPLITS}"]
-        if s.splits > 1 and (s.splits - 1) * problem.steps_of_split >= problem.steps:
+        if s.splits > 1 and is_static(problem.steps) and (s.splits - 1) * problem.steps_of_split >= problem.steps:
             reasons.append(f"{s.splits} splits of {problem.steps} steps leave one without keys")
         if s.stages and (target.arch not in _HAS_TMA or problem.reading is None):
             reasons.append("TMA cannot bring keys and values here")
@@ -104,7 +109,7 @@ class DecodeFamily:
 def _few_rows(space: AttentionSpace) -> bool:
     """Too few to fill tiles of one head's rows each, or so few to so many keys that the keys must be split."""
     _, rows, keys, _, _ = space.shape
-    return rows <= 128 if space.queries < 32 else rows <= 64 and keys >= 1024
+    return rows <= 128 if space.queries < 32 else rows <= 64 and typical(keys) >= 1024
 
 
 def _seconds(problem: DecodeProblem, target: Target) -> float:
@@ -113,7 +118,7 @@ def _seconds(problem: DecodeProblem, target: Target) -> float:
     share = -(-problem.blocks // target.multiprocessors)  # blocks of one multiprocessor
     at_once = min(share, resident_blocks(target, s.threads, problem.shared_bytes, problem.registers))
     key_bytes = sum(problem.space.shape[3:]) * byte_size(problem.element)
-    read = problem.steps_of_split * problem.tile * key_bytes  # of a block
+    read = typical(problem.steps_of_split) * problem.tile * key_bytes  # of a block
     tiled, direct = (s.stages - 0.75) * problem.tile_bytes / _TILE_ARRIVES, s.warps * 16 * key_bytes / _ROUND
     rate = tiled if s.stages else direct
     reading = max(share * read / min(at_once * rate, _MOST_RATE), problem.blocks * read / speeds(target).bytes)
@@ -124,9 +129,9 @@ def _seconds(problem: DecodeProblem, target: Target) -> float:
 
 def _splits(problem: DecodeProblem, target: Target) -> list[int]:
     """Splits that fill half of the multiprocessors, all of them, or each several times, and leave no block empty."""
-    found = {1}
+    found, steps = {1}, typical(problem.steps)
     for blocks in (target.multiprocessors * n // 2 for n in (1, 2, 4, 6, 8)):
-        splits = max(min(blocks // problem.groups, problem.steps, _MOST_SPLITS), 1)
+        splits = max(min(blocks // problem.groups, steps, _MOST_SPLITS), 1)
         for wanted in (splits, min(splits, 4)):
-            found.add(-(-problem.steps // -(-problem.steps // wanted)) if problem.steps else 1)
+            found.add(-(-steps // -(-steps // wanted)) if steps else 1)
     return sorted(found)

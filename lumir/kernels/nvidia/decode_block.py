@@ -11,7 +11,7 @@ and 2t + 1, and chunk g of every eight chunks of columns, of the result.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.index import Index
 from lumir.kernels.nvidia import warps
 from lumir.kernels.nvidia.attention_block import Rows, minus_infinity
 from lumir.kernels.nvidia.attention_softmax import RowSoftmax, RowState, f32
@@ -35,7 +35,7 @@ class DecodeBlock:
 
     def __init__(self, problem: "DecodeProblem", kernel: NvidiaKernel):
         self.problem, self.kernel = problem, kernel
-        self.index = index = IndexMath(kernel.index_type)
+        self.index = index = kernel.index()
         self.group, self.split = index.divmod(kernel.workgroup(), problem.schedule.splits)
         self.batch, rows = index.divmod(self.group, problem.row_groups)
         self.first_row = index.scale(rows, ROWS)

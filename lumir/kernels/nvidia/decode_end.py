@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.index import Index
 from lumir.kernels.nvidia.attention_block import Rows
 from lumir.kernels.nvidia.attention_softmax import RowState, inverse_sum
 from lumir.kernels.nvidia.contraction_store import store_results
@@ -33,7 +33,7 @@ class DecodeEnd:
 
     def __init__(self, problem: "DecodeProblem", kernel: NvidiaKernel, shared: Value, group: Index, split: Index):
         self.problem, self.kernel, self.shared, self.group, self.split = problem, kernel, shared, group, split
-        self.index, self.parts = IndexMath(kernel.index_type), problem.parts
+        self.index, self.parts = kernel.index(), problem.parts
         self.batch, rows = self.index.divmod(group, problem.row_groups)
         self.first_row = self.index.scale(rows, ROWS)
 

@@ -17,6 +17,7 @@ from lumir.kernels.nvidia.tiles_fill import zero_of
 from lumir.kernels.nvidia.tma_operand import Matrices
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.mlir import arith, ir, llvm, scf
+from lumir.sizes import Dim
 
 if TYPE_CHECKING:
     from lumir.kernels.nvidia.decode_schedule import DecodeProblem
@@ -81,7 +82,7 @@ class Direct:
             return value
         return arith.SelectOp(index.below(chunk.key, extent), value, zero_of(value.type)).result
 
-    def _extent(self, chunk: Chunk) -> int:
+    def _extent(self, chunk: Chunk) -> Dim:
         space, product = self.problem.space, chunk.product
         is_query = product is space.first and chunk.number == product.lhs
         return space.shape[1] if is_query else space.shape[2]

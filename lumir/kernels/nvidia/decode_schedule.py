@@ -17,6 +17,7 @@ from lumir.kernels.nvidia.tma_operand import Matrices
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, is_static, maximum, minimum
 
 ROWS = 16
 """Query rows of a block at most, in tiles of eight: what an `mma.sync` multiplies with sixteen keys."""
@@ -96,10 +97,10 @@ class DecodeProblem:
         return 8 if self.space.shape[4] % 64 == 0 else 4
 
     @property
-    def keys(self) -> int:
+    def keys(self) -> Dim:
         """Keys that count for any row."""
         _, _, keys, _, _ = self.space.shape
-        return keys if self.space.offset is None else max(min(keys, self.space.queries + self.space.offset), 0)
+        return keys if self.space.offset is None else maximum(minimum(keys, self.space.queries + self.space.offset), 0)
 
     @property
     def tile(self) -> int:
@@ -107,12 +108,12 @@ class DecodeProblem:
         return self.schedule.keys * (self.schedule.warps if self.schedule.stages else 1)
 
     @property
-    def steps(self) -> int:
+    def steps(self) -> Dim:
         return -(-self.keys // self.tile)
 
     @property
-    def steps_of_split(self) -> int:
-        return max(-(-self.steps // self.schedule.splits), 1)
+    def steps_of_split(self) -> Dim:
+        return maximum(-(-self.steps // self.schedule.splits), 1)
 
     @property
     def depth_lines(self) -> int:
@@ -156,7 +157,8 @@ class DecodeProblem:
 
     @cached_property
     def reading(self) -> Reading | None:
-        return remembered(self.dispatch, "decode_reading", _reading)
+        """None also for a number of keys that is known only at the launch: a tensor map needs numbers."""
+        return remembered(self.dispatch, "decode_reading", _reading) if is_static(self.space.shape[2]) else None
 
     @property
     def tensor_maps(self) -> tuple[TensorMap, ...]:
