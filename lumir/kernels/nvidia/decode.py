@@ -19,6 +19,7 @@ from lumir.kernels.nvidia.contraction_cost import LAUNCH, resident_blocks
 from lumir.kernels.nvidia.decode_block import DecodeBlock
 from lumir.kernels.nvidia.decode_schedule import DecodeProblem, DecodeSchedule, problem_of, reads_in_chunks
 from lumir.kernels.nvidia.function import Extra, nvidia_kernel
+from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.roofline import ACCESS_SECONDS, remembered, speeds
 from lumir.kernels.push import result_paths
 from lumir.schedule.family import KernelCode
@@ -28,8 +29,6 @@ from lumir.target import Target
 
 _MOST_SPLITS = 128
 _HAS_TMA = ("sm_90a",)
-_OVERLAPS = ("sm_90a", "sm_100a", "sm_120")
-"""Architectures that start a launch before the one ahead of it has ended."""
 # Fitted to 400 measurements on an H200: 1 to 16 batches of 8 key heads, 512 to 32768 keys, 128 columns.
 _JOIN = 1.2e-6  # seconds from the part of a block to the result
 _JOIN_PART, _JOIN_WARP = 0.015e-6, 0.05e-6  # for each part, and for each warp of a block
@@ -88,7 +87,7 @@ class DecodeFamily:
         return LAUNCH + _seconds(problem_of(dispatch, schedule), target)
 
     def emit(self, dispatch: Dispatch, schedule: DecodeSchedule, target: Target, name: str) -> KernelCode:
-        overlaps = target.arch in _OVERLAPS
+        overlaps = is_programmatic(target)
         problem, s = problem_of(dispatch, schedule, overlaps), schedule
         extras: tuple[Extra, ...] = ("workspace", "counters") if s.splits > 1 else ()
         maps = problem.tensor_maps

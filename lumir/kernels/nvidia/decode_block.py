@@ -51,6 +51,7 @@ class DecodeBlock:
         if problem.overlaps:
             warps.launch_dependents()
             warps.wait_for_dependencies()
+            self.kernel.take_buffers()
         direct = Direct(problem, self.kernel, self.batch, self.warp)
         fetch = Tiled(problem, self.kernel, self.batch, self.warp, self.shared) if problem.schedule.stages else direct
         queries = self._queries(direct)

@@ -47,6 +47,7 @@ class PrefillBlock:
         warps.launch_dependents()
         self._initialize()
         warps.wait_for_dependencies()
+        self.kernel.take_buffers()
         multiplies = arith.CmpIOp(
             arith.CmpIPredicate.ult, self._group, self.index.constant(self.problem.schedule.groups)
         ).result
