@@ -16,12 +16,19 @@ REASONS: dict[str, str] = {
     ),
     **dict.fromkeys(("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit"), _STRING),
     "ImageDecoder": "image files are not decoded: give the pixels",
+    **dict.fromkeys(("CastMap", "DictVectorizer"), "maps are not supported"),
+    "ZipMap": "maps are not supported: convert the classifier with zipmap=False",
+    "CategoryMapper": _STRING,
+    "Gradient": "gradients are not computed: export what computes them as nodes of the graph",
 }
+"""By operator of ONNX's own domains."""
+
+_STANDARD = ("", "ai.onnx.ml", "ai.onnx.preview.training")
 
 
 def no_handler(op: str, domain: str, opset: int) -> NodeProblem:
     """The problem of a node that has neither handler nor function body."""
-    if domain == "" and op in REASONS:
+    if domain in _STANDARD and op in REASONS:
         return Refused(REASONS[op])
     if domain == "" and not onnx.defs.has(op):
         close = difflib.get_close_matches(op, known_names(""), n=1, cutoff=0.75)
@@ -32,6 +39,6 @@ def no_handler(op: str, domain: str, opset: int) -> NodeProblem:
     oldest = oldest_opset(domain, op)
     if oldest is not None:
         return Refused(f"only from opset {oldest} on: convert the model with onnx.version_converter")
-    if domain in ("", "ai.onnx.ml", MICROSOFT):
+    if domain in (*_STANDARD, MICROSOFT):
         return Refused("this operator has no implementation")
     return Refused(f"domain '{domain}' is not known, and the model has no function of this name")

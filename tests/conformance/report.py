@@ -17,7 +17,7 @@ What becomes of ONNX's own back-end tests, of the package onnx {version}, on tar
 
 A case passes when every output has the expected type and shape and lies within the case's own tolerances. A refused
 case gets an error before anything runs, which names the node and the reason; it is not a pass. {fixed} of the passes
-are of models that take, as an input, a value that fixes a shape (the shape of a Reshape, the k of a TopK): that value
+are of models that take, as an input, a value that fixes a shape (the shape of a Reshape, the axes of a sum): that value
 is given at compile time. {constant} of them have no other input, so that the compiler computes the result itself.
 """
 

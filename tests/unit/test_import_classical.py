@@ -200,3 +200,14 @@ def test_ngrams(mode, low, high, skip):
     for x in (RNG.integers(0, 4, (3, 9)), RNG.integers(0, 4, 6).astype(np.int32)):
         proto: onnx.ModelProto = model([node("TfIdfVectorizer", "x", **attributes)], {"x": x}, ["y"])
         assert_matches_onnxruntime(proto, {"x": x})
+
+
+@pytest.mark.parametrize(("op", "domain", "message"), [
+    ("ZipMap", ML, "zipmap=False"),
+    ("Gradient", "ai.onnx.preview.training", "gradients are not computed"),
+])  # fmt: skip
+def test_what_has_no_meaning_here_is_refused_with_a_way_out(op, domain, message):
+    proto = model([node(op, "x", domain=domain)], {"x": f32(2, 3)}, ["y"], domains={domain: 1})
+    with pytest.raises(LumirError) as caught:
+        run(proto, {"x": f32(2, 3)})
+    assert message in str(caught.value)
