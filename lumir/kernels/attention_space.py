@@ -1,6 +1,7 @@
 """Recognises softmax(scores(Q K^T)) V in a dispatch: two contractions with a stable softmax between them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from lumir.kernels.attention_mask import causal_offset
 from lumir.kernels.contraction_space import ContractionSpace
@@ -52,13 +53,13 @@ class AttentionSpace:
             return None
         return AttentionSpace(first, second, scores, into, causal_offset(scores))
 
-    @property
+    @cached_property
     def shape(self) -> tuple[Dim, Dim, Dim, Dim, Dim]:
         """Batch, rows, keys, depth of a score, columns of the result."""
         batch, rows, keys, depth = self.first.shape
         return batch, rows, keys, depth, self.second.shape[2]
 
-    @property
+    @cached_property
     def queries(self) -> Dim:
         """Rows of one head: the number of query positions."""
         return self.first.nest.sizes[self.first.m[-1]]

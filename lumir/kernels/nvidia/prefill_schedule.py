@@ -120,10 +120,10 @@ class PrefillProblem:
     def registers(self) -> tuple[int, int]:
         return REGISTERS[self.schedule.groups, self.schedule.resident]
 
-    @cached_property
+    @property
     def scale(self) -> float | None:
         """Where scores are products times this, and causal at most; None where the dispatch does more to them."""
-        return plain_scale(self.space.scores)
+        return remembered(self.dispatch, "plain_scale", lambda _: plain_scale(self.space.scores))
 
     @cached_property
     def lanes(self) -> int:
