@@ -48,7 +48,10 @@ def stable_softmax(x: Value, axis: int, log: bool = False, empty_rows: bool = Fa
         return _with_row(shifted, total, [axis], lambda v, t: arith.SubFOp(v, math.log(t)).result)
     if empty_rows:
         total = pointwise([total], dims_of(total), kind, _one_if_zero)
-    return _with_row(weights, total, [axis], lambda v, t: arith.DivFOp(v, t).result)
+        return _with_row(weights, total, [axis], lambda v, t: arith.DivFOp(v, t).result)
+    # One division a row: on a GPU, one for each element takes as long as reading and writing it.
+    inverse = pointwise([total], dims_of(total), kind, lambda t: arith.DivFOp(constant(1, kind), t).result)
+    return _with_row(weights, inverse, [axis], lambda v, s: arith.MulFOp(v, s).result)
 
 
 def _one_if_zero(total: Value) -> Value:
