@@ -91,6 +91,11 @@ def bit_size(type_: ir.Type) -> int:
     return byte_size(type_) * 8
 
 
+def lowest_finite(type_: ir.Type) -> float:
+    """The most negative finite number of a float type."""
+    return float(ml_dtypes.finfo(numpy_dtype(type_)).min)
+
+
 def dense_attribute(array: np.ndarray, element: ir.Type | None = None) -> ir.DenseElementsAttr:
     """The elements of `array`, in its shape, as a dense attribute of its own element type (or `element`).
 

@@ -2,6 +2,7 @@
 
 import math as math_
 
+from lumir.dtypes import lowest_finite
 from lumir.linalg.contraction import cast_to, contracted
 from lumir.linalg.generic import (
     broadcast_map,
@@ -37,7 +38,7 @@ def stable_softmax(x: Value, axis: int, log: bool = False, empty_rows: bool = Fa
     kind = element_of(x)
     highest = reduced(x, "max", [axis])
     if empty_rows:
-        lowest = -3.0e38
+        lowest = lowest_finite(kind)
         highest = pointwise(
             [highest], dims_of(highest), kind, lambda m: BINARY["max"](m, constant(lowest, kind), False)
         )

@@ -73,6 +73,19 @@ def test_a_row_without_keys_is_zero():
     np.testing.assert_allclose(ran.results[0], ran.expected[0], rtol=3e-5, atol=3e-5)
 
 
+@pytest.mark.parametrize("fill", [np.finfo(np.float32).min, -1e30])
+def test_a_row_that_finite_addends_mask_is_the_mean_of_its_values(fill):
+    """The lowest number was below where a row's maximum started, and the row became zero."""
+    q, k, v = _operands(np.random.default_rng(6), SIZES[1])
+    mask = np.zeros((9, 9), np.float32)
+    mask[4] = fill
+    ran = check(_attention(), q, k, v, mask, rtol=3e-5, atol=3e-5)
+    if fill < -1e20:
+        np.testing.assert_allclose(
+            ran.results[0][:, :, 4], np.repeat(v, q.shape[1] // v.shape[1], 1).mean(2), 1e-5, 1e-5
+        )
+
+
 def test_no_keys_and_no_queries():
     rng = np.random.default_rng(7)
     check(_attention(), *_operands(rng, (1, 2, 2, 3, 0, 4, 5)))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lumir.dtypes import lowest_finite
 from lumir.kernels.cpu.attention_places import AttentionPlaces
 from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
 from lumir.kernels.cpu.scratch import stack_buffer
@@ -231,7 +232,8 @@ class AttentionWriter:
 
     def _softmax(self, i: Index) -> None:
         """The row of scores becomes weights; a row of -inf becomes zeros."""
-        highest = self._over_row(i, "maximumf", -3.0e38, lambda ev, at: ev.memory.load(self.scores, at))
+        lowest = lowest_finite(self.space.first.accumulator)
+        highest = self._over_row(i, "maximumf", lowest, lambda ev, at: ev.memory.load(self.scores, at))
         total = self._over_row(i, "add", 0.0, lambda ev, at: self._exponential(ev, at, highest))
         one, zero = self._constant(1.0, self.narrow, 1), self._constant(0.0, self.narrow, 1)
         empty = arith.CmpFOp(arith.CmpFPredicate.OEQ, total, zero).result

@@ -8,13 +8,18 @@ import math
 from dataclasses import dataclass
 from functools import reduce
 
+import numpy as np
+
 from lumir.kernels.nvidia.mma import shuffle_xor
 from lumir.mlir import arith, ir
 from lumir.mlir import math as math_ops
 
 Value = ir.Value
-LOWEST = -3.0e38
-"""Where a row's maximum starts: finite, so that a row whose scores are all -inf has weights of zero."""
+LOWEST = float(np.finfo(np.float32).min)
+"""Where a row's maximum starts: finite, so that a row whose scores are all -inf has weights of zero.
+
+No finite score is below it: masks add the lowest number itself, and a row of that alone has equal weights.
+"""
 _LOG2_E = 1 / math.log(2)
 
 
