@@ -18,6 +18,7 @@ class Target:
         vector_bytes: the widest vector register of a CPU, or the widest access of a GPU thread.
         multiprocessors: SMs of a GPU, cores of a CPU: what a grid should fill.
         shared_bytes: shared memory that one workgroup may have.
+        byte_products: the CPU has an instruction that sums four products of bytes in each int32 of a vector.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Target:
     vector_bytes: int = 16
     multiprocessors: int = 1
     shared_bytes: int = 0
+    byte_products: bool = False
 
     @property
     def name(self) -> str:
@@ -71,7 +73,8 @@ def host() -> Target:
 
     features = llvm.get_host_cpu_features()
     width = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-    return Target("cpu", llvm.get_host_cpu_name(), width, os.cpu_count() or 1)
+    byte_products = bool(features.get("avx512vnni" if width == 64 else "avxvnni")) and width > 16
+    return Target("cpu", llvm.get_host_cpu_name(), width, os.cpu_count() or 1, byte_products=byte_products)
 
 
 def local_gpu() -> Target:

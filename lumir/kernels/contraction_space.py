@@ -171,9 +171,13 @@ class ContractionSpace:
         substitution = ir.AffineMap.get(self.nest.rank, 0, dims)
         return list(ir.AffineMap.get(self.nest.rank, 0, [e.compose(substitution) for e in map_.results]).results)
 
+    def widening(self, number: int) -> list[ir.Operation]:
+        """The operations of the body between input `number` and the multiplication, in order."""
+        return _widening(self.nest, number)
+
     def widen(self, number: int, value: Value) -> Value:
         """An element (or vector) of input `number` as the body widens it before it multiplies."""
-        for op in _widening(self.nest, number):
+        for op in self.widening(number):
             to = op.results[0].type
             to = ir.VectorType.get(value.type.shape, to) if isinstance(value.type, ir.VectorType) else to
             attributes = dict(op.attributes.items())

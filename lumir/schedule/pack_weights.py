@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from lumir.dialects import build
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
+from lumir.kernels.cpu.dot import TOGETHER, ByteProducts
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.linalg.generic import empty
 from lumir.mlir import ir
@@ -12,6 +13,8 @@ from lumir.module import callers, dispatches, main_of, symbols
 from lumir.target import target_named
 
 Value = ir.Value
+Tile = tuple[int, int]
+"""Columns, and rows that lie side by side for each column."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class PackWeights:
 
     Requires: dispatch functions in linalg.
     Guarantees: a weight w[k, n] (or [n, k]) becomes a derived weight [n / T, k, T], padded with zeros to whole tiles of
-    T columns, and the function begins by saying so:
+    T columns, or where the CPU multiplies bytes four at a time [n / T, k / 4, T, 4]. The function begins by saying so:
 
         func @dispatch_0(%w: tensor<384x384xf32>)     func @dispatch_0(%p: tensor<12x384x32xf32>)
                                                  ->     %w = linalg.unpack %p inner_tiles = [32] ...
@@ -43,7 +46,8 @@ class PackWeights:
             number = dispatch.arguments.index(operand.argument)
             loads = [_load_behind(call.operands[number]) for call in calls]
             if all(loads):
-                _pack(module, dispatch, operand, target.lanes(4) * 2, list(zip(calls, loads)))
+                together = TOGETHER if ByteProducts.of(_space(dispatch), target) else 1
+                _pack(module, dispatch, operand, (target.lanes(4) * 2, together), list(zip(calls, loads)))
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,12 @@ def _plain(space: ContractionSpace) -> list[ir.AffineDimExpr]:
     return results if all(isinstance(e, ir.AffineDimExpr) for e in results) else []
 
 
+def _space(dispatch: Dispatch) -> ContractionSpace:
+    space = contraction_of(dispatch)
+    assert space is not None
+    return space
+
+
 def _load_behind(value: Value) -> ir.OpView | None:
     owner = value.owner
     if isinstance(owner, ir.Block) or owner.name != "lumir.load":
@@ -78,11 +88,12 @@ def _load_behind(value: Value) -> ir.OpView | None:
     return owner.opview
 
 
-def _pack(module: ir.Module, dispatch: Dispatch, operand: Operand, tile: int, calls: list) -> None:
-    columns = operand.columns
+def _pack(module: ir.Module, dispatch: Dispatch, operand: Operand, tile: Tile, calls: list) -> None:
+    columns, (width, together) = operand.columns, tile
     size, depth = shape_of(operand.argument)[columns], shape_of(operand.argument)[1 - columns]
     element = ir.RankedTensorType(operand.argument.type).element_type
-    packed = ir.RankedTensorType.get([-(-size // tile), depth, tile], element)
+    inner = [width, together][: 1 + (together > 1)]
+    packed = ir.RankedTensorType.get([-(-size // width), -(-depth // together), *inner], element)
     number = dispatch.arguments.index(operand.argument)
     _unpack_inside(dispatch, operand, packed, tile)
     for call, load in calls:
@@ -96,9 +107,9 @@ def _pack(module: ir.Module, dispatch: Dispatch, operand: Operand, tile: int, ca
             load.operation.erase()
 
 
-def _unpack_inside(dispatch: Dispatch, operand: Operand, packed: ir.Type, tile: int) -> None:
+def _unpack_inside(dispatch: Dispatch, operand: Operand, packed: ir.Type, tile: Tile) -> None:
     argument = operand.argument
-    plain, function = argument.type, dispatch.function
+    plain, function, tiled = argument.type, dispatch.function, 1 + (tile[1] > 1)
     (use,) = argument.uses
     reader, position = use.owner, use.operand_number
     argument.set_type(packed)
@@ -109,8 +120,8 @@ def _unpack_inside(dispatch: Dispatch, operand: Operand, packed: ir.Type, tile: 
             results=[plain],
             operands=[argument, target],
             attributes={
-                "inner_dims_pos": ir.DenseI64ArrayAttr.get([operand.columns]),
-                "static_inner_tiles": ir.DenseI64ArrayAttr.get([tile]),
+                "inner_dims_pos": ir.DenseI64ArrayAttr.get([operand.columns, 1 - operand.columns][:tiled]),
+                "static_inner_tiles": ir.DenseI64ArrayAttr.get(list(tile[:tiled])),
                 "outer_dims_perm": ir.DenseI64ArrayAttr.get([1, 0] if operand.columns == 1 else [0, 1]),
             },
         )
@@ -124,10 +135,10 @@ def shape_of_type(type_: ir.Type) -> list[int]:
     return list(ir.RankedTensorType(type_).shape)
 
 
-def _derive(module: ir.Module, load: ir.OpView, columns: int, tile: int, packed: ir.Type) -> str:
+def _derive(module: ir.Module, load: ir.OpView, columns: int, tile: Tile, packed: ir.Type) -> str:
     """The symbol of the packed weight, made once."""
-    source = load.attributes["weight"].value
-    name = f"{source}.packed{tile}{'t' if columns == 0 else ''}"
+    source, (width, together) = load.attributes["weight"].value, tile
+    name = f"{source}.packed{width}{f'x{together}' if together > 1 else ''}{'t' if columns == 0 else ''}"
     if name in symbols(module):
         return name
     with ir.InsertionPoint(main_of(module)):
@@ -141,15 +152,17 @@ def _derive(module: ir.Module, load: ir.OpView, columns: int, tile: int, packed:
         if columns == 0:
             value = build("transpose", value, permutation=[1, 0])
         depth, size = shape_of(value)
-        extra = -size % tile
-        if extra:
+        below, beside = -depth % together, -size % width
+        if below or beside:
             zero = ir.DenseElementsAttr.get_splat(
                 ir.RankedTensorType.get([], element_of(value)), _zero(element_of(value))
             )
             scalar = build("constant", value=zero)
-            value = build("pad", value, scalar, low=[0, 0], high=[0, extra], interior=[0, 0], mode="constant")
-        value = build("reshape", value, shape=[depth, (size + extra) // tile, tile])
-        value = build("transpose", value, permutation=[1, 0, 2])
+            value = build("pad", value, scalar, low=[0, 0], high=[below, beside], interior=[0, 0], mode="constant")
+        rows, tiles = (depth + below) // together, (size + beside) // width
+        value = build("reshape", value, shape=[rows, together, tiles, width])
+        value = build("transpose", value, permutation=[2, 0, 3, 1])
+        value = build("reshape", value, shape=list(ir.RankedTensorType(packed).shape))
         ir.Operation.create("lumir.yield", operands=[value])
     return name
 

@@ -12,11 +12,13 @@ from typing import ClassVar
 
 from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
+from lumir.kernels.cpu.dot import TOGETHER, ByteProducts, DotWriter
 from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
 from lumir.kernels.cpu.scratch import stack_buffer
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.evaluate import Evaluator
-from lumir.kernels.index import Index
+from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.memory import Memory
 from lumir.kernels.push import Path, result_paths
 from lumir.mlir import arith, ir
 from lumir.mlir import math as math_ops
@@ -36,6 +38,7 @@ class ContractionSchedule(Schedule):
     lanes: elements of a vector.
     tiles: register tiles, one below the other, of a workgroup.
     padded: columns may be read past the last one, up to a whole tile: the right operand is packed.
+    together: products that one instruction adds to a lane: 4 of bytes where the CPU can, else 1.
     """
 
     rows: int = 8
@@ -43,6 +46,7 @@ class ContractionSchedule(Schedule):
     lanes: int = 16
     tiles: int = 1
     padded: bool = False
+    together: int = 1
 
     @property
     def columns(self) -> int:
@@ -65,6 +69,7 @@ class ContractionFamily:
         lanes, width = target.lanes(byte_size(space.accumulator)), low(_last_column_size(space))
         rows = typical(_extent(space.m, space))
         padded = is_packed(space.operand(space.rhs))
+        bytes_ = ByteProducts.of(space, target) and (padded or lanes <= width)
         while not padded and lanes > max(width, 1):
             lanes //= 2
         for vectors in (2, 1, 4, 8):
@@ -72,10 +77,10 @@ class ContractionFamily:
                 continue
             for height in (8, 12, 6, 4, 2, 1):
                 tiles = max(1, min(-(-rows // height), 256 // height))
-                yield ContractionSchedule(min(height, rows), vectors, lanes, tiles, padded)
+                yield ContractionSchedule(min(height, rows), vectors, lanes, tiles, padded, TOGETHER if bytes_ else 1)
 
     def legal(self, dispatch: Dispatch, schedule: ContractionSchedule, target: Target) -> list[str]:
-        registers = schedule.rows * schedule.vectors + schedule.vectors + 2
+        registers = schedule.rows * schedule.vectors + schedule.vectors * min(schedule.together, 2) + 2
         limit = 32 if target.vector_bytes == 64 else 16
         if registers > limit:
             return [f"{registers} vector registers are needed and there are {limit}"]
@@ -94,13 +99,14 @@ class ContractionFamily:
         multiply_adds = schedule.rows * schedule.vectors
         loads = schedule.vectors + schedule.rows
         per_step = max(multiply_adds / 2, loads / 2, 8 * 4 / 8 if multiply_adds < 8 else 0)
-        return tiles * (k * per_step + multiply_adds * 4) / 2.5e9
+        return tiles * (k / schedule.together * per_step + multiply_adds * 4) / 2.5e9
 
     def emit(self, dispatch: Dispatch, schedule: ContractionSchedule, target: Target, name: str) -> KernelCode:
         space = _space(dispatch)
         grid = Grid.of(space, schedule)
         with cpu_kernel(dispatch, name) as kernel:
-            ContractionWriter(kernel, space, schedule, grid).write()
+            products = ByteProducts.of(space, target) if schedule.together > 1 else None
+            ContractionWriter(kernel, space, schedule, grid, products).write()
         return KernelCode((grid.size, 1, 1))
 
 
@@ -145,8 +151,15 @@ class Grid:
 class ContractionWriter:
     """Writes one workgroup."""
 
-    def __init__(self, kernel: CpuKernel, space: ContractionSpace, schedule: ContractionSchedule, grid: Grid):
-        self.kernel, self.space, self.schedule, self.grid = kernel, space, schedule, grid
+    def __init__(
+        self,
+        kernel: CpuKernel,
+        space: ContractionSpace,
+        schedule: ContractionSchedule,
+        grid: Grid,
+        products: ByteProducts | None = None,
+    ):
+        self.kernel, self.space, self.schedule, self.grid, self.products = kernel, space, schedule, grid, products
         self.wide, self.narrow = kernel.evaluator(schedule.lanes), kernel.evaluator()
         self.index = self.wide.index
         self.paths: list[Path] = result_paths(kernel.dispatch, space.result) or []
@@ -185,11 +198,13 @@ class ContractionWriter:
     def _sum(self, row: Index) -> list[Value]:
         """rows x vectors accumulators after the whole sum."""
         lanes, accumulator = self.schedule.lanes, self.space.accumulator
-        zero = arith.ConstantOp(accumulator, _zero(accumulator)).result
-        start = [self._splat(zero)] * (self.schedule.rows * self.schedule.vectors)
         rows = [self._row_dims(row, i) for i in range(self.schedule.rows)]
         columns = [self.index.offset(self.first_column, j * lanes) for j in range(self.schedule.vectors)]
         columns = [Index(c.base, 1 if lanes > 1 else 0, c.known or 1) for c in columns]
+        if self.products is not None:
+            return self._dot_writer(self.products).sum(self.outer, rows, columns)
+        zero = arith.ConstantOp(accumulator, _zero(accumulator)).result
+        start = [self._splat(zero)] * (self.schedule.rows * self.schedule.vectors)
 
         def step(dims: dict[int, Index], totals: list[Value]) -> list[Value]:
             right = [self._read(self.space.rhs, {**dims, self.space.n[-1]: c}) for c in columns]
@@ -218,10 +233,26 @@ class ContractionWriter:
         return dict(zip(self.space.m, self.index.delinearize(here, self.space.sizes(self.space.m)), strict=True))
 
     def _read(self, number: int, dims: dict[int, Index]) -> Value:
+        return self.space.widen(number, self._element(self.wide, number, dims))
+
+    def _element(self, evaluator: Evaluator, number: int, dims: dict[int, Index]) -> Value:
         nest = self.space.nest
         all_dims = [dims.get(d, Index(0)) for d in range(nest.rank)]
-        place = [self.index.evaluate(e, all_dims) for e in nest.maps[number].results]
-        return self.space.widen(number, self.wide.at(self.space.operand(number), place))
+        place = [evaluator.index.evaluate(e, all_dims) for e in nest.maps[number].results]
+        return evaluator.at(self.space.operand(number), place)
+
+    def _dot_writer(self, products: ByteProducts) -> DotWriter:
+        evaluators = self.wide, self.kernel.evaluator(TOGETHER)
+        packed = is_packed(self.space.operand(self.space.rhs))
+        return DotWriter(self.space, products, evaluators, self._element, self._packed_bytes if packed else None)
+
+    def _packed_bytes(self, first: Index, column: Index) -> Value:
+        """Four rows of a vector's columns, from a weight in tiles [columns, 4]."""
+        unpack = self.space.operand(self.space.rhs).owner
+        buffer = self.kernel.inputs[unpack.operands[0]]
+        memory = Memory(IndexMath(self.index.type, TOGETHER * self.schedule.lanes))
+        tile, inside = self.index.divmod(Index(column.base, 0, column.multiple), buffer.shape[2])
+        return memory.load(buffer, (tile, self.index.divmod(first, TOGETHER)[0], inside, Index(0, 1)))
 
     def _splat(self, value: Value) -> Value:
         return self.wide.widened(value) if self.schedule.lanes > 1 else value
