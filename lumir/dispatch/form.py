@@ -126,13 +126,31 @@ class Grouping:
         self.taken.add(op.operation)
 
     def _around_root(self, root: ir.OpView) -> Group:
-        group = Group(root, root)
+        group, runs = Group(root, root), [[root]]
         self._take(group, root)
         while len(group.ops) < LONGEST_CHAIN and (consumers := self._next_consumers(group)):
             for op in consumers:
                 self._take(group, op)
             group.tail = consumers[-1]
+            runs.append(consumers)
+        self._end_in_integers(group, runs)
         return group
+
+    def _end_in_integers(self, group: Group, runs: list[list[ir.OpView]]) -> None:
+        """Leave a dequantisation at the end, and moves after it, to its readers: memory then holds the integers."""
+        last = len(runs)
+        while last > 1 and len(runs[last - 1]) == 1 and short_name(runs[last - 1][0]) in ("reshape", "transpose"):
+            last -= 1
+        if last == 1 or [short_name(op) for op in runs[last - 1]] != ["dequantize"] or self._is_returned(group.tail):
+            return
+        for (op,) in runs[last - 1 :]:
+            del group.ops[self._at(op)]
+            self.members[op.operation].remove(group)
+            self.taken.remove(op.operation)
+        group.tail = runs[last - 2][-1]
+
+    def _is_returned(self, op: ir.OpView) -> bool:
+        return any(user not in self.position for user in self._users(op))
 
     def _next_consumers(self, group: Group) -> list[ir.OpView]:
         """The shortest run of ops after the tail that takes in every user of the tail and again ends in one value."""

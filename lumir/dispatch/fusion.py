@@ -1,6 +1,7 @@
 """Which ops may stand together in one launch."""
 
 from lumir.dialects import ELEMENTWISE, shape_of_type
+from lumir.dialects.base import is_float, is_int
 from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
 from lumir.sizes import Shape
@@ -77,6 +78,8 @@ def absorbs_producer(root: ir.OpView, producer: ir.OpView, single_use: bool, rea
     name = short_name(producer)
     if name not in POINTWISE:
         return False
+    if name == "cast" and reads_many_times(root) and _quantizes(producer):
+        return False
     if name in COUNTS or name in ("reshape", "transpose", "broadcast", "cast", "dequantize"):
         return True
     if reads_many_times(root):
@@ -84,6 +87,12 @@ def absorbs_producer(root: ir.OpView, producer: ir.OpView, single_use: bool, rea
     if short_name(reader) in ("pad", "concat"):
         return name in VIEWS or (name in CHEAP and single_use)
     return single_use or name in CHEAP or name in VIEWS
+
+
+def _quantizes(cast: ir.OpView) -> bool:
+    """A float becomes a byte: better once, before it is written, than at each reading."""
+    source, result = (ir.RankedTensorType(v.type).element_type for v in (cast.operands[0], cast.results[0]))
+    return is_float(source) and is_int(result) and ir.IntegerType(result).width <= 8
 
 
 def reads_many_times(root: ir.OpView) -> bool:

@@ -54,10 +54,9 @@ def test_packed_weights(types, m, k, n):
 def test_convolutions(types, groups, strides, pads):
     rng = np.random.default_rng(3)
     attributes = {"strides": strides, "dilations": [1, 1], "low": pads, "high": pads, "groups": groups}
-    attributes["to"] = kind("int32")
     for c, size, window in ((4, (12, 37), (3, 3)), (6, (9, 20), (1, 1)), (2, (5, 18), (2, 5))):
         arrays = values(rng, types[0], (2, c, *size)), values(rng, types[1], (8, c // groups, *window))
-        check(lambda x, w: build("conv", x, w, **attributes), *arrays, rtol=0, atol=0)
+        check(lambda x, w: build("conv", x, w, **attributes, to=kind("int32")), *arrays, rtol=0, atol=0)
 
 
 def test_sums_wrap_as_int32():
