@@ -15,6 +15,7 @@ from lumir.graph.rewrite import PatternTable, merged, rewrite
 from lumir.graph.values import attribute, definition, element, shape
 from lumir.mlir import ir
 from lumir.passes.registry import register_pass
+from lumir.sizes import Dim, high
 
 PATTERNS = PatternTable()
 LIMIT = 2**31
@@ -29,8 +30,8 @@ class ContractIntegers:
     Requires: `lumir.dequantize` not yet folded into weights.
     Guarantees: a contraction or convolution of two dequantised bytes, or of two bytes minus their zero points in int32,
     reads the bytes: sum (a - p)(b - q) is sum a b - p sum b - q sum a + n p q, of which weights' parts fold later.
-    Left as they are: scales and zero points that vary along the sum, and sums of real numbers that int32 might not
-    hold. A maximum over windows is taken before it is dequantised.
+    Left as they are: scales and zero points that vary along the sum, sums of real numbers that int32 might not hold,
+    and two zero points where n is a symbol. A maximum over windows is taken before it is dequantised.
 
         %0 = lumir.dequantize(%x, 0.5, 7)                 %0 = lumir.contract(%x, %w) "mk,kn->mn", to = i32
         %1 = lumir.dequantize(%w, %s, 0)            ->    %1 = lumir.sub(%0, 7 * sum(%w))
@@ -43,14 +44,14 @@ class ContractIntegers:
         rewrite(module, merged(CANONICAL, PATTERNS))
 
 
-def _factors(op: ir.Operation, count: int) -> tuple[Factor, Factor] | None:
+def _factors(op: ir.Operation, count: Dim) -> tuple[Factor, Factor] | None:
     """The operands as factors, if the sum of `count` products may be computed in int32."""
     type_ = element(op.results[0])
     if type_ not in (ir.F32Type.get(), i32()):
         return None
     real = type_ != i32()
     left, right = ((dequantized if real else centered)(operand) for operand in op.operands)
-    if left is None or right is None or (real and count * left.largest * right.largest >= LIMIT):
+    if left is None or right is None or (real and high(count) * left.largest * right.largest >= LIMIT):
         return None
     return left, right
 
@@ -65,6 +66,8 @@ def contract(op: ir.Operation) -> ir.Value | None:
         return None
     sides = list(zip(factors, (left, right), strict=True))
     if any(_varies(parameter, labels, out) for factor, labels in sides for parameter in factor.parameters):
+        return None
+    if all(factor.zero is not None for factor in factors) and not isinstance(count, int):
         return None
     total = build("contract", *(f.integers for f in factors), equation=attribute(op, "equation"), to=i32())
     zeros = []
