@@ -175,6 +175,16 @@ class ContractionSpace:
         """The operations of the body between input `number` and the multiplication, in order."""
         return _widening(self.nest, number)
 
+    def widens_unsigned(self, number: int) -> bool:
+        """Whether input `number` holds unsigned integers that the body widens."""
+        return any(op.name == "arith.extui" for op in self.widening(number))
+
+    @property
+    def multiplies_bytes(self) -> bool:
+        """Both inputs are bytes that are widened to int32 and summed there."""
+        i8, i32 = (ir.IntegerType.get_signless(width) for width in (8, 32))
+        return self.accumulator == i32 and all(element_of(self.operand(number)) == i8 for number in (0, 1))
+
     def widen(self, number: int, value: Value) -> Value:
         """An element (or vector) of input `number` as the body widens it before it multiplies."""
         for op in self.widening(number):

@@ -1,5 +1,10 @@
-"""Weights in the layout that CPU contractions read: tiles of columns, each tile contiguous along the sum."""
+"""Weights in the layout that contractions read.
 
+On a CPU tiles of columns, each tile contiguous along the sum; on a GPU bytes along the sum, as tensor cores take them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,7 +12,7 @@ from lumir.dialects import build
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.cpu.dot import TOGETHER, ByteProducts
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
-from lumir.linalg.generic import empty
+from lumir.linalg.generic import dim_map, empty, generic
 from lumir.mlir import ir
 from lumir.module import callers, dispatches, main_of, symbols
 from lumir.target import target_named
@@ -23,7 +28,8 @@ class PackWeights:
 
     Requires: dispatch functions in linalg.
     Guarantees: a weight w[k, n] (or [n, k]) becomes a derived weight [n / T, k, T], padded with zeros to whole tiles of
-    T columns, or where the CPU multiplies bytes four at a time [n / T, k / 4, T, 4]. The function begins by saying so:
+    T columns, or where the CPU multiplies bytes four at a time [n / T, k / 4, T, 4]; on a GPU a weight of bytes w[k, n]
+    becomes [n, k]. The function begins by saying so:
 
         func @dispatch_0(%w: tensor<384x384xf32>)     func @dispatch_0(%p: tensor<12x384x32xf32>)
                                                  ->     %w = linalg.unpack %p inner_tiles = [32] ...
@@ -34,8 +40,6 @@ class PackWeights:
 
     def run(self, module: ir.Module) -> None:
         target = target_named(self.target)
-        if target.kind != "cpu":
-            return
         called = callers(module)
         for function in dispatches(module):
             dispatch = Dispatch(function)
@@ -45,9 +49,13 @@ class PackWeights:
                 continue
             number = dispatch.arguments.index(operand.argument)
             loads = [_load_behind(call.operands[number]) for call in calls]
-            if all(loads):
+            if not all(loads):
+                continue
+            if target.kind == "cpu":
                 together = TOGETHER if ByteProducts.of(_space(dispatch), target) else 1
                 _pack(module, dispatch, operand, (target.lanes(4) * 2, together), list(zip(calls, loads)))
+            elif operand.columns == 1 and _space(dispatch).multiplies_bytes:
+                _turn(module, dispatch, operand, list(zip(calls, loads)))
 
 
 @dataclass(frozen=True)
@@ -96,26 +104,73 @@ def _pack(module: ir.Module, dispatch: Dispatch, operand: Operand, tile: Tile, c
     packed = ir.RankedTensorType.get([-(-size // width), -(-depth // together), *inner], element)
     number = dispatch.arguments.index(operand.argument)
     _unpack_inside(dispatch, operand, packed, tile)
+    _load_instead(calls, number, packed, lambda load: _derive(module, load, columns, tile, packed))
+
+
+def _load_instead(calls: list, number: int, type_: ir.Type, derive: Callable[[ir.OpView], str]) -> None:
+    """Give the calls a load of the derived weight in the place of the one that they have."""
     for call, load in calls:
         with ir.InsertionPoint(call), call.location:
-            name = _derive(module, load, columns, tile, packed)
+            name = derive(load)
             new = ir.Operation.create(
-                "lumir.load", results=[packed], attributes={"weight": ir.FlatSymbolRefAttr.get(name)}
+                "lumir.load", results=[type_], attributes={"weight": ir.FlatSymbolRefAttr.get(name)}
             )
         call.operation.operands[number] = new.results[0]
         if not any(True for _ in load.results[0].uses):
             load.operation.erase()
 
 
-def _unpack_inside(dispatch: Dispatch, operand: Operand, packed: ir.Type, tile: Tile) -> None:
-    argument = operand.argument
-    plain, function, tiled = argument.type, dispatch.function, 1 + (tile[1] > 1)
-    (use,) = argument.uses
+def _turn(module: ir.Module, dispatch: Dispatch, operand: Operand, calls: list) -> None:
+    """The weight [k, n] as [n, k], and inside the function its transpose."""
+    depth, size = shape_of(operand.argument)
+    number = dispatch.arguments.index(operand.argument)
+    turned = ir.RankedTensorType.get([size, depth], element_of(operand.argument))
+    _inside(dispatch, operand.argument, turned, lambda new: _transposed(new, [depth, size]))
+    _load_instead(calls, number, turned, lambda load: _derive_turned(module, load, turned))
+
+
+def _transposed(value: Value, shape: list[int]) -> Value:
+    swapped, start = dim_map(2, [1, 0]), empty(shape, element_of(value))
+    return generic([value], [swapped], [start], 0, lambda element, _: element)[0]
+
+
+def _derive_turned(module: ir.Module, load: ir.OpView, turned: ir.Type) -> str:
+    name = f"{load.attributes['weight'].value}.turned"
+    if name not in symbols(module):
+        with _derived(module, name, turned):
+            value = build("transpose", load.operation.clone().results[0], permutation=[1, 0])
+            ir.Operation.create("lumir.yield", operands=[value])
+    return name
+
+
+@contextmanager
+def _derived(module: ir.Module, name: str, type_: ir.Type) -> Iterator[None]:
+    """Insert into the body of a new derived weight."""
+    attributes = {"sym_name": ir.StringAttr.get(name), "type": ir.TypeAttr.get(type_)}
+    with ir.InsertionPoint(main_of(module)):
+        weight = ir.Operation.create("lumir.derived_weight", attributes=attributes, regions=1)
+    with ir.InsertionPoint(weight.regions[0].blocks.append()):
+        yield
+
+
+def _inside(dispatch: Dispatch, argument: Value, type_: ir.Type, plain: Callable[[Value], Value]) -> None:
+    """Give a function's argument another type, and its only reader what `plain` makes of it."""
+    function, (use,) = dispatch.function, argument.uses
     reader, position = use.owner, use.operand_number
-    argument.set_type(packed)
+    argument.set_type(type_)
     with ir.InsertionPoint.at_block_begin(dispatch.block), function.location:
+        reader.operation.operands[position] = plain(argument)
+    inputs = [a.type for a in dispatch.block.arguments]
+    old = ir.FunctionType(function.attributes["function_type"].value)
+    function.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, old.results))
+
+
+def _unpack_inside(dispatch: Dispatch, operand: Operand, packed: ir.Type, tile: Tile) -> None:
+    plain, tiled = operand.argument.type, 1 + (tile[1] > 1)
+
+    def unpacked(argument: Value) -> Value:
         target = empty(shape_of_type(plain), ir.RankedTensorType(plain).element_type)
-        unpacked = ir.Operation.create(
+        return ir.Operation.create(
             "linalg.unpack",
             results=[plain],
             operands=[argument, target],
@@ -124,11 +179,9 @@ def _unpack_inside(dispatch: Dispatch, operand: Operand, packed: ir.Type, tile: 
                 "static_inner_tiles": ir.DenseI64ArrayAttr.get(list(tile[:tiled])),
                 "outer_dims_perm": ir.DenseI64ArrayAttr.get([1, 0] if operand.columns == 1 else [0, 1]),
             },
-        )
-    reader.operation.operands[position] = unpacked.results[0]
-    inputs = [a.type for a in dispatch.block.arguments]
-    old = ir.FunctionType(function.attributes["function_type"].value)
-    function.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, old.results))
+        ).results[0]
+
+    _inside(dispatch, operand.argument, packed, unpacked)
 
 
 def shape_of_type(type_: ir.Type) -> list[int]:
@@ -141,13 +194,7 @@ def _derive(module: ir.Module, load: ir.OpView, columns: int, tile: Tile, packed
     name = f"{source}.packed{width}{f'x{together}' if together > 1 else ''}{'t' if columns == 0 else ''}"
     if name in symbols(module):
         return name
-    with ir.InsertionPoint(main_of(module)):
-        weight = ir.Operation.create(
-            "lumir.derived_weight",
-            attributes={"sym_name": ir.StringAttr.get(name), "type": ir.TypeAttr.get(packed)},
-            regions=1,
-        )
-    with ir.InsertionPoint(weight.regions[0].blocks.append()):
+    with _derived(module, name, packed):
         value = load.operation.clone().results[0]
         if columns == 0:
             value = build("transpose", value, permutation=[1, 0])

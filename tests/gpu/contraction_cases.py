@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 
 import cases
+import numpy as np
 
 from lumir.dialects import build
+from lumir.dialects.constants import constant
 from lumir.dtypes import mlir_type
 from lumir.mlir import ir
 
@@ -98,6 +100,27 @@ def channels_last(n: int, c: int, size: int, o: int, window: int, dtype: str) ->
     return cases.dispatch(body, ((n, size, size, c), dtype), ((o, window, window, c), dtype))
 
 
+def products_of_bytes(m: int, n: int, k: int, left: str, right: str, turned: bool = False) -> str:
+    """x w, corrected for a zero point, scaled by columns, with a bias, and quantised."""
+
+    def body(x: ir.Value, w: ir.Value, sums: ir.Value, scale: ir.Value, bias: ir.Value) -> ir.Value:
+        total = build("contract", x, w, equation=f"mk,{'kn' if turned else 'nk'}->mn", to=mlir_type("int32"))
+        real = build("cast", build("sub", total, sums), to=mlir_type("float32"))
+        rounded = build("round", build("add", build("mul", real, scale), bias))
+        low, high = (constant(np.asarray(v, np.float32)) for v in (-128, 127))
+        return build("cast", build("min", build("max", rounded, low), high), to=mlir_type("int8"))
+
+    weight = (k, n) if turned else (n, k)
+    return cases.dispatch(body, ((m, k), left), (weight, right), ((n,), "int32"), ((n,), "float32"), ((n,), "float32"))
+
+
+def convolution_of_bytes(x: tuple[int, ...], w: tuple[int, ...], pad: int) -> str:
+    pads = [pad] * (len(x) - 2)
+    ones = [1] * len(pads)
+    options = {"strides": ones, "dilations": ones, "low": pads, "high": pads, "groups": 1, "to": "int32"}
+    return cases.op("conv", (x, "uint8"), (w, "int8"), **options)
+
+
 _EQUATIONS = (
     "mk,kn->mn",
     "mk,nk->mn",
@@ -152,6 +175,15 @@ CASES: dict[str, Callable[[], str]] = {
     "conv-stem": lambda: convolution((1, 3, 30, 30), (16, 3, 7, 7), "float16", stride=2, pad=3),
     "conv-1d": lambda: convolution((2, 7, 40), (11, 7, 5), "float32", stride=3, pad=2),
     "conv-3d": lambda: convolution((1, 4, 6, 7, 8), (6, 4, 2, 3, 3), "float16", pad=1),
+    "bytes-signed": lambda: product("mk,nk->mn", RAGGED, "int8", to="int32"),
+    "bytes-unsigned": lambda: product("mk,kn->mn", ALIGNED, "uint8", to="int32"),
+    "bytes-batched": lambda: product("bkm,bnk->bmn", ALIGNED, "int8", to="int32"),
+    "bytes-long": lambda: product("mk,nk->mn", {"m": 70, "n": 50, "k": 1100}, "uint8", to="int32"),
+    "bytes-large": lambda: product("mk,nk->mn", {"m": 1000, "n": 1032, "k": 256}, "int8", to="int32"),
+    "bytes-mixed": lambda: products_of_bytes(100, 96, 64, "uint8", "int8"),
+    "bytes-other-way": lambda: products_of_bytes(33, 70, 130, "int8", "uint8", turned=True),
+    "bytes-conv": lambda: convolution_of_bytes((2, 32, 9, 9), (24, 32, 3, 3), 1),
+    "bytes-pointwise": lambda: convolution_of_bytes((1, 16, 7, 9), (20, 16, 1, 1), 0),
     "channels-last-float16": lambda: channels_last(2, 32, 12, 40, 3, "float16"),
     "channels-last-float32": lambda: channels_last(1, 20, 9, 12, 3, "float32"),
 }

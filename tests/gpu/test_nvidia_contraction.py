@@ -4,6 +4,7 @@ import zlib
 
 import contraction_cases
 import harness
+import numpy as np
 import pytest
 
 from lumir.kernels.nvidia.contraction import ContractionFamily, ContractionSchedule
@@ -51,3 +52,28 @@ def test_sums_around_whole_tiles(k):
     for stages in (2, 3, 4):
         schedule = ContractionSchedule("mma", 32, 32, 32, 2, 2, stages)
         harness.check(harness.build(text, ContractionFamily(), schedule=schedule), seed=k)
+
+
+@pytest.mark.parametrize("schedule", [*MMA[1:], SIMT[0]], ids=str)
+@pytest.mark.parametrize(
+    ("left", "right"), [("int8", "int8"), ("uint8", "int8"), ("int8", "uint8"), ("uint8", "uint8")]
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_bytes_of_every_sign(schedule, left, right, turned):
+    """All of a byte's values, the extremes more often: sums are exact."""
+    rng, family = np.random.default_rng(3), ContractionFamily()
+    if turned and schedule.instruction == "mma":
+        pytest.skip("bytes must lie along the sum")
+    for m, n, k in ((131, 70, 78), (64, 96, 160)):
+        text = contraction_cases.products_of_bytes(m, n, k, left, right, turned)
+        built = harness.build(text, family, schedule=schedule)
+        arrays = []
+        for type_, shape in ((left, (m, k)), (right, (k, n) if turned else (n, k))):
+            limits = np.iinfo(type_)
+            whole = rng.integers(limits.min, limits.max + 1, shape)
+            arrays.append(
+                np.where(rng.random(shape) < 0.2, rng.choice([limits.min, limits.max], shape), whole).astype(type_)
+            )
+        scale = rng.uniform(1e-4, 3e-4, n).astype(np.float32)
+        sums, bias = rng.integers(-1000, 1000, n).astype(np.int32), rng.normal(size=n).astype(np.float32)
+        harness.check(built, inputs=[*arrays, sums, scale, bias])

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lumir.kernels.contraction_space import ContractionSpace
-from lumir.kernels.dispatch import element_of
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index
 from lumir.mlir import arith, ir, llvm, vector
@@ -38,17 +37,13 @@ class ByteProducts:
     @staticmethod
     def of(space: ContractionSpace, target: Target) -> "ByteProducts | None":
         """None where the operands are no bytes that are summed in int32, or the target has no such instruction."""
-        i8, i32 = (ir.IntegerType.get_signless(width) for width in (8, 32))
-        if not target.byte_products or space.accumulator != i32:
-            return None
-        if any(element_of(space.operand(number)) != i8 for number in (0, 1)):
+        if not target.byte_products or not space.multiplies_bytes:
             return None
         sizes = {d: space.nest.sizes[d] for d in space.k}
         if not all(isinstance(size, int) for size in sizes.values()):
             return None
         along = min(reversed(space.k), key=lambda d: -sizes[d] % TOGETHER / max(sizes[d], 1))
-        left, right = (space.widening(number)[0].name == "arith.extui" for number in (0, 1))
-        return ByteProducts(along, (left, right))
+        return ByteProducts(along, (space.widens_unsigned(0), space.widens_unsigned(1)))
 
 
 @dataclass(frozen=True)

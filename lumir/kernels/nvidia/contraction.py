@@ -18,7 +18,7 @@ from lumir.kernels.nvidia.contraction_cost import contraction_cost
 from lumir.kernels.nvidia.contraction_mma import emit_mma
 from lumir.kernels.nvidia.contraction_simt import MicroTile, emit_simt
 from lumir.kernels.nvidia.contraction_store import Staging, staging_within, store_lanes
-from lumir.kernels.nvidia.mma import WARP
+from lumir.kernels.nvidia.mma import CHUNK_BYTES, WARP
 from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tiles_plan import OperandPlan, plan_operand
 from lumir.kernels.push import result_paths
@@ -34,7 +34,7 @@ class ContractionSchedule(Schedule):
     """How the product is tiled.
 
     Args:
-        instruction: "mma" (tensor cores, f16 and bf16) or "simt" (multiply-adds on any type).
+        instruction: "mma" (tensor cores: f16, bf16, bytes) or "simt" (multiply-adds on any type).
         m, n, k: a block's tile.
         warps_m, warps_n: how its warps share the tile.
         stages: tiles of k in shared memory at once.
@@ -73,7 +73,9 @@ class Reading:
     @staticmethod
     def of(dispatch: Dispatch, space: ContractionSpace, tensor_cores: bool) -> "Reading":
         stored = element_of(space.operand(0)) if tensor_cores else space.accumulator
-        left, right = (plan_operand(dispatch, space, number, stored) for number in (space.lhs, space.rhs))
+        # ldmatrix turns 16-bit numbers around, and no bytes: those must lie along k.
+        directions = (True,) if stored != space.accumulator and byte_size(stored) == 1 else (True, False)
+        left, right = (plan_operand(dispatch, space, number, stored, directions) for number in (space.lhs, space.rhs))
         return Reading(space, stored, (left, right), store_lanes(dispatch, space))
 
 
@@ -172,7 +174,8 @@ class ContractionFamily:
         """All legal tiles, by estimated time."""
         space = contraction_of(dispatch)
         assert space is not None
-        candidates = [*_mma_schedules()] if tensor_core_type(space) else [*_simt_schedules(space)]
+        candidates = [*_mma_schedules()] if runs_on_tensor_cores(space) else []
+        candidates += [] if tensor_core_type(space) else _simt_schedules(space)
         candidates = [c for c in candidates if not self.legal(dispatch, c, target)]
         return sorted(candidates, key=lambda c: self.cost(dispatch, c, target))
 
@@ -184,6 +187,8 @@ class ContractionFamily:
         if reasons:
             return reasons
         problem = problem_of(dispatch, schedule)
+        if schedule.instruction == "mma" and min(plan.lanes * byte_size(problem.stored) for plan in problem.plans) < 2:
+            reasons.append("an operand's bytes do not lie side by side along k")
         if problem.shared_bytes > target.shared_bytes:
             reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
         if high(math.prod(problem.tiles)) >= 2**31:
@@ -213,6 +218,10 @@ def tensor_core_type(space: ContractionSpace) -> ir.Type | None:
     return kinds.pop() if len(kinds) == 1 and kinds <= narrow and space.accumulator == ir.F32Type.get() else None
 
 
+def runs_on_tensor_cores(space: ContractionSpace) -> bool:
+    return tensor_core_type(space) is not None or space.multiplies_bytes
+
+
 def _mma_schedules() -> Iterable[ContractionSchedule]:
     tiles = [
         (256, 128, 4, 2), (128, 256, 2, 4), (128, 128, 2, 2), (128, 64, 2, 2), (64, 128, 2, 2), (64, 64, 2, 2),
@@ -225,13 +234,14 @@ def _mma_schedules() -> Iterable[ContractionSchedule]:
 
 
 def _illegal_mma(space: ContractionSpace, s: ContractionSchedule) -> list[str]:
-    reasons = [] if tensor_core_type(space) else ["operands are not both f16 or both bf16 with float32 sums"]
+    reasons = [] if runs_on_tensor_cores(space) else ["operands are not both f16, both bf16 or both bytes"]
+    chunk = CHUNK_BYTES // byte_size(element_of(space.operand(0)))
     if s.m % (16 * s.warps_m) or s.n % (16 * s.warps_n):
         reasons.append(f"a warp's part of {s.m}x{s.n} is not whole 16x16 tiles")
-    if s.k % 16 or s.stages < 2:
-        reasons.append("k must be a multiple of 16, and stages at least 2")
+    if s.k % (2 * chunk) or s.stages < 2:
+        reasons.append(f"k must be a multiple of {2 * chunk}, and stages at least 2")
     for rows in (s.m, s.n):
-        if rows * s.k // 8 % s.threads:
+        if rows * s.k // chunk % s.threads:
             reasons.append(f"a {rows}x{s.k} tile is not whole 16-byte chunks for each of {s.threads} threads")
     return reasons
 

@@ -1,4 +1,8 @@
-"""The contraction kernel on tensor cores: ldmatrix from swizzled tiles, mma.sync m16n8k16, float32 sums."""
+"""The contraction kernel on tensor cores: ldmatrix from swizzled tiles, mma.sync.
+
+16-bit floats are summed in float32 by m16n8k16, bytes in int32 by m16n8k32, whose registers hold the same places if a
+byte counts for half a number.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +10,7 @@ from lumir.kernels.dispatch import element_of
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.contraction_block import Block
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
-from lumir.kernels.nvidia.mma import WARP, byte_offset, load_matrices, multiply_16x8x16, store_vector
+from lumir.kernels.nvidia.mma import WARP, byte_offset, load_matrices, multiply_16x8x16, multiply_16x8x32, store_vector
 from lumir.kernels.nvidia.tiles import TileLayout
 from lumir.kernels.nvidia.tiles_fill import zero_of
 from lumir.mlir import ir
@@ -18,7 +22,7 @@ Value = ir.Value
 
 
 class Fragments:
-    """A warp's 16x16 parts of an operand's tile, read with ldmatrix.
+    """A warp's parts of an operand's tile, 16 rows by two chunks along k, read with ldmatrix.
 
     Args:
         along_k: whether the tile's lines run along k.
@@ -38,8 +42,8 @@ class Fragments:
         self.known: dict[int, Value] = {}
 
     def load(self, base: Value, row: int, k: int) -> list[Value]:
-        """The part at `row` (from the warp's first) and `k`: rows 0-7 and 8-15 by k 0-7 and 8-15, four registers."""
-        line, chunk = (row, k // 8) if self.along_k else (k, row // 8)
+        """The part at `row` (from the warp's first) and `k`: rows 0-7 and 8-15 by two chunks of k, four registers."""
+        line, chunk = (row, k // self.layout.chunk) if self.along_k else (k, row // 8)
         if chunk not in self.known:
             self.known[chunk] = self._offset(chunk)
         pointer = byte_offset(byte_offset(base, self.known[chunk]), line * self.layout.pitch)
@@ -74,26 +78,33 @@ class MmaKernel:
         top, side = index.scale(down, self.rows), index.scale(across, self.columns)
         self.a = Fragments(index, lhs.layout, lhs.plan.along_k, self.lane, top, left=True)
         self.b = Fragments(index, rhs.layout, rhs.plan.along_k, self.lane, side)
-        self.element = element_of(problem.space.operand(0))
+        space = problem.space
+        self.element = element_of(space.operand(0))
+        self.unsigned = space.widens_unsigned(space.lhs), space.widens_unsigned(space.rhs)
 
     def write(self) -> None:
         parts = (self.rows // 16) * (self.columns // 8)
-        totals = self.block.run([zero_of(ir.F32Type.get())] * (4 * parts), self._multiply)
+        totals = self.block.run([zero_of(self.problem.space.accumulator)] * (4 * parts), self._multiply)
         staging = self.problem.staging
         self.block.tile.store(self.block.shared, staging, lambda part, shared: self._stage(part, shared, totals))
 
     def _multiply(self, _step: Index, tiles: list[Value], totals: list[Value]) -> list[Value]:
         lhs, rhs = tiles
         totals, across = list(totals), self.columns // 8
-        for k in range(0, self.problem.schedule.k, 16):
+        for k in range(0, self.problem.schedule.k, 2 * self.a.layout.chunk):
             a = [self.a.load(lhs, row, k) for row in range(0, self.rows, 16)]
             pairs = [self.b.load(rhs, column, k) for column in range(0, self.columns, 16)]
             b = [pair[half : half + 2] for pair in pairs for half in (0, 2)]
             for i, left in enumerate(a):
                 for j, right in enumerate(b):
                     at = 4 * (i * across + j)
-                    totals[at : at + 4] = multiply_16x8x16(left, right, totals[at : at + 4], self.element)
+                    totals[at : at + 4] = self._product(left, right, totals[at : at + 4])
         return totals
+
+    def _product(self, left: list[Value], right: list[Value], totals: list[Value]) -> list[Value]:
+        if isinstance(self.element, ir.IntegerType):
+            return multiply_16x8x32(left, right, totals, self.unsigned)
+        return multiply_16x8x16(left, right, totals, self.element)
 
     def _stage(self, part: int, shared: Value, totals: list[Value]) -> None:
         """Write a part's accumulators, two neighbours at once."""

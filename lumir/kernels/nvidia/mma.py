@@ -90,6 +90,26 @@ def multiply_16x8x16(a: Sequence[Value], b: Sequence[Value], total: Sequence[Val
     return [llvm.ExtractValueOp(ir.F32Type.get(), product, [i]).result for i in range(4)]
 
 
+def multiply_16x8x32(
+    a: Sequence[Value], b: Sequence[Value], total: Sequence[Value], unsigned: tuple[bool, bool]
+) -> list[Value]:
+    """mma.sync m16n8k32 of bytes with int32 accumulators, which wrap.
+
+    Args:
+        a, b: 4 and 2 registers of four bytes, as i32.
+        total: 4 int32, placed as in `multiply_16x8x16`.
+        unsigned: of a and of b.
+    """
+    row, col = (ir.Attribute.parse(f"#nvvm.mma_layout<{name}>") for name in ("row", "col"))
+    kinds = [ir.Attribute.parse(f"#nvvm.mma_type<{'u8' if flag else 's8'}>") for flag in unsigned]
+    shape = ir.Attribute.parse("#nvvm.shape<m = 16, n = 8, k = 32>")
+    wrapped = ir.Attribute.parse("#nvvm.mma_int_overflow<wrapped>")
+    result = ir.Type.parse("!llvm.struct<(i32, i32, i32, i32)>")
+    types = {"multiplicand_a_ptx_type": kinds[0], "multiplicand_b_ptx_type": kinds[1]}
+    product = nvvm.mma_sync(result, shape, row, col, a, b, total, int_overflow_behavior=wrapped, **types)
+    return [llvm.ExtractValueOp(i32(), product, [i]).result for i in range(4)]
+
+
 def shuffle_xor(value: Value, distance: int) -> Value:
     """The value (32 bits) of the lane whose number differs in the bit `distance`."""
     kind = ir.Attribute.parse("#nvvm<shfl_kind bfly>")
