@@ -111,7 +111,7 @@ def convolve(op: ir.Operation) -> ir.Value | None:
     """As `contract`. Pads stand for real zeros: where the image has a zero point, they are written out."""
     attributes, (filters, *window) = attributes_of(op), shape(op.operands[1])
     factors = _factors(op, math.prod(window))
-    if factors is None or not _can_convolve(*factors):
+    if factors is None or attributes["channels_last"] or not _can_convolve(*factors):
         return None
     image, weights = factors
     x, w, rank = image.integers, weights.integers, len(window) + 1

@@ -26,9 +26,12 @@ def scalar(number: float, type_: ir.Type) -> ir.Value:
 
 @ARITHMETIC.on(*NEUTRAL)
 def drop_neutral(op: ir.Operation) -> ir.Value | None:
-    """x + 0, x - 0, x * 1, x / 1, x ** 1, max(x, -inf), min(x, inf). (-0.0 + 0 is taken as -0.0.)"""
-    split = split_scalar(op)
-    return split[0] if split and split[1] == NEUTRAL[short_name(op)] else None
+    """x + 0, x - 0, x * 1, x / 1, x ** 1, max(x, -inf), min(x, inf); x + 0.0 is not, as -0.0 + 0.0 is 0.0."""
+    split, name = split_scalar(op), short_name(op)
+    if split is None or split[1] != NEUTRAL[name]:
+        return None
+    changes_sign = name in ("add", "sub") and (math.copysign(1, split[1]) > 0) == (name == "add")
+    return None if changes_sign and is_float(element(split[0])) else split[0]
 
 
 @ARITHMETIC.on("and", "or", "xor")

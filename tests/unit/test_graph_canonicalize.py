@@ -27,8 +27,9 @@ def to(name):
 
 
 NOTHING_LEFT = {
-    "x + 0": lambda x: build("add", x, scalar(0)),
-    "0 + x": lambda x: build("add", scalar(0), x),
+    "x + -0": lambda x: build("add", x, scalar(-0.0)),
+    "-0 + x": lambda x: build("add", scalar(-0.0), x),
+    "x - 0": lambda x: build("sub", x, scalar(0)),
     "x * 1 of a whole splat": lambda x: build("mul", x, constant(np.ones((2, 3, 4), np.float32))),
     "x / 1": lambda x: build("div", x, scalar(1)),
     "x ** 1": lambda x: build("pow", x, scalar(1)),
@@ -69,6 +70,8 @@ def test_equal_ops_are_merged():
 
 
 KEPT = {
+    "x + 0, which makes -0 a 0": (lambda x: build("add", x, scalar(0)), {"add": 1, "constant": 1}),
+    "x - -0": (lambda x: build("sub", x, scalar(-0.0)), {"sub": 1, "constant": 1}),
     "0 - x": (lambda x: build("sub", scalar(0), x), {"sub": 1, "constant": 1}),
     "1 / x": (lambda x: build("div", scalar(1), x), {"div": 1, "constant": 1}),
     "x + 0 that broadcasts": (

@@ -95,3 +95,16 @@ def test_a_recurrence_of_single_numbers_compiles():
         lstm = node("LSTM", "x w w    c p", "y", hidden_size=1, activations=chosen)
         lstm.input[:] = ["x", "w", "w", "", "", "", "c", "p"]
         check(model([lstm], inputs, ["y"], weights), inputs, rtol=1e-5)
+
+
+def test_a_negative_zero_plus_zero_is_a_zero():
+    """Its reciprocal showed the sign that x + 0 must not keep."""
+    inputs = {"x": np.array([-0.0, 0.0], np.float32)}
+    nodes = [node("Add", "x z", "a"), node("Reciprocal", "a")]
+    check(model(nodes, inputs, ["y"], {"z": np.array(0, np.float32)}), inputs)
+
+
+def test_dynamic_quantisation_of_zeros():
+    """The scale was 0, by which other things are divided."""
+    inputs = {"x": np.zeros((2, 3), np.float32)}
+    check(model([node("DynamicQuantizeLinear", "x", "y s z")], inputs, ["y", "s", "z"]), inputs)

@@ -81,6 +81,19 @@ def quantize(scaled: ir.Value, zero: ir.Value | None, to: ir.Type, saturate: boo
     return emit.cast(emit.minimum(emit.maximum(shifted, int(limits.min)), int(limits.max)), to)
 
 
+@handler("DynamicQuantizeLinear", since=11)
+def dynamic_quantize_linear(ctx: NodeContext) -> Result:
+    """To uint8, by the range of the elements and zero; a tensor of zeros has the scale 1, as in onnxruntime."""
+    x = ctx.value(0)
+    axes, byte = list(range(emit.rank(x))), emit.type_("uint8")
+    low = emit.minimum(emit.reduce(x, "min", axes), 0)
+    high = emit.maximum(emit.reduce(x, "max", axes), 0)
+    scale = emit.div(emit.sub(high, low), 255)
+    scale = emit.select(emit.binary("eq", high, low), 1.0, scale)
+    zero = quantize(emit.div(emit.neg(low), scale), None, byte)
+    return [quantize(emit.div(x, scale), zero, byte), scale, zero]
+
+
 @handler("MatMulInteger", since=10)
 def matmul_integer(ctx: NodeContext) -> Result:
     """(a - a's zero point) x (b - b's zero point) in int32; zero points by row of a and by column of b."""
