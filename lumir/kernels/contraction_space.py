@@ -175,10 +175,6 @@ class ContractionSpace:
         """The operations of the body between input `number` and the multiplication, in order."""
         return _widening(self.nest, number)
 
-    def widens_unsigned(self, number: int) -> bool:
-        """Whether input `number` holds unsigned integers that the body widens."""
-        return any(op.name == "arith.extui" for op in self.widening(number))
-
     @property
     def multiplies_bytes(self) -> bool:
         """Both inputs are bytes that are widened to int32 and summed there."""
@@ -196,7 +192,7 @@ class ContractionSpace:
 
     def widens_unsigned(self, number: int) -> bool:
         """Whether the body takes input `number` as unsigned integers."""
-        return any(op.name in ("arith.extui", "arith.uitofp") for op in _widening(self.nest, number))
+        return any(op.name in ("arith.extui", "arith.uitofp") for op in self.widening(number))
 
     def multiply_add(self, total: Value, x: Value, y: Value) -> Value:
         """total + x * y on widened scalars; floats are rounded once."""

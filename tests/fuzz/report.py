@@ -1,6 +1,11 @@
-"""A finding as a table of nodes, and as a folder with the model and a script that shows it again."""
+"""A finding as a table of nodes, and as a folder with the model and a script that shows it again; a run as JSON."""
 
+import datetime
+import json
+from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -9,6 +14,9 @@ from rich.table import Table
 from tests.fuzz.check import Verdict
 from tests.fuzz.strategy import Case
 from tests.fuzz.values import Value
+
+if TYPE_CHECKING:
+    from tests.fuzz.campaign import Totals
 
 SCRIPT = '''"""{title}"""
 
@@ -70,3 +78,27 @@ def write_finding(case: Case, verdict: Verdict, folder: Path, target: str) -> No
     title = f"{verdict.kind}: {', '.join(node.op_type for node in case.model.graph.node)}"
     (folder / "reproduce.py").write_text(SCRIPT.format(title=title, target=target, dims=case.dims))
     (folder / "finding.txt").write_text("\n".join([title, *verdict.reasons]) + "\n")
+
+
+def append_run(path: Path, totals: "Totals", seed: int, target: str, seconds: float) -> None:
+    """Add a run to a list of runs: how many graphs, what became of them, and which operators were compared."""
+    runs = json.loads(path.read_text()) if path.exists() else []
+    runs.append(
+        {
+            "date": datetime.date.today().isoformat(),
+            "command": f"python -m tests.fuzz.run --graphs {totals.graphs} --seed {seed} --target {target}",
+            "onnxruntime": version("onnxruntime"),
+            "graphs": totals.graphs,
+            "verdicts": dict(totals.verdicts),
+            "seconds": round(seconds),
+            "nodes": totals.operators.total(),
+            "operators": dict(totals.operators.most_common()),
+            "refused": dict(totals.refused),
+            "excluded": dict(_excluded(totals.skipped)),
+        }
+    )
+    path.write_text(json.dumps(runs, indent=1) + "\n")
+
+
+def _excluded(skipped: Counter[str]) -> Counter[str]:
+    return Counter({reason: count for reason, count in skipped.items() if reason.startswith("excluded")})

@@ -1,6 +1,6 @@
 """Random ONNX graphs, lumir against onnxruntime.
 
-    python -m tests.fuzz.run --graphs 2000 --seed 1 --target cpu [--only REGEX] [--out DIR]
+    python -m tests.fuzz.run --graphs 2000 --seed 1 --target cpu [--only REGEX] [--out DIR] [--record FILE]
 
 The exit status is 1 when a graph is computed wrongly, crashes or hangs. Refused graphs are counted, and are no error.
 """
@@ -19,7 +19,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 from tests.fuzz.campaign import Campaign, Totals
 from tests.fuzz.check import Verdict
 from tests.fuzz.child import Child
-from tests.fuzz.report import node_table, write_finding
+from tests.fuzz.report import append_run, node_table, write_finding
 from tests.fuzz.strategy import Case
 
 _DETAIL = re.compile(r"\S*_\d+\b|'[^']*'|\[[^\]]*\]|\b\d+\b")
@@ -31,6 +31,7 @@ _DETAIL = re.compile(r"\S*_\d+\b|'[^']*'|\[[^\]]*\]|\b\d+\b")
 @click.option("--target", default="cpu", show_default=True, help="what to compile for")
 @click.option("--only", default="", help="only recipes whose group/name matches this regular expression")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="write each finding into a folder here")
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="append the run to this JSON file")
 @click.option("--most-findings", default=20, show_default=True, help="stop after so many findings")
 @click.option("--shrink-seconds", default=40.0, show_default=True, help="how long a finding may be shrunk")
 @click.option("--verbose", is_flag=True, help="also list the operators and the nodes that were not added")
@@ -40,6 +41,7 @@ def main(
     target: str,
     only: str,
     out: Path | None,
+    record: Path | None,
     most_findings: int,
     shrink_seconds: float,
     verbose: bool,
@@ -63,6 +65,8 @@ def main(
 
         totals = Campaign(child, only, shrink_seconds, show, found).run(graphs, seed, most_findings)
     _print(console, totals, verbose)
+    if record is not None:
+        append_run(record, totals, seed, target, time.monotonic() - start)
     console.print(f"{totals.graphs} graphs in {time.monotonic() - start:.0f} s: {_line(totals.verdicts)}")
     sys.exit(1 if totals.findings else 0)
 

@@ -41,5 +41,5 @@ def test_a_weight_of_bytes_lies_along_the_sum():
     def keep(step, number, module, store) -> None:
         texts.append(str(module))
 
-    compile_to(Request(proto, target="sm_90a", observe=keep), last="kernel")
+    compile_to(Request(proto, target="sm_89", observe=keep), last="kernel")
     assert "w.turned" in texts[-1] and "mma.sync" in texts[-1] and "#nvvm.mma_type<u8>" in texts[-1]

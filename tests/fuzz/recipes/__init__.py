@@ -11,6 +11,7 @@ from tests.fuzz.recipes import (  # noqa: F401
     normalization,
     patterns,
     pooling,
+    qdq,
     quantized,
     recurrent,
     reduction,

@@ -1,5 +1,7 @@
 """Tensors that take more than one tile, with what is fused around the kernels' edges."""
 
+import numpy as np
+
 from tests.fuzz.grower import Domain, Grower
 from tests.fuzz.recipes.table import recipe
 from tests.fuzz.values import Value
@@ -98,8 +100,15 @@ def attention(g: Grower, op: str) -> None:
     (turned,) = g.add("Transpose", [k], exact=True, perm=[0, 1, 3, 2])
     (scores,) = g.add("MatMul", [q, turned])
     (scores,) = g.add("Mul", [scores, g.fixed(d**-0.5, dtype)])
-    if g.flag():
-        (scores,) = g.add("Add", [scores, g.like(dtype, g.choose([(b, 1, s, t), (s, t), (1, 1, 1, t)]), SMALL)])
+    shape = g.choose([(b, 1, s, t), (s, t), (1, 1, 1, t)])
+    match g.choose(("none", "addend", "masked")):
+        case "addend":
+            (scores,) = g.add("Add", [scores, g.like(dtype, shape, SMALL)])
+        case "masked":
+            fills = [0, g.choose((np.finfo(dtype).min, -1e4, np.finfo(dtype).min / 2))]
+            zero, fill = (g.fixed(v, dtype) for v in fills)
+            (addend,) = g.add("Where", [g.fresh("bool", shape), zero, fill], exact=True)
+            (scores,) = g.add("Add", [scores, addend])
     (weights,) = g.add("Softmax", [scores], axis=-1, absolute=4e-6)
     (result,) = g.add("MatMul", [weights, v])
     finished(g, result)
