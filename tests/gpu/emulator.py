@@ -15,6 +15,7 @@ import numpy as np
 from emulated_tensor_cores import multiplied, registers_at, transposed, with_tensor_cores
 from harness import Built
 
+from lumir.artifact.dtypes import PACKED_4BIT, pack_4bit
 from lumir.codegen.host import TRIPLE, parse_ir
 from lumir.codegen.nvidia import llvm_ir_of
 from lumir.dtypes import numpy_dtype
@@ -48,7 +49,7 @@ def run_on_cpu(built: Built, inputs: Sequence[np.ndarray], **sizes: int) -> list
         sizes: the values of the dispatch's symbols; its results have fixed shapes.
     """
     outputs = [np.full(tuple(t.shape), 0x5A, np.uint8).astype(numpy_dtype(t.element_type)) for t in built.output_types]
-    arrays = [_aligned(array) for array in (*inputs, *outputs)]
+    arrays = [_aligned(_as_stored(array)) for array in (*inputs, *outputs)]
     text = llvm_ir_of(next(iter(built.module.body.operations)), built.arch)
     workspace = _aligned(np.full(built.code.workspace_bytes, 0x5A, np.uint8))
     counters = _aligned(np.zeros(built.code.counters, np.uint32))
@@ -64,6 +65,11 @@ def _sizes(built: Built) -> list[Dim]:
     functions = next(iter(built.module.body.operations)).regions[0].blocks[0].operations
     found = next(op.attributes for op in functions if "sym_name" in op.attributes)
     return [parse_size(text.value) for text in found[SCALARS]] if SCALARS in found else []
+
+
+def _as_stored(array: np.ndarray) -> np.ndarray:
+    """4-bit elements two in a byte; other arrays as they are."""
+    return pack_4bit(array) if array.dtype.name in PACKED_4BIT else array
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:

@@ -1,0 +1,41 @@
+"""Skinny kernels run by the emulator against the numpy reference: the paths that need no copy engine."""
+
+import pytest
+from nvidia_helpers import emulator, harness, skinny_cases
+
+from lumir.kernels.nvidia.skinny import SkinnyFamily
+from lumir.kernels.nvidia.skinny_plan import SkinnySchedule
+
+CASES = {
+    "mma": (lambda: product(3, 20, 328, "float16"), SkinnySchedule("mma", 16, 2, 1, 2)),
+    "mma-columns": (lambda: product(11, 33, 264, "float16"), SkinnySchedule("mma", 32, 2, 1, 1)),
+    "simt": (lambda: product(2, 9, 140, "float32"), SkinnySchedule("simt", 2, 2, 1, 1)),
+    "uint4": (lambda: packed("float16", "uint4", 128, "uint4"), SkinnySchedule("mma", 16, 2, 1, 1)),
+    "uint4-columns": (lambda: packed("float16", "uint4", 128, None, m=9), SkinnySchedule("mma", 16, 1, 1, 2)),
+    "int4-small-blocks": (lambda: packed("float16", "int4", 32, None), SkinnySchedule("mma", 16, 2, 1, 1)),
+    "uint8": (lambda: packed("float16", "uint8", 128, "uint8"), SkinnySchedule("mma", 16, 2, 1, 1)),
+    "int8": (lambda: packed("float16", "int8", 64, "int8"), SkinnySchedule("mma", 16, 2, 1, 1)),
+}
+
+
+def product(m: int, n: int, k: int, dtype: str) -> str:
+    return skinny_cases.product("mk,nk->mn", {"m": m, "n": n, "k": k}, dtype)
+
+
+def packed(dtype: str, bits: str, block: int, zero: str | None, m: int = 2) -> str:
+    return skinny_cases.packed(m, 18, 384, dtype, bits, block, zero).replace(" {lumir.weight}", "")
+
+
+@pytest.fixture(autouse=True)
+def _context():
+    with harness.kernel_context():
+        yield
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_computes_what_the_reference_does(name):
+    text, schedule = CASES[name]
+    built = harness.build(text(), SkinnyFamily(), schedule=schedule)
+    inputs = harness.random_inputs(built, seed=4)
+    for found, wanted in zip(emulator.run_on_cpu(built, inputs), harness.expected(built, inputs), strict=True):
+        harness.compare(found, wanted)
