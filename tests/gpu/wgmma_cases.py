@@ -64,7 +64,7 @@ CASES: dict[str, Callable[[], str]] = {
     "float8_e5m2": lambda: product("mk,nk->mn", RAGGED | {"k": 336}, "float8_e5m2", "float16"),
     "int8": lambda: product("mk,nk->mn", RAGGED | {"k": 336}, "int8", "int32"),
     "scaled-float8": lambda: scaled(296, 264, 336, "float8_e4m3fn", "bfloat16"),
-    "to-float8": lambda: scaled(296, 272, 336, "float16", "float8_e4m3fn"),
+    "to-float8": lambda: scaled(296, 272, 16, "float16", "float8_e4m3fn"),
     "linear-float16": lambda: linear(300, 264, 136, "float16"),
     "linear-bfloat16": lambda: linear(130, 56, 72, "bfloat16"),
     "heads": lambda: heads(2, 128, 4, 64, 80, "float16"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lumir.kernels.nvidia.mma import byte_offset, constant_i32
-from lumir.mlir import arith, ir, llvm, nvvm
+from lumir.mlir import arith, ir, nvvm
 
 Value = ir.Value
 BYTES = 8
@@ -71,8 +71,3 @@ def wait(barrier: Value, parity: Value | int) -> None:
 def address_in(block: Value, pointer: Value) -> Value:
     """Where another block of the cluster, given by its rank (i32), has what this one has at `pointer`."""
     return nvvm.mapa(ir.Type.parse(f"!llvm.ptr<{CLUSTER_SHARED}>"), pointer, block)
-
-
-def load_from(remote: Value, type_: ir.Type, alignment: int) -> Value:
-    """A load from the shared memory of another block of the cluster."""
-    return llvm.LoadOp(type_, remote, alignment=alignment).result

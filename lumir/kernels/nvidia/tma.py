@@ -14,7 +14,6 @@ def load_box(
     place: Sequence[Value | int],
     barrier: Value,
     blocks: Value | int | None = None,
-    hint: Value | None = None,
 ) -> None:
     """Start a copy of a box into shared memory; `barrier` counts its bytes. One thread calls it.
 
@@ -24,14 +23,13 @@ def load_box(
             tensor, also below zero.
         blocks: a bit (i16) for each block of the cluster that gets the box, at the same address with a barrier at the
             same address; by default this one alone.
-        hint: an L2 policy (i64) of `keep_in_l2` and the like.
     """
     mask = None
     if blocks is not None:
         i16 = ir.IntegerType.get_signless(16)
         mask = arith.ConstantOp(i16, ir.IntegerAttr.get(i16, blocks)).result if isinstance(blocks, int) else blocks
     nvvm.cp_async_bulk_tensor_shared_cluster_global(
-        _cluster_pointer(shared), tensor_map, _coordinates(place), barrier, [], multicast_mask=mask, l2_cache_hint=hint
+        _cluster_pointer(shared), tensor_map, _coordinates(place), barrier, [], multicast_mask=mask
     )
 
 

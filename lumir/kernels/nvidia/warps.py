@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lumir.kernels.nvidia.mma import WARP, constant_i32, i32
-from lumir.mlir import arith, gpu, ir, llvm, nvvm
+from lumir.mlir import arith, gpu, ir, nvvm
 
 Value = ir.Value
 
@@ -97,7 +97,3 @@ def declare_cluster(blocks: int) -> None:
     """Say that the kernel runs in clusters of so many blocks along x. Call it at the top level of a `gpu.func`."""
     function = ir.InsertionPoint.current.block.owner
     function.attributes["nvvm.cluster_dim"] = ir.DenseI32ArrayAttr.get([blocks, 1, 1])
-
-
-def poison(type_: ir.Type) -> Value:
-    return llvm.PoisonOp(type_).result

@@ -1,6 +1,6 @@
 """Warpgroup matrix products (wgmma): four warps multiply operands in shared memory into their registers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from lumir.mlir import arith, ir, llvm, nvvm
@@ -74,7 +74,7 @@ class Product:
     """One wgmma.mma_async: 64 x n sums of products of 32 bytes along k.
 
     Args:
-        element: of both operands, of the left only where `right_element` is given.
+        element: of both operands.
         n: columns, a multiple of 8 up to 256.
         left, right: how the operands lie.
     """
@@ -83,7 +83,6 @@ class Product:
     n: int
     left: Operand
     right: Operand
-    right_element: ir.Type | None = None
 
     @property
     def k(self) -> int:
@@ -114,9 +113,9 @@ class Product:
 
         The sums may not be touched before `wait_products`, but by the next product of the same shape.
         """
-        kinds = [wgmma_type(t) for t in (self.element, self.right_element or self.element)]
-        assert kinds[0] is not None and kinds[1] is not None
-        types = [_attribute("wgmma_type", kind) for kind in (kinds[0][0], kinds[1][0], kinds[0][1])]
+        kinds = wgmma_type(self.element)
+        assert kinds is not None
+        types = [_attribute("wgmma_type", kind) for kind in (kinds[0], kinds[0], kinds[1])]
         shape = ir.Attribute.parse(f"#nvvm.shape<m = {ROWS}, n = {self.n}, k = {self.k}>")
         scale = _attribute("wgmma_scale_out", "zero" if fresh else "one")
         plus = _attribute("wgmma_scale_in", "one")
@@ -134,9 +133,6 @@ class Product:
     def values(self, sums: Value) -> list[Value]:
         """A thread's sums: number 4 j + 2 h + e is at row 16 warp + lane / 4 + 8 h, column 8 j + 2 (lane % 4) + e."""
         return [llvm.ExtractValueOp(self.sum_type, sums, [i]).result for i in range(self.registers)]
-
-    def with_columns(self, n: int) -> "Product":
-        return replace(self, n=n)
 
 
 def fence_products() -> None:
