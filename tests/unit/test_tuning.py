@@ -126,3 +126,28 @@ def test_pruning_shares_between_families():
     assert len(kept) == 8 and [c.schedule["n"] for c in kept if c.family == "b"] == [1, 2, 3, 4]
     few = [Choice("a", {}, 1.0), *(Choice("b", {"n": n}, 1.0) for n in range(50))]
     assert len(pruned(few, 10)) == 10
+
+
+def test_what_ships_is_sound_and_used():
+    """Every entry is of a family as it is; those of the benchmark set are chosen, without a warning."""
+    import warnings
+
+    from lumir.kernels.families import families
+    from lumir.measure.suite import benchmarks
+    from lumir.schedule.tuning import SHIPPED, version_of
+    from lumir.target import target_named
+
+    for path in SHIPPED.glob("*.json"):
+        known = {family.name: family for family in families(target_named(path.stem))}
+        entries = Database.read(path).entries
+        for entry in entries.values():
+            assert version_of(known[entry.family]) == entry.version and entry.device and entry.error < 0.05
+            assert known[entry.family].schedule(**entry.schedule)
+    shipped = Database.read(SHIPPED / "sm_90a.json").entries
+    measured = [
+        item.text() for item in benchmarks() if item.full_name in ("gemm/1024x1024x1024-float16", "skinny/4x4096x4096")
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LumirWarning)
+        for each in measured:
+            assert compile_dispatch(each, ARCH).schedule == shipped[key_of_text(each)].schedule

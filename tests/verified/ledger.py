@@ -1,15 +1,16 @@
 """The ledger of verified kernels, `verified.json`: what was run, on which GPU, and how far it was off.
 
-    {"<dispatch> <arch> <family> <schedule>": {"ptx_sha256": "...", "error": 3.1e-4, "device": "NVIDIA H200",
-                                               "date": "2026-11-26"}}
+    {"complete": true, "kernels": {
+     "<dispatch> <arch> <family> <schedule>": {"ptx_sha256": "...", "error": 3.1e-4, "device": "NVIDIA H200",
+                                               "date": "2026-11-26"}}}
 
-`device` is "ptxas" for an architecture that no GPU at hand runs: its kernels are assembled, and not run.
+`device` is "ptxas" for an architecture that no GPU at hand runs: its kernels are assembled, and not run. Once every
+case of the corpus has been verified, `complete` is true, and a kernel that is not verified fails the tests.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 LEDGER = Path(__file__).parent / "verified.json"
@@ -26,16 +27,24 @@ class Verified:
     date: str
 
 
+@dataclass
+class Ledger:
+    """Entries by the key of their case."""
+
+    complete: bool = False
+    kernels: dict[str, Verified] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path = LEDGER) -> "Ledger":
+        data = json.loads(path.read_text()) if path.exists() else {"complete": False, "kernels": {}}
+        return cls(data["complete"], {key: Verified(**value) for key, value in data["kernels"].items()})
+
+    def write(self, path: Path = LEDGER) -> None:
+        """One line an entry, sorted."""
+        lines = [f"{json.dumps(key)}: {json.dumps(asdict(entry))}" for key, entry in sorted(self.kernels.items())]
+        complete = json.dumps(self.complete)
+        path.write_text(f'{{"complete": {complete}, "kernels": {{\n' + ",\n".join(lines) + "\n}}\n")
+
+
 def sha256_of(ptx: str) -> str:
     return hashlib.sha256(ptx.encode()).hexdigest()
-
-
-def read(path: Path = LEDGER) -> dict[str, Verified]:
-    if not path.exists():
-        return {}
-    return {key: Verified(**value) for key, value in json.loads(path.read_text()).items()}
-
-
-def write(entries: Mapping[str, Verified], path: Path = LEDGER) -> None:
-    lines = [f"{json.dumps(key)}: {json.dumps(asdict(entry))}" for key, entry in sorted(entries.items())]
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")

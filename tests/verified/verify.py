@@ -95,7 +95,8 @@ def _changed(known: ledger.Verified | None, kernel: CompiledDispatch) -> bool:
 @click.option("--ledger", "path", type=click.Path(path_type=Path), default=ledger.LEDGER, help="What to write.")
 def main(everything: bool, only: str, path: Path) -> None:
     """Verify what changed; drop the entries of cases that are no more."""
-    entries, keys, bench = ledger.read(), set(), Bench()
+    old, keys, bench = ledger.Ledger.read(), set(), Bench()
+    entries = old.kernels
     wrong: dict[str, LumirError] = {}
     ran = 0
     with Workers() as workers:
@@ -116,7 +117,7 @@ def main(everything: bool, only: str, path: Path) -> None:
     for key, error in wrong.items():
         print(f"WRONG {key}\n  {error}")
     kept = {key: entry for key, entry in entries.items() if key in keys - set(wrong)}
-    ledger.write(kept, path)
+    ledger.Ledger(old.complete or len(kept) == len(keys), kept).write(path)
     print(f"{ran} verified now, {len(kept)} of {len(keys)} cases in {path}, {len(wrong)} wrong")
     sys.exit(bool(wrong))
 
