@@ -5,7 +5,8 @@ from nvidia_helpers import harness, skinny_cases
 
 from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.nvidia.skinny import SkinnyFamily
-from lumir.kernels.nvidia.skinny_plan import SkinnyFacts, SkinnySchedule
+from lumir.kernels.nvidia.skinny_facts import SkinnyFacts
+from lumir.kernels.nvidia.skinny_plan import SkinnySchedule
 from lumir.target import target_named
 
 needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")

@@ -13,8 +13,9 @@ from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES
 from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.skinny_cost import skinny_cost
+from lumir.kernels.nvidia.skinny_facts import TILE_ROWS, SkinnyFacts
 from lumir.kernels.nvidia.skinny_mma import emit_mma
-from lumir.kernels.nvidia.skinny_plan import TILE_ROWS, SkinnyFacts, SkinnyProblem, SkinnySchedule
+from lumir.kernels.nvidia.skinny_plan import SkinnyProblem, SkinnySchedule
 from lumir.kernels.nvidia.skinny_ring import emit_ring
 from lumir.kernels.nvidia.skinny_simt import emit_simt
 from lumir.kernels.push import result_paths

@@ -7,7 +7,8 @@ The constants were fitted to chains of dependent bf16 products on an H200: 1, 4 
 import math
 
 from lumir.kernels.nvidia.roofline import THREADS, buffer_bytes, remembered, speeds
-from lumir.kernels.nvidia.skinny_plan import TILE_ROWS, SkinnyProblem
+from lumir.kernels.nvidia.skinny_facts import TILE_ROWS
+from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
 from lumir.target import Target
 
 START = 1.9e-6

@@ -6,9 +6,9 @@ an odd number of 64 bytes apart: no two threads of eight meet in a bank.
 """
 
 from lumir.kernels.index import Index
-from lumir.kernels.nvidia.mma import byte_offset, constant_i32, joined
+from lumir.kernels.nvidia.mma import CHUNK_BYTES, byte_offset, constant_i32, joined
+from lumir.kernels.nvidia.skinny_facts import ACTIVATION_LANES, QUAD
 from lumir.kernels.nvidia.skinny_mma import MmaBlock
-from lumir.kernels.nvidia.skinny_plan import ACTIVATION_LANES, CHUNK_BYTES, QUAD
 from lumir.kernels.nvidia.skinny_weight import load_words, pairs_of
 from lumir.mlir import arith, ir, llvm
 

@@ -12,7 +12,8 @@ from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import constant_i32, multiply_16x8x16, use_all_registers
 from lumir.kernels.nvidia.skinny_block import SkinnyBlock
-from lumir.kernels.nvidia.skinny_plan import ACTIVATION_LANES, QUAD, TILE_COLUMNS, TILE_ROWS, SkinnyProblem
+from lumir.kernels.nvidia.skinny_facts import ACTIVATION_LANES, QUAD, TILE_COLUMNS, TILE_ROWS
+from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
 from lumir.kernels.nvidia.skinny_weight import Line, pairs_of, weight_reader
 from lumir.mlir import arith, ir, llvm, math
 

@@ -13,12 +13,13 @@ from lumir.kernels.memory import Buffer
 from lumir.kernels.nvidia import mbarrier
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
-from lumir.kernels.nvidia.mma import WARP, byte_offset, constant_i32, use_all_registers
+from lumir.kernels.nvidia.mma import CHUNK_BYTES, WARP, byte_offset, constant_i32, use_all_registers
 from lumir.kernels.nvidia.programmatic import copy_line
 from lumir.kernels.nvidia.skinny_exchange import Exchange
+from lumir.kernels.nvidia.skinny_facts import QUAD, TILE_ROWS
 from lumir.kernels.nvidia.skinny_kept import KeptActivations
 from lumir.kernels.nvidia.skinny_mma import HALF, MmaBlock
-from lumir.kernels.nvidia.skinny_plan import CHUNK_BYTES, QUAD, TILE_ROWS, SkinnyProblem
+from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
 from lumir.kernels.nvidia.skinny_weight import Line
 from lumir.kernels.nvidia.warps import (
     declare_cluster,

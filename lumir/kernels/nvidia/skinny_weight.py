@@ -8,10 +8,11 @@ from lumir.dtypes import bit_size
 from lumir.kernels.dispatch import element_of, shape_of
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index
-from lumir.kernels.nvidia.dequantise import PackedReader, Unpacking, as_float32
+from lumir.kernels.nvidia.dequantise import PackedReader
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.mma import constant_i32
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
+from lumir.kernels.nvidia.unpacking import Unpacking, as_float32
 from lumir.mlir import arith, ir, llvm, vector
 
 Value = ir.Value
