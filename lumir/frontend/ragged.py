@@ -35,7 +35,7 @@ _POINTWISE = (
         "Relu",
         "Erf",
     ),
-    *("Cast", "CastLike", "Identity", "Clip", "Not", "IsNaN", "IsInf", "Sin", "Cos", "Softplus", "LeakyRelu", "Elu"),
+    *("Cast", "Identity", "Clip", "Not", "IsNaN", "IsInf", "Sin", "Cos", "Softplus", "LeakyRelu", "Elu"),
     *(
         "Add",
         "Sub",
@@ -203,6 +203,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(_POINTWISE, _pointwise),
     **dict.fromkeys((*REDUCTIONS, "ReduceLogSumExp"), _reduced),
     **dict.fromkeys(("ArgMax", "ArgMin", "Softmax", "LogSoftmax"), _along_one),
+    "CastLike": lambda context, extents: extents[0],
     "Transpose": _transposed,
     "Squeeze": _squeezed,
     "Unsqueeze": _unsqueezed,

@@ -112,6 +112,14 @@ def test_the_largest_elements_as_many_as_an_input_says(axis):
     check([node("TopK", "x k", "y at", axis=axis)], samples, ["y", "at"])
 
 
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMax", "ReduceMean", "ReduceL2", "ReduceLogSumExp", "ReduceProd"])
+def test_reductions_along_axes_that_are_inputs(op):
+    for count, choices in ((1, [[0], [1], [-1]]), (2, [[0, 1], [1, 2], [-1, 0]])):
+        samples = [{"x": f32(3, 4, 2), "axes": np.array(axes)} for axes in choices]
+        assert all(len(axes) == count for axes in choices)
+        check([node(op, "x axes")], samples, ["y"])
+
+
 def test_running_sums_along_an_axis_that_is_an_input():
     samples = [{"x": f32(3, 4, 2), "axis": np.array(axis)} for axis in (0, 1, 2, -1, -2, -3)]
     check([node("CumSum", "x axis", exclusive=1, reverse=1)], samples, ["y"])

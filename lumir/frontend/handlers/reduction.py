@@ -23,7 +23,7 @@ class Reduction:
 
     kind: str
     before: Callable[[ir.Value], ir.Value] = lambda x: x
-    after: Callable[[ir.Value, int], ir.Value] = lambda x, count: x
+    after: Callable[[ir.Value, emit.Operand], ir.Value] = lambda x, count: x
     axes_input: int = 18
 
 
@@ -31,13 +31,13 @@ def _square(x: ir.Value) -> ir.Value:
     return emit.mul(x, x)
 
 
-def _sqrt(x: ir.Value, _count: int) -> ir.Value:
+def _sqrt(x: ir.Value, _count: emit.Operand) -> ir.Value:
     if is_float(emit.element(x)):
         return build("sqrt", x)
     return emit.cast(build("sqrt", emit.cast(x, emit.type_("float64"))), emit.element(x))
 
 
-def _log(x: ir.Value, _count: int) -> ir.Value:
+def _log(x: ir.Value, _count: emit.Operand) -> ir.Value:
     if is_float(emit.element(x)):
         return build("log", x)
     return emit.cast(build("log", emit.cast(x, emit.type_("float64"))), emit.element(x))
@@ -59,6 +59,11 @@ REDUCTIONS = {
 @handler(*REDUCTIONS)
 def reduce(ctx: NodeContext) -> Result:
     x, row = ctx.value(0), REDUCTIONS[ctx.op]
+    if _axes_are_computed(ctx, row.axes_input):
+        wide = row.before(emit.widen(x) if row.kind in ("sum", "prod") else x)
+        chosen = ChosenAxes.of(ctx)
+        count = chosen.count(wide) if ctx.op == "ReduceMean" else 1
+        return chosen.result(emit.cast(row.after(chosen.reduce(wide, row.kind), count), emit.element(x)))
     axes = _axes(ctx, row.axes_input)
     wide = row.before(emit.widen(x) if row.kind in ("sum", "prod") else x)
     count = math.prod(emit.shape(x)[a] for a in axes)
@@ -69,10 +74,12 @@ def reduce(ctx: NodeContext) -> Result:
 @handler("ReduceLogSumExp")
 def reduce_log_sum_exp(ctx: NodeContext) -> Result:
     """log(sum(exp(x))), with the largest element taken out so that exp cannot overflow."""
+    x = ctx.value(0)
+    if _axes_are_computed(ctx, 18):
+        return _log_sum_exp_over_chosen(ChosenAxes.of(ctx), x)
     axes = _axes(ctx, 18)
     if not axes:
         return ctx.tensor(0)
-    x = ctx.value(0)
     wide = emit.widen(x) if is_float(emit.element(x)) else emit.cast(x, emit.type_("float64"))
     if 0 in (emit.shape(x)[a] for a in axes):
         result = _log(emit.reduce(emit.exp(wide), "sum", axes, True), 0)
@@ -90,6 +97,53 @@ def _axes(ctx: NodeContext, since: int) -> list[int]:
     rank = len(ctx.tensor(0).shape)
     axes = axes_of(ctx, rank, since)
     return axes or ([] if ctx.attribute("noop_with_empty_axes", 0) else list(range(rank)))
+
+
+def _axes_are_computed(ctx: NodeContext, since: int) -> bool:
+    """Whether the axes are computed, and stay as dimensions of size 1, so that the result's rank is known."""
+    given = ctx.opset >= since and ctx.has(1) and not ctx.tensor(1).is_known and ctx.tensor(1).size != 0
+    return given and bool(ctx.attribute("keepdims", 1)) and all(isinstance(d, int) and d for d in ctx.tensor(0).shape)
+
+
+@dataclass(frozen=True)
+class ChosenAxes:
+    """The axes of a tensor, and for each a computed flag: whether it is reduced."""
+
+    dims: list[int]
+    flags: list[ir.Value]
+
+    @staticmethod
+    def of(ctx: NodeContext) -> "ChosenAxes":
+        given, dims = ctx.value(1), emit.shape(ctx.value(0))
+        hits = [
+            build("or", emit.binary("eq", given, i), emit.binary("eq", given, i - len(dims))) for i in range(len(dims))
+        ]
+        return ChosenAxes(dims, [emit.reduce(hit, "max", [0]) for hit in hits])
+
+    def reduce(self, x: ir.Value, kind: str) -> ir.Value:
+        """Along the chosen axes, with the result in each of their places."""
+        for axis, flag in enumerate(self.flags):
+            x = emit.select(flag, emit.broadcast(emit.reduce(x, kind, [axis], True), self.dims), x)
+        return x
+
+    def count(self, like: ir.Value) -> ir.Value:
+        """How many elements become one, in the element type of `like`."""
+        total = emit.scalar(1, emit.element(like))
+        for size, flag in zip(self.dims, self.flags, strict=True):
+            total = emit.mul(total, emit.select(flag, emit.scalar(size, emit.element(like)), 1))
+        return total
+
+    def result(self, x: ir.Value) -> Result:
+        one = emit.scalar(1, emit.type_("int64"))
+        return ragged(x, tuple(emit.select(flag, one, d) for d, flag in zip(self.dims, self.flags, strict=True)))
+
+
+def _log_sum_exp_over_chosen(chosen: ChosenAxes, x: ir.Value) -> Result:
+    wide = emit.widen(x) if is_float(emit.element(x)) else emit.cast(x, emit.type_("float64"))
+    top = chosen.reduce(wide, "max")
+    top = emit.select(build("isinf", top), 0, top)
+    result = emit.add(build("log", chosen.reduce(emit.exp(emit.sub(wide, top)), "sum")), top)
+    return chosen.result(emit.cast(result, emit.element(x)))
 
 
 @handler("ArgMax", "ArgMin")
