@@ -3,6 +3,7 @@
 import zlib
 
 import harness
+import numpy as np
 import prefill_cases
 import pytest
 from attention_cases import Attention
@@ -51,3 +52,17 @@ def test_large_scores_do_not_overflow(dtype, causal):
     built = harness.build(text, PrefillFamily())
     inputs = [(10 * a).astype(a.dtype) for a in harness.random_inputs(built, 11)]
     harness.check(built, inputs=inputs, tolerance={"float16": 5e-3, "bfloat16": 3e-2}[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_rows_that_the_lowest_number_masks_are_means(dtype):
+    """As on other paths: the addend swallows the product, and all keys weigh the same."""
+    text = Attention(dtype=dtype, h=2, g=1, b=1, m=130, n=333, d=64, e=64, mask="float32").text()
+    built = harness.build(text, PrefillFamily())
+    inputs = harness.random_inputs(built, 3)
+    lowest = np.finfo(np.float32).min
+    inputs[3][:, :] = np.where(np.random.default_rng(1).random(inputs[3].shape) < 0.3, lowest, 0)
+    inputs[3][[7, *range(40, 60)]] = lowest
+    (found,) = harness.run(built, inputs)
+    assert np.abs(found[0, :, 7].astype(np.float32)).max() > 0
+    harness.compare(found, harness.expected(built, inputs)[0])

@@ -10,7 +10,7 @@ from lumir.kernels.nvidia.attention_softmax import RowState, f32, inverse_sum
 from lumir.kernels.nvidia.contraction_store import store_results
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import WARP, all_of, byte_offset, joined, shuffle_xor
-from lumir.kernels.nvidia.prefill_softmax import LOWEST, PrefillSoftmax
+from lumir.kernels.nvidia.prefill_softmax import PrefillSoftmax
 from lumir.kernels.nvidia.wgmma import (
     K_BYTES,
     LINE,
@@ -103,7 +103,7 @@ class PrefillConsumer:
         fence_products()
         scores = waited(0, self._start_scores(step))
         self._release("keys", step)
-        state = RowState([f32(LOWEST)] * 2, [f32(0.0)] * 2)
+        state = RowState([f32(self.softmax.lowest)] * 2, [f32(0.0)] * 2)
         always = self.problem.space.offset is not None or self.problem.space.shape[2] % self.problem.schedule.n > 0
         weights, state, _ = self.softmax.update(
             self.softmax.scores(scores, self.block.first_key(step), masked=always), state

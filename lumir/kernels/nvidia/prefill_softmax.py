@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.attention_block import minus_infinity
-from lumir.kernels.nvidia.attention_softmax import RowSoftmax, RowState, f32
+from lumir.kernels.nvidia.attention_softmax import LOWEST, RowSoftmax, RowState, f32
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.mma import i32, joined, packed_pair, separated
 from lumir.mlir import arith, ir, llvm
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Value = ir.Value
 Rows = list[list[Value]]
-LOWEST = -1.0e30
-"""Where a row's maximum starts: far below every product, and finite also when it is scaled."""
+BELOW_PRODUCTS = -1.0e30
+"""Far below every product, and finite also when it is scaled."""
 
 
 class PrefillSoftmax:
@@ -42,6 +42,11 @@ class PrefillSoftmax:
         self.batch, self.head, self.pair = batch, head, pair
         self.rows = [first_row, self.index.offset(first_row, 8)]
         self.across = RowSoftmax((1, 2)).across
+
+    @property
+    def lowest(self) -> float:
+        """Where a row's maximum starts; general scores may be the lowest number, where masks add it."""
+        return LOWEST if self.problem.scale is None else BELOW_PRODUCTS
 
     @property
     def factor(self) -> float:
