@@ -117,3 +117,22 @@ def test_quantized_model(name, form, tmp_path):
         expected = np.asarray(array)
         far = np.abs(found[output.name] - expected).max() / np.abs(expected).max()
         assert far <= CASES[name, form], far
+
+
+@pytest.mark.parametrize("name", ["resnet", "bert"])
+def test_one_artifact_serves_every_size(name, tmp_path, monkeypatch):
+    """The products stay in integers where sizes are symbols."""
+    model = quantized(name, "qdq", tmp_path)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    ranges = dict.fromkeys(dims_of(model), (1, 20))
+    executable = lumir.api.compile(model, target="cpu", dims=ranges)
+    for batch, seq in ((1, 5), (3, 17)):
+        monkeypatch.setitem(DIMS, "batch", batch)
+        monkeypatch.setitem(DIMS, "seq", seq)
+        (inputs,) = feeds(model, 1, batch)
+        found = executable.run(inputs)
+        for output, array in zip(session.get_outputs(), session.run(None, inputs), strict=True):
+            expected = np.asarray(array)
+            assert np.abs(found[output.name] - expected).max() <= 1e-5 * np.abs(expected).max()
