@@ -6,6 +6,7 @@ import pytest
 from import_helpers import model, node, session
 
 import lumir
+from lumir.diagnostics import UnsupportedError
 
 ROW = np.arange(1, 7, dtype=np.float32).reshape(2, 3)
 
@@ -108,3 +109,13 @@ def test_dynamic_quantisation_of_zeros():
     """The scale was 0, by which other things are divided."""
     inputs = {"x": np.zeros((2, 3), np.float32)}
     check(model([node("DynamicQuantizeLinear", "x", "y s z")], inputs, ["y", "s", "z"]), inputs)
+
+
+def test_a_product_whose_depth_may_differ_says_which_size_to_pin():
+    """It said that the model breaks ONNX's rules."""
+    proto = model(
+        [node("MatMul", "x w")], {"x": np.zeros((2, 3), np.float32)}, ["y"], {"w": np.ones((3, 4), np.float32)}
+    )
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "depth"
+    with pytest.raises(UnsupportedError, match="depth == 3 depends on depth"):
+        lumir.compile(proto, target="cpu", dims={"depth": (1, 8)})

@@ -6,6 +6,7 @@ from lumir.frontend.context import NodeContext
 from lumir.frontend.einsum import einsum
 from lumir.frontend.registry import Result, handler
 from lumir.mlir import ir
+from lumir.sizes import equal
 
 
 @handler("MatMul")
@@ -16,7 +17,7 @@ def matmul(ctx: NodeContext) -> Result:
 
 def _check_inner(ctx: NodeContext) -> None:
     left, right = ctx.tensor(0).shape, ctx.tensor(1).shape
-    if not left or not right or left[-1] != right[-2 if len(right) > 1 else -1]:
+    if not left or not right or not equal(left[-1], right[-2 if len(right) > 1 else -1]):
         ctx.malformed(f"the inner dimensions of {list(left)} and {list(right)} must agree")
 
 
