@@ -627,6 +627,12 @@ module {
       %4 = irdl.any
       irdl.results(result: %4)
     }
+    irdl.operation @bind {
+      %0 = irdl.base "!builtin.tensor"
+      irdl.operands(value: %0)
+      %1 = irdl.base "#builtin.string"
+      irdl.attributes {"symbol" = %1}
+    }
     irdl.operation @yield {
       %0 = irdl.base "!builtin.tensor"
       irdl.operands(value: %0)

@@ -97,6 +97,22 @@ class SizeOf(Op, dialect=Lumir, name="size", traits=[ext.Pure]):
 
 
 @register
+class Bind(Op, dialect=Lumir, name="bind"):
+    """From here on `symbol` is the number that `value`, of type `tensor<i64>`, holds when the model runs.
+
+    The module's `lumir.dims` holds its range; a number outside ends the run with an error.
+    """
+
+    value: ext.Operand[Tensor]
+    symbol: ir.StringAttr
+
+    @staticmethod
+    def check(op: ir.OpView) -> None:
+        scalar, found = tensor([], ir.IntegerType.get_signless(64)), op.operands[0].type
+        require(found == scalar, "value must be tensor<i64>", value=found)
+
+
+@register
 class Yield(Op, dialect=Lumir, name="yield", traits=[ir.IsTerminatorTrait]):
     """Ends the body of a derived weight and names the tensor it returns."""
 

@@ -15,7 +15,7 @@ from lumir.dims import Dims, Symbols, as_symbols
 from lumir.graph.known import use_store
 from lumir.instrument.session import current_session
 from lumir.mlir import ir
-from lumir.module import prefix_dispatches, record_symbols
+from lumir.module import prefix_dispatches, record_symbols, symbols_in
 from lumir.passes import as_pipeline, run_pipeline, to_text
 from lumir.pipelines.boundary import check_boundary
 from lumir.pipelines.stages import stage
@@ -154,14 +154,18 @@ def import_model(model: Any, symbols: Symbols, weights: Path | None = None) -> S
     from lumir.frontend.huggingface import load_huggingface
 
     if not isinstance(model, str | Path):
-        return Start(*import_onnx(model, dims=symbols), symbols)
+        return _started(*import_onnx(model, dims=symbols))
     path = Path(model)
     if path.suffix == ".mlir":
         return read_start(path, weights)
     if path.is_dir():
         proto, folder = load_huggingface(path)
-        return Start(*import_onnx(proto, folder=folder, dims=symbols), symbols)
-    return Start(*import_onnx(path, dims=symbols), symbols)
+        return _started(*import_onnx(proto, folder=folder, dims=symbols))
+    return _started(*import_onnx(path, dims=symbols))
+
+
+def _started(module: ir.Module, store: WeightStore) -> Start:
+    return Start(module, store, symbols_in(module))
 
 
 class _Callable(ModuleType):

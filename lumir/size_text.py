@@ -40,6 +40,17 @@ def declare(symbols: Mapping[str, Symbol]) -> Iterator[None]:
         _DECLARED.reset(token)
 
 
+def add_symbol(symbol: Symbol) -> None:
+    """Declare one more symbol until the end of the innermost `declare`."""
+    declared = _DECLARED.get()
+    if declared is not _NOTHING:
+        declared.symbols[symbol.name] = symbol
+
+
+def declared_symbols() -> dict[str, Symbol]:
+    return dict(_DECLARED.get().symbols)
+
+
 def is_declared(name: str) -> bool:
     return name in _DECLARED.get().symbols
 

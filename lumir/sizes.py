@@ -239,8 +239,11 @@ def divisor(x: Dim) -> int:
     return math.gcd(*(_divisor(term) for term in x.terms))
 
 
-def value_at(x: Dim, binding: Mapping[str, int]) -> int:
-    return x.at(binding) if isinstance(x, Size) else x
+def value_at(x: Dim, binding: Mapping[str, int]) -> Dim:
+    """The value where each symbol has that of `binding`; x itself where one has none."""
+    if not isinstance(x, Size) or any(symbol.name not in binding for symbol in x.symbols):
+        return x
+    return x.at(binding)
 
 
 def symbols_of(x: Dim) -> frozenset[Symbol]:

@@ -83,7 +83,8 @@ def check_start(
         raise UserError(
             f"the file stands after step '{step}', past '{last}'", code="step-passed", hint=f"use --to {step}"
         )
-    if symbols and as_texts(symbols) != as_texts(start.symbols):
+    known = as_texts(start.symbols)
+    if any(known.get(name) != size for name, size in as_texts(symbols).items()):
         raise UserError(
             "the file was made for other sizes",
             code="dims-fixed",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lumir.artifact.schema import BufferRef, Plan
+from lumir.artifact.schema import Bind, BufferRef, Plan
 from lumir.artifact.shared_weights import SharedWeights
 from lumir.artifact.write import write_artifact
 from lumir.mlir import ir
@@ -62,7 +62,12 @@ def _with_weights(plan: Plan, names: Mapping[str, str]) -> Plan:
     def renamed(ref: BufferRef) -> BufferRef:
         return replace(ref, name=names[ref.name]) if ref.space == "weight" else ref
 
-    launches = [replace(launch, args=tuple(map(renamed, launch.args))) for launch in plan.launches]
+    launches = [
+        replace(entry, source=renamed(entry.source))
+        if isinstance(entry, Bind)
+        else replace(entry, args=tuple(map(renamed, entry.args)))
+        for entry in plan.launches
+    ]
     return replace(plan, launches=tuple(launches))
 
 

@@ -27,7 +27,7 @@ from lumir.artifact.tensor_map import TensorMap
 from lumir.artifact.tensors import BufferRef, Result, TensorSpec, sizes_to_json
 from lumir.diagnostics import UserError
 from lumir.dims import Symbols, as_symbols, as_texts
-from lumir.size_text import declare
+from lumir.size_text import declare, is_declared
 from lumir.sizes import at_least, size_of, typical, value_at
 
 MAX_GRID = (2**31 - 1, 65535, 65535)
@@ -123,6 +123,37 @@ class Copy:
 
 
 @dataclass(frozen=True)
+class Bind:
+    """From here on `symbol` is the int64 at `source`: what follows waits for all that stands before."""
+
+    symbol: str
+    source: BufferRef
+    nodes: tuple[str, ...] = ()
+    nbytes: int = 8
+
+    @property
+    def args(self) -> tuple[BufferRef]:
+        return (self.source,)
+
+    def at(self, binding: Mapping[str, int]) -> "Bind":
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        return {"bind": self.symbol, "args": [self.source.to_json()], "nodes": list(self.nodes)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], where: str) -> "Bind":
+        args = [BufferRef.from_json(arg, where) for arg in get_list(data, "args", where)]
+        require(len(args) == 1, f"{where} binds a symbol to other than one number", args=len(args))
+        symbol = get_str(data, "bind", where)
+        require(is_declared(symbol), f"{where} binds a symbol that is not there", symbol=symbol)
+        return cls(symbol, args[0], get_strings(data, "nodes", where))
+
+
+Entry = Launch | Copy | Bind
+
+
+@dataclass(frozen=True)
 class Plan:
     """All launches of one specialisation, in order; a launch may read what any earlier one wrote.
 
@@ -136,7 +167,7 @@ class Plan:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    launches: tuple[Launch | Copy, ...]
+    launches: tuple[Entry, ...]
     arena_bytes: int = 0
     symbols: Mapping[str, int | str] = field(default_factory=dict)
     counter_bytes: int = 0
@@ -153,6 +184,16 @@ class Plan:
     def is_static(self) -> bool:
         return all(isinstance(size, int) for size in self.symbols.values())
 
+    @property
+    def work(self) -> tuple[Launch | Copy, ...]:
+        """The launches and copies: all entries, where the model computes no size itself."""
+        return tuple(entry for entry in self.launches if not isinstance(entry, Bind))
+
+    @property
+    def late(self) -> list[str]:
+        """The symbols whose values are computed by the model."""
+        return [entry.symbol for entry in self.launches if isinstance(entry, Bind)]
+
     def samples(self) -> list[dict[str, int]]:
         """Values of the symbols to try the plan with: the low ends, somewhere between, the high ends."""
         symbols = self.ranges.values()
@@ -161,16 +202,20 @@ class Plan:
         return [sample for i, sample in enumerate(ends) if sample not in ends[:i]]
 
     def at(self, binding: Mapping[str, int]) -> "Plan":
-        """The plan for given values of the symbols; launches of no workgroup are left out."""
+        """The plan for given values of the symbols; launches of no workgroup are left out.
+
+        What depends on symbols that the model computes itself stays open until they are given too.
+        """
         if self.is_static:
             return self
+        binding = {name: s.low for name, s in self.ranges.items() if s.low == s.high} | dict(binding)
         launches = [launch.at(binding) for launch in self.launches]
         return replace(
             self,
             inputs=tuple(spec.at(binding) for spec in self.inputs),
             outputs=tuple(spec.at(binding) for spec in self.outputs),
-            launches=tuple(x for x in launches if (x.nbytes if isinstance(x, Copy) else x.workgroups)),
-            symbols={name: binding.get(name, symbol.low) for name, symbol in self.ranges.items()},
+            launches=tuple(x for x in launches if (x.workgroups if isinstance(x, Launch) else x.nbytes)),
+            symbols={name: binding.get(name, size) for name, size in self.symbols.items()},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -232,7 +277,7 @@ class Plan:
             require(elements <= set(names), f"a list among the {kind}s of {where} lacks tensors", lists=lists)
         for i, launch in enumerate(self.launches):
             for arg in launch.args:
-                self._check_ref(arg, launch.nbytes if isinstance(launch, Copy) else 0, f"launch {i} of {where}")
+                self._check_ref(arg, 0 if isinstance(launch, Launch) else launch.nbytes, f"launch {i} of {where}")
 
     def _check_ref(self, ref: BufferRef, nbytes: int, where: str) -> None:
         if ref.space == "weight":
@@ -274,8 +319,10 @@ def _symbols_from_json(data: Mapping[str, Any], where: str) -> Symbols:
         raise malformed(f"a symbol of {where} is not an integer or a range", reason=error.message) from error
 
 
-def _launch_from_json(data: Any, where: str) -> Launch | Copy:
+def _launch_from_json(data: Any, where: str) -> Entry:
     data = get_object(data, where)
+    if "bind" in data:
+        return Bind.from_json(data, where)
     return Copy.from_json(data, where) if "copy" in data else Launch.from_json(data, where)
 
 
@@ -289,9 +336,9 @@ def check_plan(plan: Plan, kernels: Mapping[str, KernelEntry], weight_bytes: Map
         UserError: `bad-artifact`: a kernel or weight that is not there, a copy that reaches past its weight.
     """
     for i, launch in enumerate(plan.launches):
-        known = isinstance(launch, Copy) or launch.kernel in kernels
+        known = not isinstance(launch, Launch) or launch.kernel in kernels
         require(known, f"launch {i} of {where} names a kernel that is missing", kernel=getattr(launch, "kernel", ""))
-        nbytes = launch.nbytes if isinstance(launch, Copy) else 0
+        nbytes = 0 if isinstance(launch, Launch) else launch.nbytes
         for ref in launch.args:
             if ref.space != "weight":
                 continue

@@ -51,7 +51,7 @@ class FormDispatches:
     """Group the ops of @main into dispatches: a root, element-wise consumers of its only result, and cheap producers.
 
     Requires: @main holds lumir ops on static shapes.
-    Guarantees: @main holds only `lumir.load`, `lumir.reshape` of a buffer, and calls of functions marked
+    Guarantees: @main holds only `lumir.load`, `lumir.bind`, `lumir.reshape` of a buffer, and calls of functions marked
     `lumir.dispatch`, in which every other op stands. Equal dispatches are one function.
 
         %0 = lumir.contract(%x, %w)               %0 = func.call @dispatch_0(%x, %w, %b)
@@ -109,7 +109,7 @@ class Grouping:
 
     def _has_reader(self, op: ir.Operation) -> bool:
         for user in self._users(op):
-            if user not in self.position:
+            if user not in self.position or user.name == "lumir.bind":
                 return True
             if any(self._at(op) not in group.ops for group in self.members.get(user, ())):
                 return True
@@ -163,6 +163,7 @@ class Grouping:
             if (
                 op in self.taken
                 or op not in self.position
+                or op.name == "lumir.bind"
                 or not absorbs_consumer(group.root, group.tail.results[0], op.opview)
             ):
                 return []

@@ -81,5 +81,7 @@ def _function(
 
 def _erase_dead(block: ir.Block) -> None:
     for op in reversed(list(block.operations)):
+        if op.operation.name == "lumir.bind":
+            continue
         if op.operation.name.startswith("lumir.") and not any(True for r in op.results for _ in r.uses):
             op.operation.erase()

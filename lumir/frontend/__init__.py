@@ -13,7 +13,7 @@ from lumir.frontend.model import read_model
 from lumir.frontend.topology import check_topology
 from lumir.mlir import ir
 from lumir.module import record_symbols
-from lumir.size_text import declare
+from lumir.size_text import declare, declared_symbols
 from lumir.weights import WeightStore
 
 
@@ -45,7 +45,7 @@ def import_onnx(
     symbols = as_symbols(dims or {})
     with declare(symbols):
         module, store = import_graph(read, symbols, constants or {})
-    record_symbols(module, symbols)
+        record_symbols(module, declared_symbols())
     return module, store
 
 

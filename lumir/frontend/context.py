@@ -28,6 +28,10 @@ class Services(Protocol):
         """Import a subgraph of the node in place; `inputs` are the values of the subgraph's own inputs."""
         ...
 
+    def size(self, value: ir.Value, high: int) -> Dim:
+        """A new symbol, from 0 to `high`, whose value is the int64 of rank 0 that `value` computes."""
+        ...
+
     def origins(self, value: ir.Value) -> list[str]:
         """The graph inputs that a value is computed from."""
         ...

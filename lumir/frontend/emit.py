@@ -89,6 +89,10 @@ def div(x: ir.Value, y: Operand) -> ir.Value:
     return binary("div", x, y)
 
 
+def mod(x: ir.Value, y: Operand) -> ir.Value:
+    return binary("mod", x, y)
+
+
 def maximum(x: ir.Value, y: Operand) -> ir.Value:
     return binary("max", x, y)
 

@@ -8,16 +8,16 @@ import numpy as np
 import onnx
 
 from lumir.diagnostics import InternalError, LumirError
-from lumir.dialects import RuleError
+from lumir.dialects import RuleError, build
 from lumir.dialects.base import show
 from lumir.dtypes import mlir_type
 from lumir.frontend import emit
-from lumir.frontend.context import NodeContext
+from lumir.frontend.context import NodeContext, Services
 from lumir.frontend.fold_sizes import fold_sizes
 from lumir.frontend.folding import FOLD_LIMIT, fold, is_foldable
 from lumir.frontend.functions import Functions, resolve
 from lumir.frontend.model import Model
-from lumir.frontend.problems import NodeProblem, Problem
+from lumir.frontend.problems import NodeProblem, Problem, Refused
 from lumir.frontend.ragged import STRUCTURAL, extent_shape, follow, rule_of
 from lumir.frontend.reasons import no_handler
 from lumir.frontend.registry import Handler, Result, find_handler
@@ -26,7 +26,8 @@ from lumir.frontend.topology import node_name
 from lumir.frontend.values import POISON, Operand, Poison, Ragged, Tensor, TensorSequence, Value
 from lumir.frontend.weight_table import WeightTable
 from lumir.mlir import ir
-from lumir.sizes import Size, Undecided
+from lumir.size_text import add_symbol, declared_symbols
+from lumir.sizes import Dim, Size, Symbol, Undecided, high, size_of
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Importer:
         self.weights, self.arguments = weights, arguments
         self.functions = Functions(model.proto.functions)
         self.problems: list[Problem] = []
+        self._computed: dict[ir.Value, Dim] = {}  # the symbol of each size that the model computes
 
     def nodes(self, nodes: Sequence[onnx.NodeProto], frame: Frame) -> None:
         """Import nodes in order; the frame's scope gains their outputs."""
@@ -124,7 +126,10 @@ class Importer:
             return folded
         context = NodeContext(site.node, site.opset, _values(site.inputs), _SiteServices(self, site))
         if any(isinstance(x, Ragged) for x in site.inputs) and site.node.op_type not in STRUCTURAL:
-            return self._follow(context, handler)
+            try:
+                return self._follow(context, handler)
+            except Refused as refused:
+                return self._served(context, handler, refused)
         results = handler(context)
         operands = [self._operand(result) for result in (results if isinstance(results, list | tuple) else [results])]
         undecided = undecided or next((x.undecided for x in site.inputs if isinstance(x, Tensor) and x.undecided), "")
@@ -142,6 +147,29 @@ class Importer:
             return [self._operand(extent_shape(context, inputs[0]))]
         rule = rule_of(context)
         return [follow(rule, context, inputs, self._operand(handler(context)))]  # pyright: ignore[reportArgumentType]
+
+    def _served(self, context: NodeContext, handler: Handler, refused: Refused) -> list[Operand]:
+        """The node on what counts of its inputs alone; refused where the sizes leave open what its result is."""
+        try:
+            results = handler(self._with_sizes(context))
+        except Undecided:
+            raise refused from None
+        return [self._operand(result) for result in (results if isinstance(results, list | tuple) else [results])]
+
+    def _with_sizes(self, context: NodeContext) -> NodeContext:
+        """The node with what counts of its inputs cut out: their sizes become symbols, which the model computes."""
+        inputs = [self._cut_out(x, context.services) if isinstance(x, Ragged) else x for x in context.inputs]
+        return NodeContext(context.node, context.opset, inputs, context.services)
+
+    def _cut_out(self, x: Ragged, services: Services) -> Tensor:
+        room, sizes = x.tensor.shape, []
+        for size, most in zip(x.extent, room, strict=True):
+            if isinstance(size, ir.Value) and size not in self._computed:
+                self._computed[size] = services.size(emit.cast(size, emit.type_("int64")), high(most))
+            sizes.append(self._computed[size] if isinstance(size, ir.Value) else size)
+        rank = len(room)
+        value = build("slice", x.tensor.value(), starts=[0] * rank, sizes=sizes, steps=[1] * rank)
+        return Tensor(ir.RankedTensorType(value.type), value=value)
 
     def _operand(self, result: Result) -> Operand:
         if result is None or isinstance(result, Tensor | TensorSequence | Ragged | Poison):
@@ -217,6 +245,14 @@ class _SiteServices:
         inner = replace(self._site.frame, scope={**self._site.frame.scope, **scope}, prefix=prefix)
         self._importer.nodes(graph.node, inner)
         return [inner.scope[output.name] for output in graph.output]
+
+    def size(self, value: ir.Value, high: int) -> Dim:
+        taken, name = declared_symbols(), self._site.name.replace("`", "'")
+        while name in taken:
+            name += "'"
+        add_symbol(symbol := Symbol(name, 0, high))
+        build("bind", value, results=[], symbol=name)
+        return size_of(symbol)
 
     def origins(self, value: ir.Value) -> list[str]:
         return origins(value, self._importer.arguments)

@@ -15,7 +15,7 @@ Pattern = Callable[[ir.Operation], ir.Value | None]
 Patterns = Mapping[str, Sequence[Pattern]]
 
 MAX_SWEEPS = 32
-_EFFECTS = frozenset(["func.return", "lumir.yield", "func.call"])
+_EFFECTS = frozenset(["func.return", "lumir.yield", "lumir.bind", "func.call"])
 
 
 def functions(module: ir.Module) -> Iterator[ir.Block]:

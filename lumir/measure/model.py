@@ -48,12 +48,12 @@ class LaunchBench:
         """Run the plan launch by launch; time each kernel where it first comes, with its operands as they are then."""
         sizes = _sizes(self._device, self._plan)
         alike: dict[Any, int] = {}
-        for launch, nbytes in zip(self._plan.launches, sizes, strict=True):
+        for launch, nbytes in zip(self._plan.work, sizes, strict=True):
             alike[_what(launch, nbytes)] = alike.get(_what(launch, nbytes), 0) + 1
         seen = set()
         with current(self._device.context):
             self._session.stage(inputs)
-        for launch, nbytes in zip(self._plan.launches, sizes, strict=True):
+        for launch, nbytes in zip(self._plan.work, sizes, strict=True):
             what = _what(launch, nbytes)
             with current(self._device.context):
                 if what not in seen and isinstance(launch, Launch):
@@ -138,7 +138,7 @@ def _sizes(device: CudaDevice, plan: Plan) -> list[list[int | None]]:
     """The bytes of every argument of every launch; None for scratch memory, which stays where it is."""
     written: dict[int, int] = {}
     found = []
-    for launch in plan.launches:
+    for launch in plan.work:
         results = {r.arg: byte_size(r.dtype, r.shape) for r in launch.results} if isinstance(launch, Launch) else {}
         sizes: list[int | None] = []
         for index, ref in enumerate(launch.args):

@@ -82,7 +82,7 @@ class Operands:
     def launches(self, plan: Plan, count: int) -> Iterator[Launch | Copy]:
         """The launches of `count` calls, each on the next set of operands."""
         for number in range(count):
-            for launch in plan.launches:
+            for launch in plan.work:
                 args = tuple(self._in_set(ref, number % self.sets) for ref in launch.args)
                 yield replace(launch, args=args)
 

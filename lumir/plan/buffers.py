@@ -1,6 +1,6 @@
 """Step 8: where every tensor lies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,6 +41,8 @@ class AssignBuffers:
         main.attributes["lumir.arena_bytes"] = ir.IntegerAttr.get(i64, places.arena_bytes)
         if counters := max((need.counters for need in needs), default=0):
             main.attributes["lumir.counter_bytes"] = ir.IntegerAttr.get(i64, 4 * counters)
+        for bind in places.binds:
+            bind.attributes["lumir.buffers"] = ir.ArrayAttr.get([ir.StringAttr.get(places.of(bind.operands[0]))])
         pairs = [ir.ArrayAttr.get([ir.StringAttr.get(a), ir.StringAttr.get(b)]) for a, b in places.copies]
         main.attributes["lumir.copies"] = ir.ArrayAttr.get(pairs)
 
@@ -67,10 +69,13 @@ class Places:
 
     Attributes:
         workspaces: the place of each call's workspace.
+        binds: where the run stops to read a size. The plan is run in parts then, which share the arena alone: results
+            are computed there, and copied last.
     """
 
     def __init__(self, block: ir.Block, alignment: int, workspace_bytes: Sequence[int]):
         self.calls = [op for op in block.operations if op.operation.name == "func.call"]
+        self.binds = [op for op in block.operations if op.operation.name == "lumir.bind"]
         self.named: dict[Value, str] = {a: f"input:{i}" for i, a in enumerate(block.arguments)}
         self.aliases: dict[Value, Value] = {}
         self.copies: list[tuple[str, str]] = []
@@ -79,8 +84,12 @@ class Places:
                 self.named[op.results[0]] = f"weight:{op.attributes['weight'].value}"
             elif op.operation.name == "lumir.reshape":
                 self.aliases[op.results[0]] = op.operands[0]
-        self._name_outputs(list(block.operations)[-1])
-        self.workspaces, self.arena_bytes = self._name_arena(alignment, workspace_bytes)
+        returned = list(list(block.operations)[-1].operands)
+        if not self.binds:
+            self._name_outputs(returned)
+        self.workspaces, self.arena_bytes = self._name_arena(alignment, workspace_bytes, returned)
+        if self.binds:
+            self.copies = [(self.of(value), f"output:{i}") for i, value in enumerate(returned)]
 
     def of(self, value: Value) -> str:
         return self.named[self._root(value)]
@@ -90,29 +99,41 @@ class Places:
             value = self.aliases[value]
         return value
 
-    def _name_outputs(self, returned: ir.OpView) -> None:
+    def _name_outputs(self, returned: Sequence[Value]) -> None:
         """A result is computed where the caller wants it, unless it has a place already."""
-        for i, value in enumerate(returned.operands):
+        for i, value in enumerate(returned):
             root = self._root(value)
             if root in self.named:
                 self.copies.append((self.named[root], f"output:{i}"))
             else:
                 self.named[root] = f"output:{i}"
 
-    def _name_arena(self, alignment: int, workspace_bytes: Sequence[int]) -> tuple[list[str], int]:
+    def _name_arena(
+        self, alignment: int, workspace_bytes: Sequence[int], returned: Sequence[Value]
+    ) -> tuple[list[str], int]:
         lives: dict[Value, Lifetime] = {}
         for step, call in enumerate(self.calls):
             for value in call.results:
                 if value not in self.named:
                     lives[value] = Lifetime(high(nbytes_of(value.type)), step, step)
-            for value in map(self._root, call.operands):
-                if value in lives:
-                    lives[value] = Lifetime(lives[value].nbytes, lives[value].first, step)
+            self._extend(lives, call.operands, step)
+        for bind in self.binds:
+            before = sum(call.operation.is_before_in_block(bind.operation) for call in self.calls)
+            self._extend(lives, bind.operands, before - 1)
+        if self.binds:
+            self._extend(lives, returned, len(self.calls))
         workspaces = [Lifetime(nbytes, step, step) for step, nbytes in enumerate(workspace_bytes)]
         offsets, size = assign_offsets([*lives.values(), *workspaces], alignment)
         names = [f"arena:{offset}" for offset in offsets]
         self.named.update(zip(lives, names))
         return names[len(lives) :], size
+
+    def _extend(self, lives: dict[Value, Lifetime], values: Iterable[Value], step: int) -> None:
+        """Keep values alive until a step."""
+        for value in map(self._root, values):
+            if value in lives:
+                life = lives[value]
+                lives[value] = Lifetime(life.nbytes, life.first, max(life.last, step))
 
 
 def nbytes_of(type_: ir.Type) -> int:

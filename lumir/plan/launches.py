@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorMap, TensorSpec
+from lumir.artifact.schema import Bind, BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorMap, TensorSpec
 from lumir.dialects import from_attribute, shape_of_type, sizes_from
 from lumir.dims import Symbols, as_texts
 from lumir.dtypes import dtype_name
 from lumir.kernels.launch_sizes import SCALARS
 from lumir.mlir import ir
-from lumir.module import LISTS, SHAPES, body_of, calls, main_of, node_names, symbols, symbols_in
+from lumir.module import LISTS, SHAPES, body_of, main_of, node_names, symbols, symbols_in
 from lumir.plan.buffers import nbytes_of
 from lumir.size_text import declare
 
@@ -24,9 +24,14 @@ def _plan_of(module: ir.Module, known: Symbols) -> Plan:
     main, functions = main_of(module), symbols(module)
     block = body_of(main)
     returned = list(block.operations)[-1].operands
-    launches: list[Launch | Copy] = []
-    for call in calls(module):
-        launch = _launch(call, functions[call.attributes["callee"].value])
+    launches: list[Launch | Copy | Bind] = []
+    for op in block.operations:
+        if op.operation.name == "lumir.bind":
+            (place,) = from_attribute(op.attributes["lumir.buffers"])
+            launches.append(Bind(op.attributes["symbol"].value, _buffer(place)))
+        if op.operation.name != "func.call":
+            continue
+        launch = _launch(op, functions[op.attributes["callee"].value])
         if launch.workgroups:
             launches.append(launch)
     for source, target in from_attribute(main.attributes["lumir.copies"]):

@@ -63,7 +63,7 @@ class CpuSession:
         slots: list[int] = []
         patches: list[tuple[int, int, int]] = []
         starts = []
-        for launch in plan.launches:
+        for launch in plan.work:
             starts.append(len(slots))
             for ref in launch.args:
                 if ref.space in ("input", "output"):
@@ -89,7 +89,7 @@ class CpuSession:
 
     def _make_records(self) -> np.ndarray:
         records = np.zeros((max(len(self._starts), 1), _RECORD_WORDS), np.int64)
-        for i, (launch, start) in enumerate(zip(self._plan.launches, self._starts)):
+        for i, (launch, start) in enumerate(zip(self._plan.work, self._starts)):
             if isinstance(launch, Copy):
                 function, workgroups = self._device.copy_kernel, -(-launch.nbytes // COPY_CHUNK_BYTES)
             else:
@@ -126,9 +126,12 @@ class CpuSession:
             results.append(array if given is None else given)
         return results
 
+    def read(self, source: BufferRef) -> int:
+        return int(array_at(self._address(source), np.dtype(np.int64), ())[()])
+
     def run_each(self, inputs: Sequence[Tensor]) -> Iterator[LaunchResult]:
         arrays = self._bind(inputs, [None] * len(self._plan.outputs))
-        for i, launch in enumerate(self._plan.launches):
+        for i, launch in enumerate(self._plan.work):
             start = time.perf_counter()
             self._device.pool.run(self._records_at + 8 * _RECORD_WORDS * i, 1)
             elapsed = (time.perf_counter() - start) * 1e6

@@ -38,7 +38,7 @@ class CudaSession:
             self._pinned.view(offset, np.dtype(np.uint8), (spec.nbytes,)) for offset, spec in zip(self._offsets, specs)
         ]
         self._launcher = Launcher(device.code, device.stream)
-        self._graph = self._launcher.capture(plan.launches, self.address)
+        self._graph = self._launcher.capture(plan.work, self.address)
         release_with(self, device.context, "cuGraphExecDestroy", self._graph)
 
     def run(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
@@ -70,11 +70,17 @@ class CudaSession:
             call("cuStreamSynchronize", stream)
         return arrays
 
+    def read(self, source: BufferRef) -> int:
+        number = np.empty(1, np.int64)
+        with current(self._device.context):
+            call("cuMemcpyDtoH", address_of(number), self.address(source), number.nbytes)
+        return int(number[0])
+
     def run_each(self, inputs: Sequence[Tensor]) -> Iterator[LaunchResult]:
         with current(self._device.context):
             self.stage(inputs)
             call("cuStreamSynchronize", self._device.stream)
-        for i, launch in enumerate(self._plan.launches):
+        for i, launch in enumerate(self._plan.work):
             with current(self._device.context):
                 start = time.perf_counter()
                 self._launcher.enqueue(launch, self.address)

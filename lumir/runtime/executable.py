@@ -16,6 +16,7 @@ from lumir.diagnostics import UserError
 from lumir.runtime.inputs import Tensor, check_tensor, choose_plan, match_names, to_tensor
 from lumir.runtime.latency import Latency, measure
 from lumir.runtime.lists import cut, gathered, spread
+from lumir.runtime.parts import PartedSession
 from lumir.runtime.pool import check_threads
 from lumir.runtime.session import Device, LaunchResult, Session
 
@@ -132,7 +133,8 @@ class Executable:
             return self._sessions[key]
         index, binding = choose_plan(self.artifact.plans, tensors)
         plan = self.artifact.plans[index].at(binding)
-        bound = self._sessions[key] = Bound(plan, self.device.session(plan))
+        session = PartedSession(self.device, plan) if plan.late else self.device.session(plan)
+        bound = self._sessions[key] = Bound(plan, session)
         if len(self._sessions) > SESSIONS:
             self._sessions.popitem(last=False)
         return bound

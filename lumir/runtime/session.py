@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lumir.artifact.schema import Plan
+from lumir.artifact.tensors import BufferRef
 from lumir.runtime.inputs import Tensor
 
 
@@ -37,6 +38,10 @@ class Session(Protocol):
 
     def run_device(self, inputs: Sequence[Tensor]) -> list[Any]:
         """Run the plan; outputs stay in the device's memory and have `__dlpack__`."""
+        ...
+
+    def read(self, source: BufferRef) -> int:
+        """The int64 at a place in the arena, after a run."""
         ...
 
     def run_each(self, inputs: Sequence[Tensor]) -> Iterator[LaunchResult]:

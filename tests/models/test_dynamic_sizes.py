@@ -158,3 +158,52 @@ def test_sums_of_symbols_are_solved_and_checked():
         np.testing.assert_array_equal(executable.run({"x": x})["y"], np.maximum(x, 0))
     with pytest.raises(UserError, match="past is 8 in input 'x'"):
         executable.run({"x": np.zeros((9, 4), np.float32)})
+
+
+def selecting(rows: object) -> onnx.ModelProto:
+    """Products and a softmax over the elements that are not 0, which must know how many there are."""
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["places"], name="find"),
+        helper.make_node("Transpose", ["places"], ["tuples"]),
+        helper.make_node("GatherND", ["x", "tuples"], ["values"], name="take"),
+        helper.make_node("Softmax", ["values"], ["y"], axis=0),
+        helper.make_node("Exp", ["x"], ["all"]),
+        helper.make_node("Shape", ["y"], ["shape"]),
+    ]
+    proto = linear([rows, 4], nodes)
+    for name, type_ in {"all": TensorProto.FLOAT, "shape": TensorProto.INT64}.items():
+        proto.graph.output.append(helper.make_tensor_value_info(name, type_, None))
+    return proto
+
+
+def check_selecting(executable: lumir.Executable, x: np.ndarray) -> None:
+    found, kept = executable.run({"x": x}), x[np.nonzero(x)]
+    weights = np.exp(kept - kept.max(initial=-np.inf))
+    np.testing.assert_allclose(found["y"], weights / weights.sum(), rtol=1e-5)
+    np.testing.assert_allclose(found["all"], np.exp(x), rtol=1e-6)
+    np.testing.assert_array_equal(found["shape"], [len(kept)])
+
+
+def sparse(rows: int, seed: int) -> np.ndarray:
+    """[rows, 4]; about a third of the elements are 0, and all of them under seed 0."""
+    return np.random.default_rng(seed).integers(-1, 2, (rows, 4)).astype(np.float32) * (seed > 0)
+
+
+@pytest.mark.parametrize("target", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_gpu])])
+def test_a_size_that_the_model_computes_itself(target: str):
+    executable = lumir.compile(selecting("rows"), target=target, dims={"rows": "1..9"})
+    (plan,) = executable.artifact.plans
+    assert plan.late
+    assert {plan.ranges[name].high for name in plan.late} == {36}
+    for rows in (1, 9, 3):
+        for seed in (1, 2, 0):
+            check_selecting(executable, sparse(rows, seed))
+
+
+def test_launch_by_launch_a_computed_size_is_read_too(tmp_path: Path):
+    executable = lumir.compile(selecting(5))
+    executable.save(tmp_path / "m.lumir")
+    loaded = lumir.load(tmp_path / "m.lumir")
+    x = sparse(5, 3)
+    seen = [array for result in loaded.run_each({"x": x}) for array in result.outputs.values()]
+    assert any(array.shape == (np.count_nonzero(x),) for array in seen)

@@ -18,7 +18,7 @@ from lumir.reference import RULES, evaluate, evaluate_region
 from lumir.reference.elementwise import FUNCTIONS
 from lumir.weights import WeightStore
 
-STRUCTURE = {"weight", "derived_weight", "load", "constant", "yield", "code"}
+STRUCTURE = {"weight", "derived_weight", "load", "constant", "bind", "yield", "code"}
 
 
 @pytest.fixture

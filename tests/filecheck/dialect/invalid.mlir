@@ -1045,3 +1045,11 @@ func.func @result_of_another_size(%x: tensor<?x3xf32, ["seq"]>) {
   %0 = "lumir.exp"(%x) : (tensor<?x3xf32, ["seq"]>) -> tensor<?x3xf32, ["past"]>
   return
 }
+
+// -----
+
+func.func @bind(%x: tensor<1xi64>) {
+  // expected-error@+1 {{'lumir.bind' op value must be tensor<i64> (found value = tensor<1xi64>)}}
+  "lumir.bind"(%x) {symbol = "count"} : (tensor<1xi64>) -> ()
+  return
+}

@@ -198,5 +198,7 @@ func.func @sizes(%arg0: tensor<?x?x8xf32, ["batch", "seq"]>, %arg1: tensor<?x?x8
   %5 = "lumir.contract"(%arg0, %3) {equation = "bmk,bnk->bmn", to = f32} : (tensor<?x?x8xf32, ["batch", "seq"]>, tensor<?x?x8xf32, ["batch", "past + seq"]>) -> tensor<?x?x?xf32, ["batch", "seq", "past + seq"]>
   // CHECK: {{%.*}} = "lumir.add"({{%.*}}, {{%.*}}) : (tensor<?x?x8xf32, ["batch", "seq"]>, tensor<?x?x8xf32, ["batch", "seq"]>) -> tensor<?x?x8xf32, ["batch", "seq"]>
   %6 = "lumir.add"(%arg0, %4) : (tensor<?x?x8xf32, ["batch", "seq"]>, tensor<?x?x8xf32, ["batch", "seq"]>) -> tensor<?x?x8xf32, ["batch", "seq"]>
+  // CHECK: "lumir.bind"({{%.*}}) {symbol = "count"} : (tensor<i64>) -> ()
+  "lumir.bind"(%0) {symbol = "count"} : (tensor<i64>) -> ()
   return
 }
