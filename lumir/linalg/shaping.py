@@ -132,12 +132,12 @@ def _pad_by_reading(source: Source, x: Value) -> Value:
     def place_in(i: Value, size: int, low: int) -> Value:
         i = arith.SubIOp(i, index(low)).result
         if source.mode == "wrap":
-            return BINARY["mod"](i, index(size), False)
+            return BINARY["mod"](i, index(maximum(size, 1)), False)
         if source.mode == "edge":
             return arith.MinSIOp(arith.MaxSIOp(i, index(0)).result, index(size - 1)).result
         if size == 1:
             return index(0)
-        period = 2 * (size - 1)
+        period = maximum(2 * (size - 1), 1)
         i = BINARY["mod"](i, index(period), False)
         return arith.MinSIOp(i, arith.SubIOp(index(period), i).result).result
 
