@@ -272,7 +272,7 @@ def test_variable_of_the_wrong_type():
 def test_table_of_variables():
     lines = describe().splitlines()
     assert lines[0] == "LUMIR_DUMP_DIR: folder for the IR after each step and pass (path, or none; default none)"
-    assert len(lines) == 8
+    assert len(lines) == 9
 
 
 def test_every_variable_in_the_sources_is_in_the_table():

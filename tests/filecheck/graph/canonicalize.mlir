@@ -5,7 +5,7 @@
 // CHECK-NEXT:    %[[Y:.*]] = "lumir.contract"(%[[X]], %[[W]]) {equation = "mk,nk->mn", to = f32}
 // CHECK-NEXT:    return %[[Y]]
 func.func @linear(%x: tensor<2x8xf32>, %w: tensor<4x8xf32>) -> tensor<2x4xf32> {
-  %zero = "lumir.constant"() {value = dense<0.0> : tensor<f32>} : () -> tensor<f32>
+  %zero = "lumir.constant"() {value = dense<-0.0> : tensor<f32>} : () -> tensor<f32>
   %t = "lumir.transpose"(%w) {permutation = array<i64: 1, 0>} : (tensor<4x8xf32>) -> tensor<8x4xf32>
   %y = "lumir.contract"(%x, %t) {equation = "mk,kn->mn", to = f32} : (tensor<2x8xf32>, tensor<8x4xf32>) -> tensor<2x4xf32>
   %0 = "lumir.add"(%y, %zero) : (tensor<2x4xf32>, tensor<f32>) -> tensor<2x4xf32>
