@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("lumir", "dialects", "pipelines", "tools", "pyproject.toml", "README.md", "LICENSE")
-TOOLS = ("lumir-opt", "lumir-compile", "lumir-run")
+TOOLS = ("lumir-opt", "lumir-compile", "lumir-run", "lumir-tune", "lumir-bench")
 USE = """
 import sys
 from pathlib import Path
