@@ -12,6 +12,7 @@ from lumir.measure.kernel import CompiledDispatch
 from lumir.measure.operands import Operands, random_tensor
 from lumir.measure.reference import Reference
 from lumir.measure.timing import Timing, calls_in_graph, time_together
+from lumir.runtime.cuda_clock import Stopwatch
 from lumir.runtime.cuda_driver import call
 from lumir.runtime.cuda_gpu import Gpu
 from lumir.runtime.cuda_launch import Launcher
@@ -158,9 +159,7 @@ class Loaded:
         gpu = case.gpu
         self._launcher = Launcher(gpu.load(kernel.kernels, kernel.files), gpu.stream)
         self.scratch = case.operands.scratch(kernel.plan)
-        self._events = [call("cuEventCreate", 0) for _ in range(2)]
-        for event in self._events:
-            release_with(self, gpu.context, "cuEventDestroy", event)
+        self._watch = Stopwatch(gpu.context, gpu.stream)
 
     def run_once(self) -> None:
         for launch in self._case.operands.launches(self.kernel.plan, 1):
@@ -171,13 +170,13 @@ class Loaded:
         """Replay the graph; seconds of one call."""
         with current(self._case.gpu.context):
             count, graph = self._graph
-            return self._elapsed(lambda: call("cuGraphLaunch", graph, self._case.gpu.stream)) / count
+            return self._watch.seconds(lambda: call("cuGraphLaunch", graph, self._case.gpu.stream)) / count
 
     @cached_property
     def _graph(self) -> tuple[int, Any]:
         """Calls on rotating operands, recorded; and their number."""
         self.run_once()
-        estimate = self._elapsed(self._enqueue_few) / 3
+        estimate = self._watch.seconds(self._enqueue_few) / 3
         count = calls_in_graph(estimate, self._case.operands.sets)
         graph = self._launcher.capture(self._case.operands.launches(self.kernel.plan, count), self._address)
         release_with(self, self._case.gpu.context, "cuGraphExecDestroy", graph)
@@ -186,15 +185,6 @@ class Loaded:
     def _enqueue_few(self) -> None:
         for launch in self._case.operands.launches(self.kernel.plan, 3):
             self._launcher.enqueue(launch, self._address)
-
-    def _elapsed(self, work: Any) -> float:
-        before, after = self._events
-        stream = self._case.gpu.stream
-        call("cuEventRecord", before, stream)
-        work()
-        call("cuEventRecord", after, stream)
-        call("cuStreamSynchronize", stream)
-        return call("cuEventElapsedTime", before, after) / 1000
 
     def _address(self, ref: Any) -> int:
         return self._case.operands.address(ref, self.scratch)

@@ -2,6 +2,7 @@
 
 from statistics import median
 
+from lumir.runtime.cuda_clock import Stopwatch
 from lumir.runtime.cuda_driver import call
 from lumir.runtime.cuda_gpu import Gpu
 from lumir.runtime.cuda_memory import DeviceMemory, current
@@ -12,14 +13,7 @@ def copy_rate(gpu: Gpu, nbytes: int) -> float:
     with current(gpu.context):
         source, target = (DeviceMemory(gpu.context, nbytes, "copy") for _ in range(2))
         call("cuMemsetD8", source.address, 0x37, nbytes)
-        events = [call("cuEventCreate", 0) for _ in range(2)]
-        times = []
-        for _ in range(12):
-            call("cuEventRecord", events[0], gpu.stream)
-            call("cuMemcpyDtoDAsync", target.address, source.address, nbytes, gpu.stream)
-            call("cuEventRecord", events[1], gpu.stream)
-            call("cuStreamSynchronize", gpu.stream)
-            times.append(call("cuEventElapsedTime", *events) / 1000)
-        for event in events:
-            call("cuEventDestroy", event)
+        watch = Stopwatch(gpu.context, gpu.stream)
+        places = target.address, source.address
+        times = [watch.seconds(lambda: call("cuMemcpyDtoDAsync", *places, nbytes, gpu.stream)) for _ in range(12)]
     return 2 * nbytes / median(times[2:])

@@ -10,6 +10,7 @@ from lumir.artifact.dtypes import byte_size
 from lumir.artifact.schema import BufferRef, Copy, Launch, Plan
 from lumir.measure.timing import Timing, calls_in_graph, time_together
 from lumir.runtime.cuda import CudaDevice
+from lumir.runtime.cuda_clock import Stopwatch
 from lumir.runtime.cuda_driver import call
 from lumir.runtime.cuda_launch import Launcher
 from lumir.runtime.cuda_memory import DeviceMemory, aligned, current, release_with
@@ -94,17 +95,17 @@ class _Rotated:
                     target = self._memory.address + number * self._stride + (offset or 0)
                     call("cuMemcpyDtoD", target, bench.address(ref), size)
         call("cuCtxSynchronize")
-        self._events = [call("cuEventCreate", 0) for _ in range(2)]
-        for event in self._events:
-            release_with(self, gpu.context, "cuEventDestroy", event)
-        estimate = self._elapsed(lambda: [self._enqueue(i) for i in range(4)]) / 4
-        estimate = self._elapsed(lambda: [self._enqueue(i) for i in range(4)]) / 4
+        self._watch = Stopwatch(gpu.context, gpu.stream)
+        estimate = self._watch.seconds(lambda: [self._enqueue(i) for i in range(4)]) / 4
+        estimate = self._watch.seconds(lambda: [self._enqueue(i) for i in range(4)]) / 4
         self._count = calls_in_graph(estimate, self.sets)
         self._graph = bench.launcher.capture((self._numbered(i) for i in range(self._count)), self._address)
         release_with(self, gpu.context, "cuGraphExecDestroy", self._graph)
 
     def seconds(self) -> float:
-        return self._elapsed(lambda: call("cuGraphLaunch", self._graph, self._bench.device.gpu.stream)) / self._count
+        return (
+            self._watch.seconds(lambda: call("cuGraphLaunch", self._graph, self._bench.device.gpu.stream)) / self._count
+        )
 
     def _enqueue(self, number: int) -> None:
         self._bench.launcher.enqueue(self._numbered(number), self._address)
@@ -120,14 +121,6 @@ class _Rotated:
 
     def _address(self, ref: BufferRef) -> int:
         return self._memory.address + ref.offset if ref.space == "input" else self._bench.address(ref)
-
-    def _elapsed(self, work: Any) -> float:
-        stream = self._bench.device.gpu.stream
-        call("cuEventRecord", self._events[0], stream)
-        work()
-        call("cuEventRecord", self._events[1], stream)
-        call("cuStreamSynchronize", stream)
-        return call("cuEventElapsedTime", *self._events) / 1000
 
 
 def _what(launch: Launch | Copy, sizes: Sequence[int | None]) -> Any:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from lumir.artifact.dtypes import PACKED_4BIT, byte_size, numpy_dtype, pack_4bit
 from lumir.artifact.schema import Copy, Launch, Plan
 from lumir.artifact.tensors import BufferRef, TensorSpec
 from lumir.diagnostics import UserError
+from lumir.runtime.cuda_clock import Stopwatch
 from lumir.runtime.cuda_driver import call
 from lumir.runtime.cuda_launch import Launcher
 from lumir.runtime.cuda_memory import DeviceArray, DeviceMemory, PinnedMemory, aligned, current, release_with
@@ -93,16 +95,9 @@ class CudaSession:
     def graph_seconds(self, samples: int) -> float:
         """The median time of the graph by the GPU's clock, on the inputs that were staged last."""
         with current(self._device.context):
-            events = [call("cuEventCreate", 0) for _ in range(2)]
-            times = []
-            for _ in range(samples + 3):
-                call("cuEventRecord", events[0], self._device.stream)
-                call("cuGraphLaunch", self._graph, self._device.stream)
-                call("cuEventRecord", events[1], self._device.stream)
-                call("cuStreamSynchronize", self._device.stream)
-                times.append(call("cuEventElapsedTime", *events) / 1000)
-            for event in events:
-                call("cuEventDestroy", event)
+            watch = Stopwatch(self._device.context, self._device.stream)
+            launch = partial(call, "cuGraphLaunch", self._graph, self._device.stream)
+            times = [watch.seconds(launch) for _ in range(samples + 3)]
         return float(np.median(times[3:]))
 
     def stage(self, inputs: Sequence[Tensor]) -> None:

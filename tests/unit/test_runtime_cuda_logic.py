@@ -12,11 +12,13 @@ from fake_cuda import FakeDriver, floats, real
 from runtime_helpers import mlp_plan
 
 import lumir
+from lumir.artifact.read import Artifact
 from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, TensorSpec
 from lumir.artifact.write import write_artifact
 from lumir.diagnostics import InternalError, UserError
+from lumir.measure.model import LaunchBench
 from lumir.runtime import cuda_driver
-from lumir.runtime.cuda import check_arch, device_capability
+from lumir.runtime.cuda import CudaDevice, check_arch, device_capability
 from lumir.runtime.cuda_modules import cache_folder
 from lumir.runtime.cuda_session import _gpu_source
 from lumir.runtime.dlpack import ForeignTensor, to_dlpack
@@ -316,3 +318,18 @@ def test_missing_driver_and_bindings(monkeypatch, tmp_path):
     write(tmp_path / "m.lumir")
     text = error_of(tmp_path / "m.lumir")
     assert "error[no-gpu]: the NVIDIA driver cannot be used\n  cuInit: libcuda.so.1" in text
+
+
+def test_each_kernel_is_timed_by_itself(driver, tmp_path):
+    """On copies of what it reads in the model: the product's operand is what the first launch left."""
+    weights = write(tmp_path / "m.lumir")
+    device = CudaDevice(Artifact.open(tmp_path / "m.lumir"))
+    plan = device.artifact.plans[0]
+    session, x = device.session(plan), random_x()
+    rows = list(LaunchBench(device, session, plan).measure([x], samples=5))
+    assert [(row.kernel, row.calls, row.nodes) for row in rows] == [("matmul", 1, ("/matmul",)), ("add", 1, ("/add",))]
+    assert [row.nbytes for row in rows] == [4 * (5 * 7 + 7 * 33 + 5 * 33), 4 * 3 * 5 * 33]
+    assert all(row.timing.median == pytest.approx(driver.kernel_seconds) for row in rows)
+    (y, _) = session.run([x], [None, None])
+    np.testing.assert_allclose(y, x @ weights["w"] + weights["bias"], rtol=1e-5, atol=1e-5)
+    assert session.graph_seconds(3) == pytest.approx(2 * driver.kernel_seconds)

@@ -20,6 +20,8 @@ from lumir.mlir import arith, ir, llvm, math
 Value = ir.Value
 HALF = 8
 """Rows of a tile between the two that a thread holds."""
+BLOCKS = 16
+"""Workgroups that a multiprocessor of any architecture holds at once."""
 _SUMS = 4  # accumulators of a thread for one 16x8 tile
 
 
@@ -28,7 +30,7 @@ def emit_mma(problem: SkinnyProblem, name: str) -> NvidiaKernel:
     with nvidia_kernel(problem.dispatch, name, problem.schedule.block) as kernel:
         if problem.facts.packed is not None:
             threads = 1024 if problem.sizes[1] <= TILE_COLUMNS else 512
-            use_all_registers(max(1, threads // problem.schedule.block))
+            use_all_registers(max(1, min(BLOCKS, threads // problem.schedule.block)))
         MmaBlock(problem, kernel).write()
     return kernel
 
