@@ -26,7 +26,7 @@ class Mask:
         causal: key j of query i is kept only if j <= i + causal; None if there is no such rule.
         kept: (condition, negated, shape of the scores).
         added: (addend, shape of the scores).
-        filled: conditions that stay addends of 0 and their fill.
+        filled: conditions that put their finite fill in place of a score, in the order of the model.
         is_simpler: some part was dropped, became causal, or became a condition.
     """
 
@@ -41,10 +41,14 @@ class Mask:
 
     def add_condition(self, condition: Condition, dims: Shape) -> None:
         """Take up a condition, part by part."""
-        if self.keep_empty_rows and math.isfinite(condition.fill):
-            self.filled.append((condition, dims))
-        else:
+        if self._is_outright(condition.fill):
             self._keep(condition.value, condition.negated, dims)
+        else:
+            self.filled.append((condition, dims))
+
+    def _is_outright(self, fill: float | None) -> bool:
+        """Whether a key with this addend or score may be left out; a row without keys tells a finite one apart."""
+        return fill is not None and not (self.keep_empty_rows and math.isfinite(fill))
 
     def _keep(self, value: ir.Value, negated: bool, dims: Shape) -> None:
         op = definition(value, "not", "or" if negated else "and")
@@ -84,9 +88,9 @@ class Mask:
             condition, lhs, rhs = op.operands
             for zero, low, negated in ((lhs, rhs, False), (rhs, lhs, True)):
                 fill = splat_value(low)
-                if is_splat(zero, 0) and fill is not None and drops(fill, element(low)):
-                    self.add_condition(Condition(condition, negated, fill), dims)
-                    self.is_simpler |= not (self.keep_empty_rows and math.isfinite(fill))
+                if self._is_outright(fill) and is_splat(zero, 0) and drops(fill, element(low)):
+                    self._keep(condition, negated, dims)
+                    self.is_simpler = True
                     return
         if not self._add_known(value):
             self.added.append((value, dims))
@@ -147,14 +151,22 @@ def build_mask(mask: Mask, type_: ir.Type, heads: tuple[int, int]) -> ir.Value |
     """The mask as one value that broadcasts to [*heads, rows, columns]; None where nothing is left of it."""
     kept = [_seen(build("not", value) if negated else value, dims, heads) for value, negated, dims in mask.kept]
     added = [_seen(value, dims, heads) for value, dims in mask.added]
-    for condition, dims in mask.filled:
-        zero, fill = scalar(0, type_), scalar(condition.fill, type_)
-        branches = (fill, zero) if condition.negated else (zero, fill)
-        added.append(_seen(build("select", condition.value, *branches), dims, heads))
+    if mask.filled:
+        added.append(_filled(mask.filled, type_, heads))
     condition, addend = _joined("and", kept), _joined("add", added)
     if condition is None or addend is None:
         return condition if addend is None else addend
     return build("select", condition, addend, scalar(-math.inf, element(addend)))
+
+
+def _filled(conditions: list[tuple[Condition, Shape]], type_: ir.Type, heads: tuple[int, int]) -> ir.Value:
+    """0, or the fill of the last condition that drops a key: a fill replaces what was there, it is not added to it."""
+    addend = scalar(0, type_)
+    for condition, dims in conditions:
+        fill = scalar(condition.fill, type_)
+        branches = (fill, addend) if condition.negated else (addend, fill)
+        addend = build("select", _seen(condition.value, dims, heads), *branches)
+    return addend
 
 
 def _joined(name: str, values: list[ir.Value]) -> ir.Value | None:

@@ -299,6 +299,20 @@ def test_rows_without_keys(option, keeps):
     assert np.abs(before[1]).max() > 0.1
 
 
+def test_a_row_that_two_finite_fills_leave_without_keys():
+    """A key that both drop has the fill once, so that the row is the mean of all values, as the model says."""
+    scattered = Scattered(mask="finite causal and keep")
+    case = scattered.case()
+    inputs = scattered.inputs(case)
+    inputs["x4"][1] = False
+    inputs["x4"][1, N - scattered.rows + 1] = True  # the first row may not see it
+    (before,) = case.evaluate(inputs, "declared")
+    case.run(PASSES.replace("fuse-attention", "fuse-attention{keep-empty-rows=true}"))
+    assert case.count()["attention"] == 1
+    (after,) = case.evaluate(inputs, "declared")
+    np.testing.assert_allclose(after, before, 1e-5, 1e-6)
+
+
 def test_an_attention_is_refined():
     """Scales, repeated heads and a causal mask in the operands of an attention that is one op already."""
 
