@@ -10,7 +10,7 @@ import numpy as np
 from lumir.artifact.schema import Bind, Entry, Plan
 from lumir.diagnostics import UserError
 from lumir.runtime.inputs import Tensor
-from lumir.runtime.session import Device, LaunchResult, Session
+from lumir.runtime.session import Device, DeviceSession, LaunchResult
 
 PREPARED = 32
 """Sessions that are kept, of all parts together."""
@@ -25,7 +25,7 @@ class PartedSession:
     def __init__(self, device: Device, plan: Plan):
         self._device, self._plan = device, plan
         self._parts = list(_parts(plan.launches))
-        self._sessions: OrderedDict[tuple, Session] = OrderedDict()
+        self._sessions: OrderedDict[tuple, DeviceSession] = OrderedDict()
 
     def run(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
         return self._last(inputs).run(inputs, outputs)
@@ -35,16 +35,16 @@ class PartedSession:
 
     def run_each(self, inputs: Sequence[Tensor]) -> Iterator[LaunchResult]:
         binding: dict[str, int] = {}
-        for number, (_, bind) in enumerate(self._parts):
+        before = 0
+        for number, (launches, bind) in enumerate(self._parts):
             session = self._session(number, binding)
-            yield from session.run_each(inputs)
+            for result in session.run_each(inputs):
+                yield replace(result, index=before + result.index)
+            before += len(launches)
             if bind is not None:
                 binding[bind.symbol] = self._checked(bind, session)
 
-    def read(self, source: Any) -> int:
-        raise NotImplementedError("the parts read their sizes themselves")
-
-    def _last(self, inputs: Sequence[Tensor]) -> Session:
+    def _last(self, inputs: Sequence[Tensor]) -> DeviceSession:
         """Run all parts but the last, whose session is returned."""
         binding: dict[str, int] = {}
         for number, (_, bind) in enumerate(self._parts[:-1]):
@@ -54,7 +54,7 @@ class PartedSession:
             binding[bind.symbol] = self._checked(bind, session)
         return self._session(len(self._parts) - 1, binding)
 
-    def _checked(self, bind: Bind, session: Session) -> int:
+    def _checked(self, bind: Bind, session: DeviceSession) -> int:
         value, symbol = session.read(bind.source), self._plan.ranges[bind.symbol]
         if not symbol.admits(value):
             raise UserError(
@@ -64,7 +64,7 @@ class PartedSession:
             )
         return value
 
-    def _session(self, number: int, binding: Mapping[str, int]) -> Session:
+    def _session(self, number: int, binding: Mapping[str, int]) -> DeviceSession:
         key = (number, *binding.items())
         if key not in self._sessions:
             last = number == len(self._parts) - 1

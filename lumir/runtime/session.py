@@ -40,12 +40,16 @@ class Session(Protocol):
         """Run the plan; outputs stay in the device's memory and have `__dlpack__`."""
         ...
 
-    def read(self, source: BufferRef) -> int:
-        """The int64 at a place in the arena, after a run."""
-        ...
-
     def run_each(self, inputs: Sequence[Tensor]) -> Iterator[LaunchResult]:
         """Run the plan launch by launch."""
+        ...
+
+
+class DeviceSession(Session, Protocol):
+    """A session whose plan is one list of launches: what a device prepares."""
+
+    def read(self, source: BufferRef) -> int:
+        """The int64 at a place in the arena, after a run."""
         ...
 
 
@@ -55,6 +59,6 @@ class Device(Protocol):
     name: str
     stream: int | None
 
-    def session(self, plan: Plan) -> Session: ...
+    def session(self, plan: Plan) -> DeviceSession: ...
 
     def close(self) -> None: ...

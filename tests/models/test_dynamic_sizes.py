@@ -205,5 +205,7 @@ def test_launch_by_launch_a_computed_size_is_read_too(tmp_path: Path):
     executable.save(tmp_path / "m.lumir")
     loaded = lumir.load(tmp_path / "m.lumir")
     x = sparse(5, 3)
-    seen = [array for result in loaded.run_each({"x": x}) for array in result.outputs.values()]
+    results = list(loaded.run_each({"x": x}))
+    assert [result.index for result in results] == list(range(len(results)))
+    seen = [array for result in results for array in result.outputs.values()]
     assert any(array.shape == (np.count_nonzero(x),) for array in seen)
