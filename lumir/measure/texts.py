@@ -14,29 +14,34 @@ Argument = tuple[Shape, str]
 
 
 def dispatch(body: Callable[..., Any], *arguments: Argument, weights: Sequence[int] = ()) -> str:
-    """The text of a dispatch function.
+    """`dispatch_here` in a context of its own."""
+    with make_context(), ir.Location.unknown():
+        return dispatch_here(body, *arguments, weights=weights)
+
+
+def dispatch_here(body: Callable[..., Any], *arguments: Argument, weights: Sequence[int] = ()) -> str:
+    """The text of a dispatch function, written in the current context.
 
     Args:
         body: given one value an argument, returns the result or the results.
         arguments: shape and numpy dtype name of each.
         weights: the arguments that are weights, which a kernel may fetch before the kernels ahead of it are done.
     """
-    with make_context(), ir.Location.unknown():
-        module = ir.Module.create()
-        types = [ir.RankedTensorType.get(list(shape), mlir_type(dtype)) for shape, dtype in arguments]
-        with ir.InsertionPoint(module.body):
-            function = func.FuncOp("dispatch", (types, []), visibility="private")
-        with ir.InsertionPoint(function.add_entry_block()):
-            results = body(*function.arguments)
-            results = list(results) if isinstance(results, Sequence) else [results]
-            func.ReturnOp(results)
-        signature = ir.FunctionType.get(types, [r.type for r in results])
-        function.attributes["function_type"] = ir.TypeAttr.get(signature)
-        function.attributes["lumir.dispatch"] = ir.UnitAttr.get()
-        if weights:
-            marks = [{WEIGHT: ir.UnitAttr.get()} if i in weights else {} for i in range(len(arguments))]
-            function.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(mark) for mark in marks])
-        return str(module)
+    module = ir.Module.create()
+    types = [ir.RankedTensorType.get(list(shape), mlir_type(dtype)) for shape, dtype in arguments]
+    with ir.InsertionPoint(module.body):
+        function = func.FuncOp("dispatch", (types, []), visibility="private")
+    with ir.InsertionPoint(function.add_entry_block()):
+        results = body(*function.arguments)
+        results = list(results) if isinstance(results, Sequence) else [results]
+        func.ReturnOp(results)
+    signature = ir.FunctionType.get(types, [r.type for r in results])
+    function.attributes["function_type"] = ir.TypeAttr.get(signature)
+    function.attributes["lumir.dispatch"] = ir.UnitAttr.get()
+    if weights:
+        marks = [{WEIGHT: ir.UnitAttr.get()} if i in weights else {} for i in range(len(arguments))]
+        function.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(mark) for mark in marks])
+    return str(module)
 
 
 def scalar(value: float, like: ir.Value) -> ir.Value:

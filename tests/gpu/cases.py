@@ -1,35 +1,13 @@
 """Dispatches that the tests of the NVIDIA families share, as functions that give lumir dialect text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
-from lumir.mlir import func, ir
-
-Shape = Sequence[int]
-Argument = tuple[Shape, str]
-
-
-def dispatch(body: Callable[..., Any], *arguments: Argument) -> str:
-    """The text of a dispatch function.
-
-    Args:
-        body: given one value an argument, returns the result or the results.
-        arguments: shape and numpy dtype name of each.
-    """
-    module = ir.Module.create()
-    types = [ir.RankedTensorType.get(list(shape), mlir_type(dtype)) for shape, dtype in arguments]
-    with ir.InsertionPoint(module.body):
-        function = func.FuncOp("dispatch", (types, []), visibility="private")
-    with ir.InsertionPoint(function.add_entry_block()):
-        results = body(*function.arguments)
-        results = list(results) if isinstance(results, Sequence) else [results]
-        func.ReturnOp(results)
-    signature = ir.FunctionType.get(types, [r.type for r in results])
-    function.attributes["function_type"] = ir.TypeAttr.get(signature)
-    function.attributes["lumir.dispatch"] = ir.UnitAttr.get()
-    return str(module)
+from lumir.measure.texts import Argument, Shape
+from lumir.measure.texts import dispatch_here as dispatch
+from lumir.mlir import ir
 
 
 def op(name: str, *arguments: Argument, **attributes: Any) -> str:
