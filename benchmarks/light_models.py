@@ -1,0 +1,76 @@
+"""ONNX's nine light models with seeded random weights against onnxruntime: error, determinism, compile time.
+
+    python benchmarks/light_models.py [--target cpu|cuda] [--only resnet50,vgg19]
+
+The error is the largest difference over the largest magnitude, of the last Softmax and of what it reads. Writes
+benchmarks/results/light-models-<target>.json.
+"""
+
+import datetime
+import json
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import onnxruntime
+from rich.console import Console
+from rich.table import Table
+
+import lumir
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "models"))
+
+
+def measure(name: str, target: str) -> dict[str, object]:
+    """Compile, run twice, and compare with onnxruntime on the CPU."""
+    from light_models import filled_model, image
+
+    model = filled_model(name)
+    inputs = image(model)
+    start = time.perf_counter()
+    executable = lumir.compile(model, target=target)
+    seconds = time.perf_counter() - start
+    found, again = executable.run(inputs), executable.run(inputs)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    expected = dict(zip(names, map(np.asarray, session.run(None, inputs)), strict=True))
+    errors = [np.abs(found[n].astype(np.float64) - expected[n]).max() / np.abs(expected[n]).max() for n in names]
+    return {
+        "model": name,
+        "max_rel_to_scale": float(max(errors)),
+        "spread": float(min(np.ptp(expected[n]) / np.abs(expected[n]).max() for n in names)),
+        "deterministic": all(np.array_equal(found[n], again[n]) for n in names),
+        "launches": len(executable.artifact.plans[0].launches),
+        "compile_s": seconds,
+    }
+
+
+@click.command()
+@click.option("--target", default="cpu", show_default=True)
+@click.option("--only", default="", help="Names, separated by commas.")
+def main(target: str, only: str) -> None:
+    """Measure, print a table, write the numbers."""
+    from light_models import NAMES
+
+    table, rows = Table("model", "error", "spread", "same bits", "launches", "compile s", box=None), []
+    for name in only.split(",") if only else NAMES:
+        rows.append(measure(name, target))
+        table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in rows[-1].values()))
+    Console(width=120).print(table)
+    report = {
+        "date": datetime.date.today().isoformat(),
+        "command": f"python benchmarks/light_models.py --target {target}",
+        "onnxruntime": onnxruntime.__version__,
+        "rows": rows,
+    }
+    if not only:
+        (ROOT / "benchmarks" / "results" / f"light-models-{target}.json").write_text(
+            json.dumps(report, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
