@@ -25,7 +25,7 @@ class KernelEntry:
         shared_bytes: dynamic shared memory of a GPU block, in bytes.
         family: the kernel family that emitted it.
         schedule: the family's schedule, as JSON.
-        tensor_maps: passed by value after the buffers and the scalars.
+        tensor_maps: passed by value after the buffers, before the scalars.
         cluster: blocks of a cluster along x, y and z.
         pdl: programmatic dependent launch: it may start before the launch ahead is done, and waits for it itself.
     """

@@ -43,7 +43,7 @@ class Launch:
         grid: workgroups along x, y and z; the CPU numbers them `x + grid_x * (y + grid_y * z)`. Here, in `scalars` and
             in shapes, a Size stands for what depends on the symbols.
         args: one buffer per pointer argument, inputs then outputs, then what else the kernel needs.
-        scalars: int64 arguments that follow the buffers.
+        scalars: int64 arguments that follow the buffers and the tensor maps.
         nodes: the ONNX nodes this launch computes.
         results: arguments that hold a named tensor after the launch.
     """

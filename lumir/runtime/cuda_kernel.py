@@ -50,12 +50,12 @@ def launch_kernel(
     Args:
         shape: a `KernelEntry` or `KernelCode`.
         addresses: of the buffers.
-        scalars: 64-bit integers that follow them; the tensor maps come last.
+        scalars: 64-bit integers; they come last, after the tensor maps.
         values: shown in the error of a launch that fails.
     """
     maps = [encode(tensor_map, addresses[tensor_map.arg]) for tensor_map in shape.tensor_maps]
-    arguments = (*addresses, *scalars, *maps)
-    types = (ctypes.c_void_p,) * len(addresses) + (ctypes.c_int64,) * len(scalars) + (None,) * len(maps)
+    arguments = (*addresses, *maps, *scalars)
+    types = (ctypes.c_void_p,) * len(addresses) + (None,) * len(maps) + (ctypes.c_int64,) * len(scalars)
     config = _config(shape, grid, stream)
     call("cuLaunchKernelEx", config, function, (arguments, types) if arguments else 0, 0, **values)
 

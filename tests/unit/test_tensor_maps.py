@@ -112,7 +112,7 @@ def test_the_driver_gets_them(monkeypatch):
     memory = np.zeros(8192, np.uint8)
     start = memory.ctypes.data + -memory.ctypes.data % 16
     launch_kernel("k", SHAPES, (4, 1, 1), [start, start + 1024], [7], 77)
-    ((first, second, scalar, given),) = seen
+    ((first, second, given, scalar),) = seen
     assert (first, second, scalar) == (start, start + 1024, 7)
     kind, address, dims, strides, box = given
     assert kind == real.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
