@@ -1,6 +1,5 @@
 """Step 5: a family and a schedule for every dispatch."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from lumir.mlir import ir
 from lumir.module import dispatches, name_of
 from lumir.schedule.family import Family
 from lumir.schedule.schedule import Schedule
-from lumir.schedule.tuning import databases, find
+from lumir.schedule.tuning import databases, find, read_json
 from lumir.target import target_named
 
 
@@ -69,12 +68,7 @@ def read_schedules(path: Path, names: list[str]) -> dict[str, Any]:
     Raises:
         UserError: `unreadable`, `bad-schedules`; `unknown-dispatch` where there is none of a name.
     """
-    try:
-        data = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}", code="unreadable") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}", code="bad-schedules") from error
+    data = read_json(path, "bad-schedules")
     needed = {"family", "schedule"}
     if not isinstance(data, dict) or not all(isinstance(v, dict) and needed <= set(v) for v in data.values()):
         hint = 'write {"dispatch_0": {"family": "map", "schedule": {...}}}, as lumir-run --inspect prints it'

@@ -64,6 +64,20 @@ class Entry:
         return cls(**{"dispatch": "", "microseconds": 0.0} | data)
 
 
+def read_json(path: Path, malformed: str) -> Any:
+    """What a JSON file says.
+
+    Raises:
+        UserError: `unreadable`; of the code `malformed` where it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}", code="unreadable") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}", code=malformed) from error
+
+
 @dataclass(frozen=True)
 class Database:
     """Entries by `key_of` their dispatch, for one architecture."""
@@ -77,12 +91,7 @@ class Database:
         Raises:
             UserError: `unreadable`, `bad-database`.
         """
-        try:
-            data = json.loads(path.read_text())
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror or error}", code="unreadable") from error
-        except ValueError as error:
-            raise UserError(f"{path} is not JSON: {error}", code="bad-database") from error
+        data = read_json(path, "bad-database")
         if not isinstance(data, dict):
             raise UserError(f"{path} is not a tuning database", code="bad-database", hint="write it with lumir-tune")
         return cls({key: Entry.from_json(value, f"{key} in {path}") for key, value in data.items()})
