@@ -6,7 +6,7 @@ from functools import cached_property
 from lumir.artifact.tensor_map import TensorMap
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.dispatch import Dispatch, element_of
-from lumir.kernels.nvidia.attention_tma import LINE_ELEMENTS, matrices_along
+from lumir.kernels.nvidia.attention_tma import LINE_ELEMENTS, TiledAttention, matrices_along
 from lumir.kernels.nvidia.contraction_store import store_lanes
 from lumir.kernels.nvidia.decode_parts import Parts
 from lumir.kernels.nvidia.mbarrier import BYTES
@@ -15,7 +15,6 @@ from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tiles_plan import plan_operand
 from lumir.kernels.nvidia.tma_operand import Matrices
 from lumir.kernels.nvidia.wgmma import LINE
-from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
 from lumir.sizes import Dim, is_static, maximum, minimum
 
@@ -52,7 +51,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class DecodeProblem:
+class DecodeProblem(TiledAttention):
     """A dispatch and schedule, with what the kernel needs to know of them.
 
     Args:
@@ -63,10 +62,6 @@ class DecodeProblem:
     schedule: DecodeSchedule
     space: AttentionSpace
     overlaps: bool = False
-
-    @property
-    def element(self) -> ir.Type:
-        return element_of(self.space.first.operand(0))
 
     @property
     def rows(self) -> int:
@@ -114,15 +109,6 @@ class DecodeProblem:
     @property
     def steps_of_split(self) -> Dim:
         return maximum(-(-self.steps // self.schedule.splits), 1)
-
-    @property
-    def depth_lines(self) -> int:
-        """Lines of 128 bytes that a key takes in shared memory."""
-        return -(-self.space.shape[3] // LINE_ELEMENTS)
-
-    @property
-    def column_lines(self) -> int:
-        return -(-self.space.shape[4] // LINE_ELEMENTS)
 
     @property
     def tile_bytes(self) -> int:

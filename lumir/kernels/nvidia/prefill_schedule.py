@@ -6,14 +6,13 @@ from functools import cached_property
 from lumir.artifact.tensor_map import TensorMap
 from lumir.kernels.attention_mask import plain_scale
 from lumir.kernels.attention_space import AttentionSpace
-from lumir.kernels.dispatch import Dispatch, element_of
+from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.attention import scores_scatter
-from lumir.kernels.nvidia.attention_tma import LINE_ELEMENTS, matrices_along
+from lumir.kernels.nvidia.attention_tma import LINE_ELEMENTS, TiledAttention, matrices_along
 from lumir.kernels.nvidia.contraction_store import store_lanes
 from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tma_operand import Matrices
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP
-from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
 
 REGISTERS = {
@@ -64,7 +63,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class PrefillProblem:
+class PrefillProblem(TiledAttention):
     """A dispatch and schedule, with what the kernel needs to know of them."""
 
     dispatch: Dispatch
@@ -73,22 +72,9 @@ class PrefillProblem:
     reading: Reading
 
     @property
-    def element(self) -> ir.Type:
-        return element_of(self.space.first.operand(0))
-
-    @property
     def heads(self) -> int:
         """Query heads that share a key head."""
         return self.space.shape[1] // self.space.queries
-
-    @property
-    def depth_lines(self) -> int:
-        """Lines of 128 bytes that a query or key takes."""
-        return -(-self.space.shape[3] // LINE_ELEMENTS)
-
-    @property
-    def column_lines(self) -> int:
-        return -(-self.space.shape[4] // LINE_ELEMENTS)
 
     @property
     def columns(self) -> int:
