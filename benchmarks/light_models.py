@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import click
-import numpy as np
 import onnxruntime
+from against_onnxruntime import compare
 from rich.console import Console
 from rich.table import Table
 
@@ -33,16 +33,12 @@ def measure(name: str, target: str) -> dict[str, object]:
     start = time.perf_counter()
     executable = lumir.compile(model, target=target)
     seconds = time.perf_counter() - start
-    found, again = executable.run(inputs), executable.run(inputs)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    names = [output.name for output in session.get_outputs()]
-    expected = dict(zip(names, map(np.asarray, session.run(None, inputs)), strict=True))
-    errors = [np.abs(found[n].astype(np.float64) - expected[n]).max() / np.abs(expected[n]).max() for n in names]
+    found = compare(executable, onnxruntime.InferenceSession(model.SerializeToString()), inputs)
     return {
         "model": name,
-        "max_rel_to_scale": float(max(errors)),
-        "spread": float(min(np.ptp(expected[n]) / np.abs(expected[n]).max() for n in names)),
-        "deterministic": all(np.array_equal(found[n], again[n]) for n in names),
+        "max_rel_to_scale": found.error,
+        "spread": found.spread,
+        "deterministic": found.deterministic,
         "launches": len(executable.artifact.plans[0].launches),
         "compile_s": seconds,
     }

@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 
 import click
-import numpy as np
 import onnxruntime
+from against_onnxruntime import compare
 from rich.console import Console
 from rich.table import Table
 
@@ -34,11 +34,7 @@ def measure(path: Path, target: str, dims: dict[str, int], precision: str) -> di
     executable = lumir.compile(path, target=target, dims=dims, precision=precision)
     compile_seconds = time.perf_counter() - start
     inputs = random_inputs(path, 0, dims)
-    found, again = executable.run(inputs), executable.run(inputs)
-    session = onnxruntime.InferenceSession(str(path))
-    names = [output.name for output in session.get_outputs()]
-    expected = dict(zip(names, map(np.asarray, session.run(None, inputs)), strict=True))
-    errors = [np.abs(found[n].astype(np.float64) - expected[n]).max() / np.abs(expected[n]).max() for n in names]
+    found = compare(executable, onnxruntime.InferenceSession(str(path)), inputs)
     times = []
     for _ in range(20):
         start = time.perf_counter()
@@ -48,8 +44,8 @@ def measure(path: Path, target: str, dims: dict[str, int], precision: str) -> di
         "model": path.stem,
         "precision": precision,
         "dims": dims,
-        "max_rel_to_scale": float(max(errors)),
-        "deterministic": all(np.array_equal(found[n], again[n]) for n in names),
+        "max_rel_to_scale": found.error,
+        "deterministic": found.deterministic,
         "run_ms": median(times) * 1e3,
         "launches": len(executable.artifact.plans[0].launches),
         "compile_s": compile_seconds,
