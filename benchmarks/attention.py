@@ -234,7 +234,8 @@ class Bench:
 
         def run(inputs: Any) -> None:
             addresses = [t.data_ptr() for t in (*inputs, *self.masks, self.out, *extras)]
-            launch_kernel(function, code, code.grid, addresses, (), torch.cuda.current_stream().cuda_stream)
+            stream = torch.cuda.current_stream().cuda_stream
+            launch_kernel(function, code, code.grid, code.tensor_maps, addresses, (), stream)
 
         return run
 

@@ -134,9 +134,8 @@ class OurChain:
         tensors = [self._chain.buffers[i % 2], *weights, self._chain.buffers[1 - i % 2]]
         name = self._launch.kernel
         addresses = [tensor.data_ptr() for tensor in tensors]
-        launch_kernel(
-            self._code.functions[name], self._code.kernels[name], self._launch.grid, addresses, (), self._stream
-        )
+        function, entry, launch = self._code.functions[name], self._code.kernels[name], self._launch
+        launch_kernel(function, entry, launch.grid, launch.tensor_maps, addresses, (), self._stream)
 
     def replay(self) -> None:
         call("cuGraphLaunch", self._graph, self._stream)

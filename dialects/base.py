@@ -8,7 +8,7 @@ it again and compares. So a rule is written once, and its message is the same wh
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -257,7 +257,12 @@ def _check_fields(fields: Layout, op: ir.OpView) -> None:
 
 def sizes_from(attribute: ir.Attribute) -> tuple[Dim, ...]:
     """The ints and Sizes of an array attribute that `to_attribute` made of them."""
-    return tuple(parse_size(item) if isinstance(item, str) else item for item in from_attribute(attribute))
+    return as_sizes(from_attribute(attribute))
+
+
+def as_sizes(items: Iterable[int | str]) -> tuple[Dim, ...]:
+    """Ints as they are, texts as the Sizes that they say."""
+    return tuple(parse_size(item) if isinstance(item, str) else item for item in items)
 
 
 OPS: dict[str, type[Op]] = {}

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lumir.artifact.fields import check_int, get_bool, get_int, get_list, get_object, get_str, get_strings, require
-from lumir.artifact.tensor_map import TensorMap
 from lumir.artifact.tensors import TensorSpec
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by one when a reader of the old schema could no longer read the file rightly."""
 MAX_CLUSTER = 8
 """Blocks of a cluster that every GPU with clusters can run."""
@@ -25,7 +24,6 @@ class KernelEntry:
         shared_bytes: dynamic shared memory of a GPU block, in bytes.
         family: the kernel family that emitted it.
         schedule: the family's schedule, as JSON.
-        tensor_maps: passed by value after the buffers, before the scalars.
         cluster: blocks of a cluster along x, y and z.
         pdl: programmatic dependent launch: it may start before the launch ahead is done, and waits for it itself.
     """
@@ -36,17 +34,16 @@ class KernelEntry:
     shared_bytes: int = 0
     family: str = ""
     schedule: Any = None
-    tensor_maps: tuple[TensorMap, ...] = ()
     cluster: tuple[int, int, int] = (1, 1, 1)
     pdl: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        maps = [tensor_map.to_json() for tensor_map in self.tensor_maps]
-        return {**self.__dict__, "tensor_maps": maps, "cluster": list(self.cluster)}
+        return {**self.__dict__, "cluster": list(self.cluster)}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> "KernelEntry":
         data = get_object(data, where)
+        require(not data.get("tensor_maps"), f"{where} has tensor maps, which are its launches' since schema 3")
         return cls(
             file=get_str(data, "file", where),
             symbol=get_str(data, "symbol", where),
@@ -54,7 +51,6 @@ class KernelEntry:
             shared_bytes=get_int(data, "shared_bytes", where, default=0, high=2**31 - 1),
             family=get_str(data, "family", where, default=""),
             schedule=data.get("schedule"),
-            tensor_maps=tuple(TensorMap.from_json(item, where) for item in get_list(data, "tensor_maps", where, [])),
             cluster=_cluster(get_list(data, "cluster", where, [1, 1, 1]), where),
             pdl=get_bool(data, "pdl", where, default=False),
         )

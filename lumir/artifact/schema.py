@@ -28,7 +28,7 @@ from lumir.artifact.tensors import BufferRef, Result, TensorSpec, sizes_to_json
 from lumir.diagnostics import UserError
 from lumir.dims import Symbols, as_symbols, as_texts
 from lumir.size_text import declare, is_declared
-from lumir.sizes import at_least, size_of, typical, value_at
+from lumir.sizes import at_least, high, size_of, typical, value_at
 
 MAX_GRID = (2**31 - 1, 65535, 65535)
 """The driver's limits for a grid, kept on every target."""
@@ -43,6 +43,7 @@ class Launch:
         grid: workgroups along x, y and z; the CPU numbers them `x + grid_x * (y + grid_y * z)`. Here, in `scalars` and
             in shapes, a Size stands for what depends on the symbols.
         args: one buffer per pointer argument, inputs then outputs, then what else the kernel needs.
+        tensor_maps: passed by value after the buffers.
         scalars: int64 arguments that follow the buffers and the tensor maps.
         nodes: the ONNX nodes this launch computes.
         results: arguments that hold a named tensor after the launch.
@@ -54,6 +55,7 @@ class Launch:
     scalars: tuple[int, ...] = ()
     nodes: tuple[str, ...] = ()
     results: tuple[Result, ...] = ()
+    tensor_maps: tuple[TensorMap, ...] = ()
 
     @property
     def workgroups(self) -> int:
@@ -63,7 +65,8 @@ class Launch:
         """The launch for given values of the symbols."""
         x, y, z = (value_at(n, binding) for n in self.grid)
         scalars = tuple(value_at(size, binding) for size in self.scalars)
-        return replace(self, grid=(x, y, z), scalars=scalars, results=tuple(r.at(binding) for r in self.results))
+        results, maps = ([item.at(binding) for item in items] for items in (self.results, self.tensor_maps))
+        return replace(self, grid=(x, y, z), scalars=scalars, results=tuple(results), tensor_maps=tuple(maps))
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -73,7 +76,8 @@ class Launch:
             "scalars": sizes_to_json(self.scalars),
             "nodes": list(self.nodes),
         }
-        return data | ({"results": [result.to_json() for result in self.results]} if self.results else {})
+        lists = {"results": self.results, "tensor_maps": self.tensor_maps}
+        return data | {key: [item.to_json() for item in items] for key, items in lists.items() if items}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str) -> "Launch":
@@ -92,6 +96,7 @@ class Launch:
             scalars=tuple(check_size(value, f"a scalar of {where}", low=INT64_MIN) for value in scalars),
             nodes=get_strings(data, "nodes", where),
             results=results,
+            tensor_maps=tuple(TensorMap.from_json(item, where) for item in get_list(data, "tensor_maps", where, [])),
         )
 
 
@@ -349,8 +354,18 @@ def check_plan(plan: Plan, kernels: Mapping[str, KernelEntry], weight_bytes: Map
                 f"launch {i} of {where} reaches past weight {ref.name!r}",
                 size=size,
             )
+    check_maps(plan, weight_bytes, where)
+
+
+def check_maps(plan: Plan, weight_bytes: Mapping[str, int], where: str) -> None:
+    """Hold every tensor map against the size of its buffer, as far as both are known.
+
+    Raises:
+        UserError: `bad-artifact`: no values of the symbols, or not these, let the map stay inside.
+    """
+    for i, launch in enumerate(plan.launches):
         if isinstance(launch, Launch):
-            for tensor_map in kernels[launch.kernel].tensor_maps:
+            for tensor_map in launch.tensor_maps:
                 _check_map(plan, launch, tensor_map, weight_bytes, f"launch {i} of {where}")
 
 
@@ -365,8 +380,8 @@ def _check_map(plan: Plan, launch: Launch, tensor_map: TensorMap, weight_bytes: 
             size = plan.arena_bytes
         case _:
             size = (plan.inputs if ref.space == "input" else plan.outputs)[ref.index].nbytes
-    fits = ref.offset + tensor_map.end <= size
-    require(fits, f"a tensor map of {where} reaches past its {ref.space}", end=ref.offset + tensor_map.end, size=size)
+    end = ref.offset + tensor_map.end
+    require(high(size - end) >= 0, f"a tensor map of {where} reaches past its {ref.space}", end=end, size=size)
 
 
 __all__ = [

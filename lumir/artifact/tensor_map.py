@@ -1,11 +1,13 @@
-"""Tensor maps: how the copy engine of a Hopper GPU (TMA) sees a buffer, encoded by the driver at load time."""
+"""Tensor maps: how the copy engine of a Hopper GPU (TMA) sees a buffer, encoded by the driver for each binding."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lumir.artifact.dtypes import byte_size
-from lumir.artifact.fields import get_bool, get_dtype, get_int, get_ints, get_object, require
+from lumir.artifact.fields import check_size, get_bool, get_dtype, get_int, get_ints, get_list, get_object, require
+from lumir.artifact.tensors import sizes_to_json
+from lumir.sizes import Dim, high, value_at
 
 MAX_RANK, MAX_BOX, MAX_ELEMENT_STRIDE = 5, 256, 8
 ALIGNMENT = 16
@@ -18,7 +20,8 @@ PROMOTIONS = (0, 64, 128, 256)
 class TensorMap:
     """A view of one buffer of a launch, copied box by box; what lies outside `dims` reads as zero and is not written.
 
-    Dimensions count from the innermost, whose elements lie side by side.
+    Dimensions count from the innermost, whose elements lie side by side. In dims, strides and offset a Size stands for
+    what depends on the symbols; `at` gives the map of ints that the driver takes.
 
     Args:
         arg: the buffer's number among the launch's arguments.
@@ -35,11 +38,11 @@ class TensorMap:
 
     arg: int
     dtype: str
-    dims: tuple[int, ...]
-    strides: tuple[int, ...]
+    dims: tuple[Dim, ...]
+    strides: tuple[Dim, ...]
     box: tuple[int, ...]
     element_strides: tuple[int, ...] = ()
-    offset: int = 0
+    offset: Dim = 0
     swizzle: int = 128
     nan_fill: bool = False
     promotion: int = 128
@@ -54,13 +57,18 @@ class TensorMap:
         return self.element_strides or (1,) * self.rank
 
     @property
-    def end(self) -> int:
+    def end(self) -> Dim:
         """The first byte of the buffer after all that the view spans."""
         outer = sum((size - 1) * stride for size, stride in zip(self.dims[1:], self.strides, strict=True))
         return self.offset + outer + byte_size(self.dtype, (self.dims[0],))
 
+    def at(self, binding: Mapping[str, int]) -> "TensorMap":
+        """The map for given values of the symbols."""
+        dims, strides = (tuple(value_at(n, binding) for n in sizes) for sizes in (self.dims, self.strides))
+        return replace(self, dims=dims, strides=strides, offset=value_at(self.offset, binding))
+
     def problems(self) -> list[str]:
-        """The driver's rules that this map breaks."""
+        """The driver's rules that this map breaks; a launch that a size of 0 leaves without work needs none."""
         rank = self.rank
         if not 1 <= rank <= MAX_RANK:
             return [f"a tensor map has 1 to {MAX_RANK} dimensions, not {rank}"]
@@ -68,13 +76,13 @@ class TensorMap:
             return ["dims, strides, box and element strides do not go together"]
         line = byte_size(self.dtype, (self.box[0],))
         broken = {
-            "a dimension is not in 1..2^32": not all(1 <= n <= 2**32 for n in self.dims),
+            "a dimension is not in 1..2^32": not all(1 <= high(n) <= 2**32 for n in self.dims),
             f"a box is not in 1..{MAX_BOX}": not all(1 <= n <= MAX_BOX for n in self.box),
             f"an element stride is not in 1..{MAX_ELEMENT_STRIDE}": not all(
                 1 <= n <= MAX_ELEMENT_STRIDE for n in self.steps
             ),
             f"the offset or a stride is not a multiple of {ALIGNMENT} bytes": any(
-                n % ALIGNMENT or n >= 2**40 for n in (self.offset, *self.strides)
+                n % ALIGNMENT or high(n) >= 2**40 for n in (self.offset, *self.strides)
             ),
             f"a line of the box is not a multiple of {ALIGNMENT} bytes": line % ALIGNMENT > 0,
             "a line of the box is wider than the swizzle": 0 < self.swizzle < line,
@@ -84,7 +92,8 @@ class TensorMap:
         return [rule for rule, is_broken in broken.items() if is_broken]
 
     def to_json(self) -> dict[str, Any]:
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in self.__dict__.items()}
+        data = {key: sizes_to_json(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        return data | {"offset": sizes_to_json([self.offset])[0]}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> "TensorMap":
@@ -94,11 +103,11 @@ class TensorMap:
         tensor_map = cls(
             arg=get_int(data, "arg", where),
             dtype=get_dtype(data, where),
-            dims=_ints(data, "dims", where),
-            strides=_ints(data, "strides", where),
+            dims=_sizes(data, "dims", where),
+            strides=_sizes(data, "strides", where),
             box=_ints(data, "box", where),
             element_strides=_ints(data, "element_strides", where),
-            offset=get_int(data, "offset", where, default=0),
+            offset=check_size(data.get("offset", 0), f'"offset" of {where}', high=2**48),
             swizzle=get_int(data, "swizzle", where, default=128),
             nan_fill=get_bool(data, "nan_fill", where, default=False),
             promotion=get_int(data, "promotion", where, default=128),
@@ -106,6 +115,10 @@ class TensorMap:
         problems = tensor_map.problems()
         require(not problems, f"{where} cannot be encoded", why="; ".join(problems))
         return tensor_map
+
+
+def _sizes(data: Mapping[str, Any], key: str, where: str) -> tuple[Dim, ...]:
+    return tuple(check_size(n, f'"{key}" of {where}', high=2**48) for n in get_list(data, key, where, []))
 
 
 def _ints(data: Mapping[str, Any], key: str, where: str) -> tuple[int, ...]:

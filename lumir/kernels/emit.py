@@ -1,6 +1,6 @@
 """Step 6: the kernel of every dispatch."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.dialects import to_attribute
@@ -83,7 +83,7 @@ def _declare(function: ir.OpView, code: KernelCode, sizes: ir.Attribute | None =
         if amount:
             attributes[name] = ir.IntegerAttr.get(i64, amount)
     if code.tensor_maps:
-        attributes["lumir.tensor_maps"] = to_attribute([asdict(tensor_map) for tensor_map in code.tensor_maps])
+        attributes["lumir.tensor_maps"] = to_attribute([vars(tensor_map) for tensor_map in code.tensor_maps])
     if code.cluster != (1, 1, 1):
         attributes["lumir.cluster"] = to_attribute(code.cluster)
     if code.pdl:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lumir.artifact.schema import Bind, BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorMap, TensorSpec
-from lumir.dialects import from_attribute, shape_of_type, sizes_from
+from lumir.dialects import as_sizes, from_attribute, shape_of_type, sizes_from
 from lumir.dims import Symbols, as_texts
 from lumir.dtypes import dtype_name
 from lumir.kernels.launch_sizes import SCALARS
@@ -76,7 +76,6 @@ def kernel_entries(module: ir.Module) -> dict[str, KernelEntry]:
             shared_bytes=function.attributes["lumir.shared_bytes"].value,
             family=function.attributes["lumir.family"].value,
             schedule=from_attribute(function.attributes["lumir.schedule"]),
-            tensor_maps=tuple(TensorMap(**fields) for fields in _optional(function, "lumir.tensor_maps", ())),
             cluster=_optional(function, "lumir.cluster", (1, 1, 1)),
             pdl="lumir.pdl" in function.attributes,
         )
@@ -98,8 +97,24 @@ def _launch(call: ir.OpView, function: ir.OpView) -> Launch:
     ]
     buffers = from_attribute(call.attributes["lumir.buffers"])
     return Launch(
-        function.attributes["sym_name"].value, (x, y, z), tuple(map(_buffer, buffers)), scalars, nodes, tuple(results)
+        function.attributes["sym_name"].value,
+        (x, y, z),
+        tuple(map(_buffer, buffers)),
+        scalars,
+        nodes,
+        tuple(results),
+        tensor_maps_of(function),
     )
+
+
+def tensor_maps_of(function: ir.OpView) -> tuple[TensorMap, ...]:
+    """What the kernel of a dispatch wants of them."""
+    return tuple(_tensor_map(fields) for fields in _optional(function, "lumir.tensor_maps", ()))
+
+
+def _tensor_map(fields: dict[str, Any]) -> TensorMap:
+    (offset,), dims, strides = map(as_sizes, ([fields["offset"]], fields["dims"], fields["strides"]))
+    return TensorMap(**fields | {"offset": offset, "dims": dims, "strides": strides})
 
 
 def _buffer(text: str) -> BufferRef:

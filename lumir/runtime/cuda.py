@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lumir.artifact.read import WEIGHTS, Artifact
-from lumir.artifact.schema import Plan
+from lumir.artifact.schema import Plan, check_maps
 from lumir.diagnostics import UserError
 from lumir.runtime.cuda_driver import call
 from lumir.runtime.cuda_gpu import Gpu, device_capability
@@ -47,6 +47,7 @@ class CudaDevice:
         return memory
 
     def session(self, plan: Plan) -> CudaSession:
+        check_maps(plan, {name: weight.nbytes for name, weight in self.artifact.weights.items()}, "the plan")
         with current(self.context):
             return CudaSession(self, plan)
 

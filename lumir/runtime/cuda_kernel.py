@@ -29,8 +29,6 @@ class LaunchShape(Protocol):
     @property
     def shared_bytes(self) -> int: ...
     @property
-    def tensor_maps(self) -> Sequence[TensorMap]: ...
-    @property
     def cluster(self) -> tuple[int, int, int]: ...
     @property
     def pdl(self) -> bool: ...
@@ -40,6 +38,7 @@ def launch_kernel(
     function: Any,
     shape: LaunchShape,
     grid: tuple[int, int, int],
+    tensor_maps: Sequence[TensorMap],
     addresses: Sequence[int],
     scalars: Sequence[int],
     stream: Any,
@@ -49,11 +48,12 @@ def launch_kernel(
 
     Args:
         shape: a `KernelEntry` or `KernelCode`.
+        tensor_maps: views of the buffers, for these sizes.
         addresses: of the buffers.
         scalars: 64-bit integers; they come last, after the tensor maps.
         values: shown in the error of a launch that fails.
     """
-    maps = [encode(tensor_map, addresses[tensor_map.arg]) for tensor_map in shape.tensor_maps]
+    maps = [encode(tensor_map, addresses[tensor_map.arg]) for tensor_map in tensor_maps]
     arguments = (*addresses, *maps, *scalars)
     types = (ctypes.c_void_p,) * len(addresses) + (None,) * len(maps) + (ctypes.c_int64,) * len(scalars)
     config = _config(shape, grid, stream)

@@ -35,9 +35,8 @@ class Launcher:
             return
         entry = self._code.kernels[launch.kernel]
         function, nodes = self._code.functions[launch.kernel], ", ".join(launch.nodes)
-        launch_kernel(
-            function, entry, launch.grid, addresses, launch.scalars, self._stream, kernel=launch.kernel, nodes=nodes
-        )
+        maps, scalars, stream = launch.tensor_maps, launch.scalars, self._stream
+        launch_kernel(function, entry, launch.grid, maps, addresses, scalars, stream, kernel=launch.kernel, nodes=nodes)
 
     def capture(self, launches: Iterable[Launch | Copy], address: Address) -> Any:
         """Record launches into one executable graph, which is the caller's to destroy."""

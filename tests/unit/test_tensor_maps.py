@@ -7,23 +7,37 @@ import numpy as np
 import pytest
 from fake_cuda import FakeDriver, real
 
-from lumir.artifact.schema import BufferRef, KernelEntry, Launch, Plan, TensorMap, TensorSpec, check_plan
+from lumir.artifact.schema import (
+    BufferRef,
+    KernelEntry,
+    Launch,
+    Plan,
+    TensorMap,
+    TensorSpec,
+    check_maps,
+    check_plan,
+)
 from lumir.context import make_context
 from lumir.diagnostics import UserError
 from lumir.kernels.emit import _declare
 from lumir.mlir import func, ir
-from lumir.plan.launches import kernel_entries
+from lumir.module import symbols
+from lumir.plan.launches import kernel_entries, tensor_maps_of
 from lumir.runtime import cuda_driver
 from lumir.runtime.cuda_kernel import launch_kernel
 from lumir.schedule.family import KernelCode
+from lumir.size_text import declare
+from lumir.sizes import Symbol, size_of
 
 MAP = TensorMap(1, "bfloat16", (64, 10, 3), (128, 1280), (64, 8, 1), offset=256)
-SHAPES = KernelEntry("kernels/k.ptx", "k", 128, tensor_maps=(MAP,), cluster=(2, 1, 1), pdl=True)
+SEQ = size_of(Symbol("seq", 1, 40))
+SHAPES = KernelEntry("kernels/k.ptx", "k", 128, cluster=(2, 1, 1), pdl=True)
 
 
 def test_json_keeps_everything():
-    data = json.loads(json.dumps(SHAPES.to_json()))
-    assert KernelEntry.from_json(data, "kernel 'k'") == replace(SHAPES, tensor_maps=(replace(MAP),))
+    data = json.loads(json.dumps(MAP.to_json()))
+    assert TensorMap.from_json(data, "launch 0") == MAP
+    assert KernelEntry.from_json(json.loads(json.dumps(SHAPES.to_json())), "kernel 'k'") == SHAPES
     assert MAP.end == 256 + 2 * 1280 + 9 * 128 + 128
 
 
@@ -67,7 +81,7 @@ def test_a_map_must_stay_inside_its_buffer():
             plan = Plan(
                 inputs=(TensorSpec("x", "uint8", (size,)),) if space == "input" else (),
                 outputs=(),
-                launches=(Launch("k", (1, 1, 1), (ref, ref)),),
+                launches=(Launch("k", (1, 1, 1), (ref, ref), tensor_maps=(MAP,)),),
                 arena_bytes=size if space == "arena" else 0,
             )
             weights = {"w": size} if space == "weight" else {}
@@ -76,13 +90,14 @@ def test_a_map_must_stay_inside_its_buffer():
                     check_plan(plan, {"k": SHAPES}, weights, "p")
             else:
                 check_plan(plan, {"k": SHAPES}, weights, "p")
-    plan = Plan((), (), (Launch("k", (1, 1, 1), (refs["arena"],)),), 10_000)
+    plan = Plan((), (), (Launch("k", (1, 1, 1), (refs["arena"],), tensor_maps=(MAP,)),), 10_000)
     with pytest.raises(UserError, match="has a tensor map of argument 1 of 1"):
         check_plan(plan, {"k": SHAPES}, {}, "p")
 
 
 def test_the_declaration_carries_them_to_the_artifact():
-    maps = (MAP, replace(MAP, arg=0, element_strides=(1, 2, 1)))
+    open_map = replace(MAP, dims=(64, SEQ, 3), strides=(128, 128 * SEQ), offset=16 * SEQ)
+    maps = (MAP, replace(MAP, arg=0, element_strides=(1, 2, 1)), open_map)
     code = KernelCode((4, 1, 1), 128, tensor_maps=maps, cluster=(2, 1, 1), pdl=True)
     with make_context(), ir.Location.unknown():
         module = ir.Module.create()
@@ -100,8 +115,39 @@ def test_the_declaration_carries_them_to_the_artifact():
             function.attributes["lumir.schedule"] = ir.DictAttr.get({})
             _declare(function, code)
             function.operation.erase()
-        entry = kernel_entries(ir.Module.parse(str(module)))["d"]
-    assert (entry.tensor_maps, entry.cluster, entry.pdl) == (code.tensor_maps, code.cluster, code.pdl)
+        module = ir.Module.parse(str(module))
+        entry = kernel_entries(module)["d"]
+        with declare({"seq": Symbol("seq", 1, 40)}):
+            found = tensor_maps_of(symbols(module)["d"])
+    assert (found, entry.cluster, entry.pdl) == (maps, code.cluster, code.pdl)
+
+
+def test_a_map_follows_the_sizes_of_its_launch():
+    open_map = replace(MAP, dims=(64, SEQ, 3), strides=(128, 128 * SEQ), offset=16 * SEQ)
+    with declare({"seq": Symbol("seq", 0, 40)}):
+        data = json.loads(json.dumps(open_map.to_json()))
+        assert TensorMap.from_json(data, "launch 0") == open_map
+        with pytest.raises(UserError, match="multiple of 16 bytes"):
+            TensorMap.from_json(data | {"strides": [128, "8*seq"]}, "launch 0")
+    fixed = replace(MAP, dims=(64, 10, 3), strides=(128, 1280), offset=160)
+    assert open_map.at({"seq": 10}) == fixed
+    launch = Launch("k", (SEQ, 1, 1), (BufferRef.input(0),) * 2, tensor_maps=(open_map,))
+    assert launch.at({"seq": 10}).tensor_maps == (fixed,)
+
+
+@pytest.mark.parametrize("rows", [39, 40])
+def test_a_map_that_depends_on_sizes_is_held_against_its_buffer_once_they_are_known(rows):
+    open_map = TensorMap(0, "float16", (64, SEQ), (128,), (64, 8))
+    spec = TensorSpec("x", "float16", (64 * rows,))
+    launch = Launch("k", (1, 1, 1), (BufferRef.input(0),), tensor_maps=(open_map,))
+    plan = Plan((spec,), (), (launch,), symbols={"seq": "1..40"})
+    check_plan(plan, {"k": SHAPES}, {}, "p")
+    check_maps(plan.at({"seq": 39}), {}, "p")
+    if rows == 39:
+        with pytest.raises(UserError, match="reaches past its input"):
+            check_maps(plan.at({"seq": 40}), {}, "p")
+    else:
+        check_maps(plan.at({"seq": 40}), {}, "p")
 
 
 def test_the_driver_gets_them(monkeypatch):
@@ -111,7 +157,7 @@ def test_the_driver_gets_them(monkeypatch):
     monkeypatch.setattr(cuda_driver, "api", lambda: driver)
     memory = np.zeros(8192, np.uint8)
     start = memory.ctypes.data + -memory.ctypes.data % 16
-    launch_kernel("k", SHAPES, (4, 1, 1), [start, start + 1024], [7], 77)
+    launch_kernel("k", SHAPES, (4, 1, 1), [MAP], [start, start + 1024], [7], 77)
     ((first, second, given, scalar),) = seen
     assert (first, second, scalar) == (start, start + 1024, 7)
     kind, address, dims, strides, box = given
