@@ -1,4 +1,4 @@
-"""The 20 distinct convolutions of ResNet-50, with bias and ReLU, channels last."""
+"""Convolutions with bias and ReLU, channels last: the 20 of ResNet-50, some of MobileNets, some of ResNeXt-50 32x4d."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,17 +14,19 @@ from lumir.mlir import ir
 
 @dataclass(frozen=True)
 class Layer:
-    """[b, size, size, channels] with `filters` windows of window x window."""
+    """[b, size, size, channels] with `filters` windows of window x window, each of a group's channels."""
 
     size: int
     channels: int
     filters: int
     window: int
     stride: int = 1
+    groups: int = 1
 
     def __str__(self) -> str:
         stride = f"-s{self.stride}" if self.stride > 1 else ""
-        return f"{self.size}x{self.channels}-{self.window}x{self.window}-{self.filters}{stride}"
+        groups = f"-g{self.groups}" if 1 < self.groups < self.channels else ""
+        return f"{self.size}x{self.channels}-{self.window}x{self.window}-{self.filters}{groups}{stride}"
 
 
 def _layers() -> list[Layer]:
@@ -41,6 +43,14 @@ def _layers() -> list[Layer]:
 
 
 LAYERS = _layers()
+DEPTHWISE = [
+    Layer(size, channels, channels, window, stride, channels)
+    for size, channels, window, stride in (
+        (112, 32, 3, 1), (112, 64, 3, 2), (56, 128, 3, 1), (28, 256, 3, 2), (14, 512, 3, 1), (14, 512, 3, 2),
+        (7, 960, 5, 1),
+    )
+]  # fmt: skip
+GROUPED = [Layer(size, channels, channels, 3, 1, 32) for size, channels in ((56, 128), (28, 256), (14, 512), (7, 1024))]
 
 
 def convolution(batch: int, layer: Layer, dtype: str) -> str:
@@ -53,38 +63,52 @@ def convolution(batch: int, layer: Layer, dtype: str) -> str:
             flat = build("reshape", filters, shape=[layer.filters, layer.channels])
             y = build("contract", image, flat, equation="abcy,zy->abcz", to=mlir_type(dtype))
         else:
-            where = {"strides": [layer.stride] * 2, "dilations": [1, 1], "low": pad, "high": pad, "groups": 1}
+            where = {
+                "strides": [layer.stride] * 2,
+                "dilations": [1, 1],
+                "low": pad,
+                "high": pad,
+                "groups": layer.groups,
+            }
             y = build("conv", image, filters, **where, to=mlir_type(dtype), channels_last=True)
         return relu(build("add", y, bias))
 
     x = (batch, layer.size, layer.size, layer.channels)
-    w = (layer.filters, layer.window, layer.window, layer.channels)
+    w = (layer.filters, layer.window, layer.window, layer.channels // layer.groups)
     return dispatch(body, (x, dtype), (w, dtype), ((layer.filters,), dtype), weights=[1, 2])
 
 
 def _cudnn(torch: Any, x: Any, w: Any, bias: Any, layer: Layer) -> Callable[[], Any]:
     torch.backends.cudnn.benchmark = True
     image, filters = x.permute(0, 3, 1, 2), w.permute(0, 3, 1, 2)
-    pad, strides = [layer.window // 2] * 2, [layer.stride] * 2
-    return lambda: torch.relu(torch.nn.functional.conv2d(image, filters, bias, strides, pad)).permute(0, 2, 3, 1)
+    where = ([layer.stride] * 2, [layer.window // 2] * 2, [1, 1], layer.groups)
+    return lambda: torch.relu(torch.nn.functional.conv2d(image, filters, bias, *where)).permute(0, 2, 3, 1)
 
 
 def _cudnn_fused(torch: Any, x: Any, w: Any, bias: Any, layer: Layer) -> Callable[[], Any]:
     torch.backends.cudnn.benchmark = True
     image, filters = x.permute(0, 3, 1, 2), w.permute(0, 3, 1, 2)
-    pad, strides = [layer.window // 2] * 2, [layer.stride] * 2
+    where = ([layer.stride] * 2, [layer.window // 2] * 2, [1, 1], layer.groups)
     fused = torch.cudnn_convolution_relu
-    return lambda: fused(image, filters, bias, strides, pad, [1, 1], 1).permute(0, 2, 3, 1)
+    return lambda: fused(image, filters, bias, *where).permute(0, 2, 3, 1)
 
 
-def conv() -> list[Benchmark]:
+def _benchmarks(group: str, layers: list[Layer]) -> list[Benchmark]:
     return [
         Benchmark(
-            "conv",
+            group,
             f"b{batch}-{layer}",
             partial(convolution, batch, layer, "float16"),
             {"cudnn": partial(_cudnn, layer=layer), "cudnn relu": partial(_cudnn_fused, layer=layer)},
         )
         for batch in (1, 32)
-        for layer in LAYERS
+        for layer in layers
     ]
+
+
+def conv() -> list[Benchmark]:
+    return _benchmarks("conv", LAYERS)
+
+
+def grouped_conv() -> list[Benchmark]:
+    return _benchmarks("depthwise", DEPTHWISE) + _benchmarks("grouped", GROUPED)
