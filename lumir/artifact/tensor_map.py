@@ -10,6 +10,10 @@ from lumir.artifact.tensors import sizes_to_json
 from lumir.sizes import Dim, high, value_at
 
 MAX_RANK, MAX_BOX, MAX_ELEMENT_STRIDE = 5, 256, 8
+MAX_PIXELS = 1024
+"""Of an im2col box."""
+CORNERS = {3: 2**15, 4: 2**7, 5: 2**4}
+"""For each rank: a corner of an im2col map is less than this above zero, and no more below."""
 ALIGNMENT = 16
 """What the first byte and every stride must be a multiple of."""
 SWIZZLES = (0, 32, 64, 128)
@@ -23,17 +27,24 @@ class TensorMap:
     Dimensions count from the innermost, whose elements lie side by side. In dims, strides and offset a Size stands for
     what depends on the symbols; `at` gives the map of ints that the driver takes.
 
+    A map with corners is in im2col mode: its dimensions are channels, one to three spatial ones, and images. A box is
+    channels of so many pixels, taken row by row and image by image from between the corners, by steps of the element
+    strides. An offset of the copy moves each of them, so that box after box is one place of all windows of a
+    convolution.
+
     Args:
         arg: the buffer's number among the launch's arguments.
         dtype: of an element.
         dims: sizes in elements, 1 to 5 of them.
         strides: distances in bytes along each dimension but the innermost.
-        box: what one copy moves, in elements.
+        box: what one copy moves, in elements; in im2col mode channels and pixels.
         element_strides: every n-th element along a dimension is taken; all of them by default.
         offset: the view's first byte in the buffer.
         swizzle: bytes of a line whose 16-byte chunks are permuted in shared memory; 0 for none.
         nan_fill: what lies outside reads as a NaN instead.
         promotion: bytes that a miss brings to the L2 cache at once.
+        lower, upper: the corners of an im2col map along its spatial dimensions: the first place that is visited, and
+            the last one counted from the end of the dimension. Below zero, or above it, lies padding.
     """
 
     arg: int
@@ -46,10 +57,16 @@ class TensorMap:
     swizzle: int = 128
     nan_fill: bool = False
     promotion: int = 128
+    lower: tuple[int, ...] = ()
+    upper: tuple[int, ...] = ()
 
     @property
     def rank(self) -> int:
         return len(self.dims)
+
+    @property
+    def im2col(self) -> bool:
+        return bool(self.lower)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -72,12 +89,14 @@ class TensorMap:
         rank = self.rank
         if not 1 <= rank <= MAX_RANK:
             return [f"a tensor map has 1 to {MAX_RANK} dimensions, not {rank}"]
-        if (len(self.strides), len(self.box), len(self.steps)) != (rank - 1, rank, rank):
+        if (len(self.strides), len(self.box), len(self.steps)) != (rank - 1, 2 if self.im2col else rank, rank):
             return ["dims, strides, box and element strides do not go together"]
+        if self.im2col and (rank not in CORNERS or not len(self.lower) == len(self.upper) == rank - 2):
+            return ["an im2col map has two corners, for 1 to 3 spatial dimensions"]
         line = byte_size(self.dtype, (self.box[0],))
         broken = {
             "a dimension is not in 1..2^32": not all(1 <= high(n) <= 2**32 for n in self.dims),
-            f"a box is not in 1..{MAX_BOX}": not all(1 <= n <= MAX_BOX for n in self.box),
+            f"a box is not in 1..{MAX_BOX}": not all(1 <= n <= MAX_BOX for n in self.box[: 1 if self.im2col else None]),
             f"an element stride is not in 1..{MAX_ELEMENT_STRIDE}": not all(
                 1 <= n <= MAX_ELEMENT_STRIDE for n in self.steps
             ),
@@ -88,6 +107,18 @@ class TensorMap:
             "a line of the box is wider than the swizzle": 0 < self.swizzle < line,
             "the swizzle is unknown": self.swizzle not in SWIZZLES,
             "the L2 promotion is unknown": self.promotion not in PROMOTIONS,
+        }
+        reasons = [rule for rule, is_broken in broken.items() if is_broken]
+        return reasons + self._broken_windows() if self.im2col else reasons
+
+    def _broken_windows(self) -> list[str]:
+        """The rules of im2col mode that this map breaks."""
+        most = CORNERS[self.rank]
+        visited = zip(self.dims[1:-1], self.lower, self.upper, strict=True)
+        broken = {
+            f"a box is not 1..{MAX_PIXELS} pixels": not 1 <= self.box[1] <= MAX_PIXELS,
+            f"a corner is not in {-most}..{most - 1}": any(not -most <= n < most for n in self.lower + self.upper),
+            "no pixel lies between the corners": any(low > high(size) - 1 + up for size, low, up in visited),
         }
         return [rule for rule, is_broken in broken.items() if is_broken]
 
@@ -111,10 +142,17 @@ class TensorMap:
             swizzle=get_int(data, "swizzle", where, default=128),
             nan_fill=get_bool(data, "nan_fill", where, default=False),
             promotion=get_int(data, "promotion", where, default=128),
+            lower=_corner(data, "lower", where),
+            upper=_corner(data, "upper", where),
         )
         problems = tensor_map.problems()
         require(not problems, f"{where} cannot be encoded", why="; ".join(problems))
         return tensor_map
+
+
+def swizzle_of(line: int) -> int:
+    """The widest swizzle for lines of so many bytes, up to 128; none for a single chunk."""
+    return line if line > ALIGNMENT else 0
 
 
 def _sizes(data: Mapping[str, Any], key: str, where: str) -> tuple[Dim, ...]:
@@ -123,3 +161,7 @@ def _sizes(data: Mapping[str, Any], key: str, where: str) -> tuple[Dim, ...]:
 
 def _ints(data: Mapping[str, Any], key: str, where: str) -> tuple[int, ...]:
     return get_ints(data, key, where, default=[], high=2**48)
+
+
+def _corner(data: Mapping[str, Any], key: str, where: str) -> tuple[int, ...]:
+    return get_ints(data, key, where, default=[], low=-(2**15), high=2**15)

@@ -132,7 +132,7 @@ class ContractionSpace:
     ) -> "View":
         """Dimensions of a group that lie side by side in the tensor stay one."""
         at, runs = [Index(0)] * self.nest.rank, {}
-        expressions, plain = self._expressions(map_), self._plain(map_, shape)
+        expressions, plain = self._without_single(map_), self._plain(map_, shape)
         for dims, position in groups:
             parts = _runs(plain, [d for d in dims if self.nest.sizes[d] != 1])
             sizes = [self.extent(run) for run in parts]
@@ -161,10 +161,14 @@ class ContractionSpace:
         """The dimension that each result of the map is, if it is just that and runs through the tensor's whole size."""
         return [
             e.position if isinstance(e, ir.AffineDimExpr) and self.nest.sizes[e.position] == size else None
-            for e, size in zip(self._expressions(map_), shape, strict=True)
+            for e, size in zip(self._without_single(map_), shape, strict=True)
         ]
 
-    def _expressions(self, map_: ir.AffineMap) -> list[ir.AffineExpr]:
+    def expressions(self, number: int) -> list[ir.AffineExpr]:
+        """Where input `number` is read, without the terms of dimensions of size 1."""
+        return self._without_single(self.nest.maps[number])
+
+    def _without_single(self, map_: ir.AffineMap) -> list[ir.AffineExpr]:
         """The map's results, without the terms of dimensions of size 1."""
         zero = ir.AffineExpr.get_constant(0)
         dims = [zero if size == 1 else ir.AffineExpr.get_dim(i) for i, size in enumerate(self.nest.sizes)]

@@ -68,17 +68,20 @@ def encode(tensor_map: TensorMap, address: int) -> Any:
     """
 
     wide = [cuda_driver.api().cuuint64_t(n) for n in (*tensor_map.dims, *tensor_map.strides)]
-    narrow = [cuda_driver.api().cuuint32_t(n) for n in (*tensor_map.box, *tensor_map.steps)]
+    box, steps = ([cuda_driver.api().cuuint32_t(n) for n in part] for part in (tensor_map.box, tensor_map.steps))
     rank = tensor_map.rank
+    name, boxes = "cuTensorMapEncodeTiled", [box]
+    if tensor_map.im2col:
+        name, boxes = "cuTensorMapEncodeIm2col", [list(tensor_map.lower), list(tensor_map.upper), *box]
     return call(
-        "cuTensorMapEncodeTiled",
+        name,
         enum("CUtensorMapDataType", f"CU_TENSOR_MAP_DATA_TYPE_{_data_type(tensor_map.dtype)}"),
         rank,
         address + tensor_map.offset,
         wide[:rank],
         wide[rank:],
-        narrow[:rank],
-        narrow[rank:],
+        *boxes,
+        steps,
         enum("CUtensorMapInterleave", "CU_TENSOR_MAP_INTERLEAVE_NONE"),
         enum("CUtensorMapSwizzle", f"CU_TENSOR_MAP_SWIZZLE_{_bytes(tensor_map.swizzle)}"),
         enum("CUtensorMapL2promotion", f"CU_TENSOR_MAP_L2_PROMOTION_{_bytes(tensor_map.promotion, 'L2_')}"),

@@ -217,6 +217,15 @@ class FakeDriver:
         )
         return tensor_map
 
+    def do_cuTensorMapEncodeIm2col(
+        self, data_type, rank, address, dims, strides, lower, upper, channels, pixels, steps, *modes
+    ):
+        assert address % 16 == 0 and len(modes) == 4
+        assert (len(dims), len(strides), len(lower), len(upper), len(steps)) == (rank, rank - 1, *[rank - 2] * 2, rank)
+        tensor_map = real.CUtensorMap()
+        self.maps[tensor_map.getPtr()] = (lower, upper, int(channels), int(pixels), [int(n) for n in steps])
+        return tensor_map
+
     def do_cuLaunchKernelEx(self, config, function, parameters, extra):
         values, types = parameters or ((), ())
         grid = (config.gridDimX, config.gridDimY, config.gridDimZ)

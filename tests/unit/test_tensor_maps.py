@@ -24,7 +24,7 @@ from lumir.mlir import func, ir
 from lumir.module import symbols
 from lumir.plan.launches import kernel_entries, tensor_maps_of
 from lumir.runtime import cuda_driver
-from lumir.runtime.cuda_kernel import launch_kernel
+from lumir.runtime.cuda_kernel import encode, launch_kernel
 from lumir.schedule.family import KernelCode
 from lumir.size_text import declare
 from lumir.sizes import Symbol, size_of
@@ -63,6 +63,30 @@ def test_json_keeps_everything():
 def test_maps_that_the_driver_would_refuse(change, message):
     with pytest.raises(UserError) as caught:
         TensorMap.from_json(MAP.to_json() | change, "kernel 'k'")
+    assert caught.value.code == "bad-artifact" and message in str(caught.value)
+
+
+WINDOWS = replace(MAP, dims=(64, 10, 3, 2), strides=(128, 1280, 3840), box=(64, 200), lower=(-1, 0), upper=(-1, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"upper": [-1]}, "has two corners"),
+        ({"dims": [64, 10], "strides": [128]}, "has two corners"),
+        ({"box": [64, 8, 1]}, "do not go together"),
+        ({"box": [64, 1025]}, "is not 1..1024 pixels"),
+        ({"box": [257, 8]}, "a box is not in"),
+        ({"box": [4, 8]}, "a line of the box is not a multiple"),
+        ({"lower": [-129, 0]}, "a corner is not in -128..127"),
+        ({"upper": [-11, 0]}, "no pixel lies between the corners"),
+        ({"lower": [-1, 2**15 + 1]}, "is not an integer in"),
+    ],
+)
+def test_im2col_maps_that_the_driver_would_refuse(change, message):
+    assert TensorMap.from_json(WINDOWS.to_json(), "kernel 'k'") == WINDOWS
+    with pytest.raises(UserError) as caught:
+        TensorMap.from_json(WINDOWS.to_json() | change, "kernel 'k'")
     assert caught.value.code == "bad-artifact" and message in str(caught.value)
 
 
@@ -172,6 +196,14 @@ def test_the_driver_gets_them(monkeypatch):
     ]
     cluster = driver.attributes[0][0][1].clusterDim
     assert (cluster.x, cluster.y, cluster.z) == (2, 1, 1)
+
+
+def test_the_driver_gets_im2col_maps(monkeypatch):
+    driver = FakeDriver({})
+    driver.contexts.append("context")
+    monkeypatch.setattr(cuda_driver, "api", lambda: driver)
+    encoded = encode(replace(WINDOWS, element_strides=(1, 2, 3, 1)), 4096)
+    assert driver.maps[encoded.getPtr()] == ([-1, 0], [-1, 0], 64, 200, [1, 2, 3, 1])
 
 
 def test_maps_are_plain_data():

@@ -12,6 +12,7 @@ from typing import Any
 
 import attention_cases
 import contraction_cases
+import convolution_cases
 import decode_cases
 import harness
 import map_cases
@@ -50,6 +51,11 @@ _NAMES = {
         "mk,kn->mn-bfloat16 mk,nk->mn-float16 km,kn->mn-float16 km,nk->mn-bfloat16 bmk,bkn->bmn-float16 "
         "mk,nk->mn-small row odd-result long large float8_e4m3fn int8 scaled-float8 linear-float16 heads unheads "
         "transposed sliced",
+    ),
+    "convolution": (
+        convolution_cases.CASES,
+        "3x3 3x3-residual 3x3-strided 3x3-dilated 3x3-padded-unevenly 3x3-ragged-channels 5x5 1x1-strided "
+        "one-dimensional three-dimensional one-filter float8_e4m3fn",
     ),
     "attention": (
         attention_cases.CASES,

@@ -10,6 +10,7 @@ from lumir.kernels.evaluate import LoopNest, mixed_sizes
 from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.memory import Buffer, advance
 from lumir.kernels.nvidia.mma import all_of
+from lumir.kernels.windows import pads_with_zero
 from lumir.mlir import ir
 from lumir.sizes import maximum
 
@@ -91,7 +92,7 @@ def _copied(index: IndexMath, nest: LoopNest, place: Place) -> tuple[Value, Plac
 
 def _padded(index: IndexMath, op: ir.OpView, place: Place) -> tuple[Value, Place, Value | None] | None:
     """The source at a place kept inside it; None where lanes could fall on both sides."""
-    if not _pads_with_zero(op):
+    if not pads_with_zero(op):
         return None
     moved, inside = [], None
     low, result = mixed_sizes(op, "static_low", 1), op.results[0]
@@ -105,8 +106,3 @@ def _padded(index: IndexMath, op: ir.OpView, place: Place) -> tuple[Value, Place
         inside = all_of([inside, index.below(shifted, size)])
         moved.append(index.minimum(index.maximum(shifted, 0), maximum(size - 1, 0)))
     return op.operands[0], tuple(moved), inside
-
-
-def _pads_with_zero(op: ir.OpView) -> bool:
-    value = list(op.regions[0].blocks[0].operations)[-1].operands[0].owner
-    return not isinstance(value, ir.Block) and value.name == "arith.constant" and value.attributes["value"].value == 0

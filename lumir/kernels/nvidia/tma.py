@@ -14,6 +14,7 @@ def load_box(
     place: Sequence[Value | int],
     barrier: Value,
     blocks: Value | int | None = None,
+    offsets: Sequence[Value] = (),
 ) -> None:
     """Start a copy of a box into shared memory; `barrier` counts its bytes. One thread calls it.
 
@@ -23,13 +24,15 @@ def load_box(
             tensor, also below zero.
         blocks: a bit (i16) for each block of the cluster that gets the box, at the same address with a barrier at the
             same address; by default this one alone.
+        offsets: of a map in im2col mode, how far (i16) each pixel moves along each spatial dimension.
     """
     mask = None
     if blocks is not None:
         i16 = ir.IntegerType.get_signless(16)
         mask = arith.ConstantOp(i16, ir.IntegerAttr.get(i16, blocks)).result if isinstance(blocks, int) else blocks
+    mode = ir.Attribute.parse("#nvvm.tma_load_mode<im2col>") if offsets else None
     nvvm.cp_async_bulk_tensor_shared_cluster_global(
-        _cluster_pointer(shared), tensor_map, _coordinates(place), barrier, [], multicast_mask=mask
+        _cluster_pointer(shared), tensor_map, _coordinates(place), barrier, offsets, multicast_mask=mask, mode=mode
     )
 
 

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lumir.artifact.tensor_map import ALIGNMENT, MAX_RANK, TensorMap
+from lumir.artifact.tensor_map import ALIGNMENT, MAX_RANK, TensorMap, swizzle_of
 from lumir.dtypes import byte_size, dtype_name
 from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.nvidia.tma_windows import WindowMatrices
 from lumir.kernels.strided import Factors, Strided, strided_argument, strided_results
+from lumir.kernels.windows import windows_of
 from lumir.mlir import ir
 
 Value = ir.Value
@@ -98,10 +100,9 @@ class Matrices:
         ]
         return [index.scalar(at.base) for at in (columns[-1], lines[-1], *outer)]
 
-
-def swizzle_of(line: int) -> int:
-    """The widest swizzle for lines of so many bytes, up to 128; none for a single chunk."""
-    return line if line > ALIGNMENT else 0
+    def offsets(self, index: IndexMath, batch: Index) -> list[Value]:
+        """None: boxes are where their coordinates say."""
+        return []
 
 
 def _places(index: IndexMath, at: Index, factors: Factors) -> Sequence[Index]:
@@ -116,8 +117,33 @@ class Operand:
         along_k: lines are rows (of m or n) and columns k; else lines are k and columns rows.
     """
 
-    matrices: Matrices
+    matrices: Matrices | WindowMatrices
     along_k: bool
+
+
+def operands_of(dispatch: Dispatch, space: ContractionSpace) -> tuple[Operand, Operand, int] | None:
+    """The left and the right operand of a contraction, if TMA can read both.
+
+    Returns:
+        also how many products the contraction is the sum of: one for each place of a convolution's window, which count
+        innermost among the batches of both operands.
+    """
+    left, right = (operand_of(dispatch, space, number) for number in (space.lhs, space.rhs))
+    return (left, right, 1) if left and right else _convolved(dispatch, space)
+
+
+def _convolved(dispatch: Dispatch, space: ContractionSpace) -> tuple[Operand, Operand, int] | None:
+    """Of a convolution."""
+    for number, other in ((space.lhs, space.rhs), (space.rhs, space.lhs)):
+        found = windows_of(dispatch, space, number)
+        filters = found and operand_of(dispatch, found[1], other)
+        if not found or not filters:
+            continue
+        windows, products = found
+        arg, element = dispatch.arguments.index(windows.argument), element_of(space.operand(number))
+        images, taps = Operand(WindowMatrices(arg, element, windows), True), int(products.extent(products.batch))
+        return (images, filters, taps) if number == space.lhs else (filters, images, taps)
+    return None
 
 
 def operand_of(dispatch: Dispatch, space: ContractionSpace, number: int) -> Operand | None:

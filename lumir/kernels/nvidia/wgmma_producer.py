@@ -33,7 +33,8 @@ def _fill(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index) -> None:
     mbarrier.wait(empty, arith.XOrIOp(ring.parity, constant_i32(1)).result)
     mbarrier.arrive_expecting(full, problem.stage_bytes)
     offset = arith.MulIOp(ring.stage, constant_i32(problem.stage_bytes)).result
-    left, k = byte_offset(block.ring, offset), index.scale(step, problem.k)
+    left, (tap, inner) = byte_offset(block.ring, offset), index.divmod(step, problem.tap_steps)
+    batch, k = index.add(index.scale(tile.batch, reading.taps), tap), index.scale(inner, problem.k)
     right = byte_offset(left, s.m * LINE)
     for operand, shared, rows, at, number in (
         (reading.left, left, s.m, tile.row, 0),
@@ -45,8 +46,10 @@ def _fill(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index) -> None:
             at = index.add(at, index.scale(Index(block.rank), part))
             shared = byte_offset(shared, arith.MulIOp(block.rank, constant_i32(part * LINE)).result)
         blocks = (1 << shared_by) - 1 if shared_by > 1 else None
-        for done, place in _boxes(block, operand, part, tile.batch, at, k):
-            tma.load_box(byte_offset(shared, done * LINE), block.kernel.tensor_maps[number], place, full, blocks)
+        offsets = operand.matrices.offsets(index, batch)
+        for done, place in _boxes(block, operand, part, batch, at, k):
+            box, tensor_map = byte_offset(shared, done * LINE), block.kernel.tensor_maps[number]
+            tma.load_box(box, tensor_map, place, full, blocks, offsets)
 
 
 def _boxes(

@@ -9,7 +9,7 @@ from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.roofline import remembered
-from lumir.kernels.nvidia.tma_operand import Matrices, Operand, operand_of, results_of
+from lumir.kernels.nvidia.tma_operand import Matrices, Operand, operands_of, results_of
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP, wgmma_type
 from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
@@ -59,6 +59,7 @@ class Reading:
 
     Args:
         element: what wgmma multiplies.
+        taps: products that are summed: one for each place of a convolution's window, else one.
         results: where TMA can write them.
     """
 
@@ -66,6 +67,7 @@ class Reading:
     element: ir.Type
     left: Operand
     right: Operand
+    taps: int
     results: tuple[Matrices | None, ...]
 
     @cached_property
@@ -112,10 +114,11 @@ def _multiplied(space: ContractionSpace) -> ir.Type | None:
 
 
 def _read(dispatch: Dispatch, space: ContractionSpace, element: ir.Type) -> Reading | None:
-    left, right = (operand_of(dispatch, space, number) for number in (space.lhs, space.rhs))
-    if left is None or right is None:
+    operands = operands_of(dispatch, space)
+    if operands is None:
         return None
-    reading = Reading(space, element, left, right, tuple(results_of(dispatch, space)))
+    left, right, taps = operands
+    reading = Reading(space, element, left, right, taps, tuple(results_of(dispatch, space)))
     wide = reading.element_bytes != 2  # only two-byte operands may have their rows side by side
     return None if wide and not (left.along_k and right.along_k) else reading
 
@@ -138,9 +141,14 @@ class Problem:
         return LINE // self.reading.element_bytes
 
     @property
+    def tap_steps(self) -> int:
+        """Stages along k of one of the products that are summed."""
+        return -(-self.reading.shape[3] // (self.reading.taps * self.k))
+
+    @property
     def steps(self) -> int:
         """Stages along all of k."""
-        return -(-self.reading.shape[3] // self.k)
+        return self.reading.taps * self.tap_steps
 
     @property
     def tiles(self) -> tuple[int, int, int]:
