@@ -25,6 +25,7 @@ from lumir.linalg.lower import LowerToLinalg, dispatches
 from lumir.measure import compile_dispatch
 from lumir.mlir import ir
 from lumir.reference import Interpreter
+from lumir.reference.rules import Precision
 from lumir.schedule.family import Family, KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import NVIDIA_ARCHS, target_named
@@ -136,11 +137,11 @@ def random_inputs(built: Built, seed: int) -> list[np.ndarray]:
     return arrays
 
 
-def expected(built: Built, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What the reference makes of the inputs, every float in float64."""
+def expected(built: Built, inputs: Sequence[np.ndarray], precision: Precision = "float64") -> list[np.ndarray]:
+    """What the reference makes of the inputs."""
     module = built.function.operation.parent
     assert module is not None
-    interpreter = Interpreter(module.operation, precision="float64")
+    interpreter = Interpreter(module.operation, precision=precision)
     held = [interpreter.hold(a) for a in inputs]
     return interpreter.region(built.function.regions[0].blocks[0], held)
 
@@ -153,16 +154,22 @@ def run(built: Built, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def check(
-    built: Built, seed: int = 0, inputs: Sequence[np.ndarray] | None = None, tolerance: float | None = None
+    built: Built,
+    seed: int = 0,
+    inputs: Sequence[np.ndarray] | None = None,
+    tolerance: float | None = None,
+    precision: Precision = "float64",
 ) -> None:
     """Run on random inputs and compare with the reference.
 
     Args:
         tolerance: error allowed relative to 1 + the largest expected magnitude; by default a few units in the last
             place of the output's dtype, and exact for integers.
+        precision: of the reference; `declared` where integers are rounded from floats whose every operation is given,
+            so that they must be the same also next to a tie.
     """
     inputs = random_inputs(built, seed) if inputs is None else list(inputs)
-    for found, wanted in zip(run(built, inputs), expected(built, inputs), strict=True):
+    for found, wanted in zip(run(built, inputs), expected(built, inputs, precision), strict=True):
         compare(found, wanted, tolerance)
 
 
