@@ -44,6 +44,9 @@ def peer_calls(torch: Any, peer: Peer, inputs: Sequence[np.ndarray], sets: int) 
 class PeerReplay:
     """Calls of torch's, in turns, recorded into a CUDA graph.
 
+    Each set's results are kept until its next turn, so that what is written rotates past the L2 cache as what is read
+    does.
+
     Raises:
         Exception: of whatever type torch raises where it cannot run the operation.
     """
@@ -70,8 +73,10 @@ class PeerReplay:
         self.count = calls_in_graph(self._events[0].elapsed_time(self._events[1]) / 3000, len(self._calls))
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, stream=stream):
+            kept: list[Any] = [None] * len(self._calls)
             for i in range(self.count):
-                self._calls[i % len(self._calls)]()
+                kept[i % len(kept)] = None
+                kept[i % len(kept)] = self._calls[i % len(kept)]()
 
     def seconds(self) -> float:
         before, after = self._events

@@ -15,7 +15,6 @@ from lumir.measure.peer import PeerReplay, matrix_rate, peer_calls, torch_or_non
 from lumir.measure.suite import Benchmark
 from lumir.measure.timing import Timing, time_together
 
-MOST_SETS_OF_PEERS = 24
 _QUICK = 0.2
 
 
@@ -136,11 +135,10 @@ class Reporter:
         """Those of the peers that can do it; the error is that of the first."""
         if self._torch is None:
             return
-        sets = min(case.operands.sets, MOST_SETS_OF_PEERS)
         best: Error | None = None
         for name, peer in item.peers.items():
             try:
-                replay = PeerReplay(self._torch, name, peer_calls(self._torch, peer, case.inputs, sets))
+                replay = PeerReplay(self._torch, name, peer_calls(self._torch, peer, case.inputs, case.operands.sets))
             except Exception as error:
                 row.note += f"{'; ' if row.note else ''}{name}: {str(error).splitlines()[0][:80]}"
                 continue

@@ -6,7 +6,7 @@ from typing import Any
 
 from lumir.dialects import build
 from lumir.measure.suite.benchmark import Benchmark
-from lumir.measure.suite.rows import compiled_peer
+from lumir.measure.suite.torch_function import function_peers
 from lumir.measure.texts import dispatch, gelu, silu
 from lumir.mlir import ir
 
@@ -67,7 +67,7 @@ def _residual(torch: Any, x: Any, r: Any, b: Any) -> Any:
 def elementwise() -> list[Benchmark]:
     kinds = {"bias-gelu": (bias_gelu, _bias_gelu), "silu-mul": (gated, _gated), "residual": (residual, _residual)}
     return [
-        Benchmark("map", f"{name}-{m}x{n}", partial(text, (m, n), "bfloat16"), {"torch.compile": compiled_peer(peer)})
+        Benchmark("map", f"{name}-{m}x{n}", partial(text, (m, n), "bfloat16"), function_peers(peer))
         for name, (text, peer) in kinds.items()
         for m, n in ((256, 4096), (8192, 4096))
     ]
