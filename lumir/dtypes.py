@@ -79,6 +79,8 @@ def numpy_dtype(type_: ir.Type) -> np.dtype:
 
 def byte_size(type_: ir.Type) -> int:
     """Bytes of one element in memory; a bool takes one."""
+    if isinstance(type_, ir.IntegerType | ir.FloatType):
+        return -(-type_.width // 8)
     return numpy_dtype(type_).itemsize
 
 

@@ -230,9 +230,12 @@ def _runs(plain: list[int | None], dims: Sequence[int]) -> list[Dims]:
 
 
 def contraction_of(dispatch: Dispatch) -> ContractionSpace | None:
-    """The space of the dispatch's only reduction, if it is a contraction."""
-    reductions = dispatch.reductions
-    return ContractionSpace.of(reductions[0]) if len(reductions) == 1 else None
+    """The space of the dispatch's only reduction, if it is a contraction; found once."""
+    known = vars(dispatch)
+    if "contraction" not in known:
+        reductions = dispatch.reductions
+        known["contraction"] = ContractionSpace.of(reductions[0]) if len(reductions) == 1 else None
+    return known["contraction"]
 
 
 def _dims_in(map_: ir.AffineMap) -> set[int]:

@@ -21,25 +21,47 @@ def family_named(name: str, target: Target) -> Family:
     return next(family for family in families(target) if family.name == name)
 
 
+MODELS_DIFFER = 0.9
+"""Cost models of two families agree to about a tenth: the more general one must be expected to be faster by more."""
+
+
 def choose(dispatch: Dispatch, target: Target) -> tuple[Family, Schedule]:
-    """The first family that matches, and the cheapest of its legal schedules.
+    """The cheapest of what the families that match have to offer; the last family's only where nothing else is legal.
 
     Raises:
         InternalError: no family has a legal schedule; the message lists what each rejected.
     """
     rejected: dict[str, str] = {}
-    for family in families(target):
-        if not (dispatch.is_static or getattr(family, "symbolic", False)) or not family.match(dispatch, target):
+    best: tuple[float, Family, Schedule] | None = None
+    *specific, general = families(target)
+    for family in (*specific, general):
+        if (best and family is general) or not _takes(family, dispatch, target):
             continue
-        ranked = sorted(family.space(dispatch, target), key=lambda s: family.cost(dispatch, s, target))
-        for schedule in ranked:
-            reasons = family.legal(dispatch, schedule, target)
-            if not reasons:
-                return family, schedule
-            rejected[f"{family.name} {schedule}"] = "; ".join(reasons)
+        found = _cheapest(family, dispatch, target, rejected)
+        if found and (best is None or found[0] < MODELS_DIFFER * best[0]):
+            best = (found[0], family, found[1])
+    if best:
+        return best[1:]
     raise InternalError(
         f"no schedule found for {dispatch.name}",
         code="no-schedule",
         node=str(dispatch.function.location),
         values=dict(list(rejected.items())[:8]),
     )
+
+
+def _takes(family: Family, dispatch: Dispatch, target: Target) -> bool:
+    return (dispatch.is_static or getattr(family, "symbolic", False)) and family.match(dispatch, target)
+
+
+def _cheapest(
+    family: Family, dispatch: Dispatch, target: Target, rejected: dict[str, str]
+) -> tuple[float, Schedule] | None:
+    """The cheapest legal schedule and its cost; why others were passed over goes into `rejected`."""
+    costs = [(family.cost(dispatch, schedule, target), schedule) for schedule in family.space(dispatch, target)]
+    for cost, schedule in sorted(costs, key=lambda pair: pair[0]):
+        reasons = family.legal(dispatch, schedule, target)
+        if not reasons:
+            return cost, schedule
+        rejected[f"{family.name} {schedule}"] = "; ".join(reasons)
+    return None

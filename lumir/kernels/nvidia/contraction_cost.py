@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
-from lumir.kernels.nvidia.roofline import speeds
+from lumir.kernels.nvidia.roofline import remembered, speeds
 from lumir.sizes import typical
 from lumir.target import Target
 
@@ -48,7 +48,7 @@ def contraction_cost(problem: "Problem", target: Target) -> float:
     step = _step_seconds(problem, target)
     seconds = full * step(resident) + (step(-(-rest // target.multiprocessors)) if rest else 0)
     compute = seconds * typical(problem.steps) + _WAVE * (full + (rest > 0))
-    memory = moved_bytes(problem.dispatch) / speeds(target).bytes
+    memory = remembered(problem.dispatch, "contraction_bytes", moved_bytes) / speeds(target).bytes
     return LAUNCH + max(compute, memory) + 0.1 * min(compute, memory)
 
 
