@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 JOBS   ?= 2
 TARGET ?= cpu
 
-.PHONY: test lint format demo bench conformance gpu-test gpu-verify setup clean
+.PHONY: test lint format demo bench conformance gpu-test gpu-verify gpu-sanitize setup clean
 
 setup: $(READY)
 
@@ -43,6 +43,10 @@ conformance: $(READY)
 # Runs every kernel of the corpus whose PTX changed on this machine's GPU, and enters it into the ledger.
 gpu-verify: $(READY)
 	$(BIN)/python tests/verified/verify.py
+
+# Runs the same kernels under compute-sanitizer of the CUDA toolkit.
+gpu-sanitize: $(READY)
+	$(BIN)/python tests/verified/sanitize.py --tool memcheck --tool synccheck
 
 gpu-test: $(READY)
 	$(BIN)/python -m pytest -m gpu
