@@ -1,7 +1,9 @@
 """The shape of a dispatch whose reductions all run over the same dimensions."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.evaluate import LoopNest
@@ -30,18 +32,18 @@ class RowSpace:
         spaces = {_space_of(nest) for nest in dispatch.reductions}
         if len(spaces) != 1 or (space := spaces.pop()) is None:
             return None
-        fits = all(shape_of(r) in (space.full, space.kept) for r in dispatch.results)
+        fits = all(shape_of(r) == space.full or space.is_row(r) for r in dispatch.results)
         return space if fits and _stays_inside(dispatch, space) else None
 
-    @property
+    @cached_property
     def kept_axes(self) -> tuple[int, ...]:
         return tuple(i for i in range(len(self.full)) if i not in self.axes)
 
-    @property
+    @cached_property
     def kept(self) -> Shape:
         return tuple(self.full[i] for i in self.kept_axes)
 
-    @property
+    @cached_property
     def reduced(self) -> Shape:
         return tuple(self.full[i] for i in self.axes)
 
@@ -50,11 +52,11 @@ class RowSpace:
         """The last reduced dimension."""
         return self.reduced[-1]
 
-    @property
+    @cached_property
     def row_count(self) -> Dim:
         return math.prod(self.kept)
 
-    @property
+    @cached_property
     def row_size(self) -> Dim:
         return math.prod(self.reduced)
 
@@ -63,7 +65,22 @@ class RowSpace:
         return self.inner // lanes * lanes
 
     def is_row(self, tensor: Value) -> bool:
-        return shape_of(tensor) == self.kept and self.kept != self.full
+        """It has one element for each row: the kept shape, with dimensions of 1 anywhere."""
+        return shape_of(tensor) != self.full and _without_ones(shape_of(tensor)) == _without_ones(self.kept)
+
+    def row_place(self, tensor: Value, row: Place) -> Place:
+        """Where a tensor of one element a row has that of a row."""
+        sizes, places = list(self.kept), list(row)
+        found: list[Index] = []
+        for size in shape_of(tensor):
+            while sizes and sizes[0] != size and sizes[0] == 1:
+                del sizes[0], places[0]
+            if sizes and sizes[0] == size:
+                found.append(places.pop(0))
+                del sizes[0]
+            else:
+                found.append(Index(0))
+        return tuple(found)
 
     def place(self, row: Place, columns: Place) -> Place:
         """The place in the full shape."""
@@ -105,15 +122,18 @@ def _space_of(nest: LoopNest) -> RowSpace | None:
 
 
 def _stays_inside(dispatch: Dispatch, space: RowSpace) -> bool:
-    """A reduced value is read only at its own row: by plain element-wise operations over the space."""
+    """A reduced value is read only at its own row: by plain element-wise operations over the space.
+
+    A view may give it dimensions of 1, or take them away.
+    """
     rows: set[Value] = set()
     for op in dispatch.operations:
-        if op.operation.name != "linalg.generic":
-            if any(v in rows for v in op.operands) and op.operation.name not in (
-                "func.return",
-                "builtin.unrealized_conversion_cast",
-            ):
-                return False
+        name = op.operation.name
+        if name != "linalg.generic":
+            if any(v in rows for v in op.operands) and name not in _HARMLESS:
+                if name not in _VIEWS or not space.is_row(op.operands[0]) or not space.is_row(op.results[0]):
+                    return False
+                rows.update(op.results)
             continue
         nest = LoopNest.of(op)
         reads = [(v, m) for v, m in zip(nest.inputs, nest.maps) if v in rows]
@@ -124,14 +144,32 @@ def _stays_inside(dispatch: Dispatch, space: RowSpace) -> bool:
     return True
 
 
+_HARMLESS = ("func.return", "builtin.unrealized_conversion_cast")
+_VIEWS = ("tensor.expand_shape", "tensor.collapse_shape")
+
+
 def _keeps_row(nest: LoopNest, space: RowSpace, maps: list[ir.AffineMap]) -> bool:
     """The operation runs over the full shape or over the rows, and reads the reduced values at its own row."""
-    identity = [e.position for e in nest.output_maps[0].results if isinstance(e, ir.AffineDimExpr)]
     if nest.reductions:
         return all(_is_permutation(m, nest.rank) for m in maps)
-    if identity != list(range(nest.rank)):
+    if [e.position for e in nest.output_maps[0].results if isinstance(e, ir.AffineDimExpr)] != list(range(nest.rank)):
         return False
-    whole, kept = list(range(nest.rank)), list(space.kept_axes)
-    shape = shape_of(nest.op.results[0])
-    allowed = ([whole] if shape == space.kept else []) + ([whole, kept] if shape == space.full else [])
-    return all([e.position for e in m.results if isinstance(e, ir.AffineDimExpr)] in allowed for m in maps)
+    result = nest.op.results[0]
+    whole = _long(range(nest.rank), shape_of(result))
+    allowed = [whole, _long(space.kept_axes, space.full)] if shape_of(result) == space.full else [whole]
+    if shape_of(result) != space.full and not space.is_row(result):
+        return False
+    return all(_long_positions(m, shape_of(result)) in allowed for m in maps)
+
+
+def _long_positions(map_: ir.AffineMap, sizes: Shape) -> list[int]:
+    """The dimensions that a map takes, but for those of 1."""
+    return _long([e.position for e in map_.results if isinstance(e, ir.AffineDimExpr)], sizes)
+
+
+def _long(dims: Iterable[int], sizes: Shape) -> list[int]:
+    return [d for d in dims if sizes[d] != 1]
+
+
+def _without_ones(shape: Shape) -> list[Dim]:
+    return [size for size in shape if size != 1]

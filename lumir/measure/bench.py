@@ -114,8 +114,8 @@ class Case:
             loaded.scratch.check_counters()
             found = [self._sampled(i) for i in range(len(self.expected))]
         errors = [
-            check_result(a, b, tolerance or tolerance_of(a.dtype, self.reference.coarse_sums))
-            for a, b in zip(found, self.expected, strict=True)
+            check_result(a, b, tolerance or tolerance_of(a.dtype, self.reference.coarse_sums), rounded)
+            for a, b, rounded in zip(found, self.expected, self.reference.rounded, strict=True)
         ]
         if whole:
             self._check_whole(loaded)

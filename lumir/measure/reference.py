@@ -9,6 +9,7 @@ from lumir.artifact.schema import TensorSpec
 from lumir.context import make_context
 from lumir.diagnostics import UserError
 from lumir.dialects import attributes_of
+from lumir.dialects.base import is_int
 from lumir.dialects.constants import dense_array
 from lumir.dialects.contraction import channels_second
 from lumir.dtypes import dtype_name
@@ -75,6 +76,12 @@ class Reference:
         return self.flops > 0 and any(spec.dtype.startswith("float8") for spec in self.inputs)
 
     @cached_property
+    def rounded(self) -> list[bool]:
+        """For each result whether it is integers that floats were rounded to."""
+        with self._context:
+            return [_is_rounded(value) for value in self._returned]
+
+    @cached_property
     def nbytes(self) -> int:
         """Bytes that must be moved: every argument read once, every result written once.
 
@@ -120,6 +127,19 @@ class Reference:
         if work <= whole:
             return None
         return parallel_rows(self._block, self._returned, SAMPLED_ROWS)
+
+
+def _is_rounded(value: ir.Value) -> bool:
+    """A cast from floats to integers of more than one bit lies on the way to it, and no float after."""
+    if isinstance(value.owner, ir.Block) or not is_int(_element(value)):
+        return False
+    operands = list(value.owner.operands)
+    casts = value.owner.name == "lumir.cast" and not is_int(_element(operands[0]))
+    return casts or any(_is_rounded(operand) for operand in operands)
+
+
+def _element(value: ir.Value) -> ir.Type:
+    return ir.RankedTensorType(value.type).element_type
 
 
 def _part_seen(conv: ir.OpView) -> float:

@@ -5,6 +5,8 @@ from functools import partial
 
 import cases
 
+from lumir.measure.suite.rows import norm_quantise
+
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -42,6 +44,10 @@ def _cases() -> dict[str, Callable[[], str]]:
         "softmax-across": partial(cases.softmax, (4, 30, 64), 1, "float16"),
         "softmax-long": partial(cases.softmax, (3, 20000), 1, "float32"),
         "log-softmax": partial(cases.softmax, (12, 1000), 1, "float32", log=True),
+        "norm-quantised-int8": partial(norm_quantise, 7, 1536, "bfloat16", "int8"),
+        "norm-quantised-float8_e4m3fn": partial(norm_quantise, 5, 4104, "float16", "float8_e4m3fn"),
+        "arg-max-long": partial(cases.arg_reduce, "max", (3, 30011), 1, "float32"),
+        "softmax-beyond-registers": partial(cases.softmax, (2, 600004), 1, "bfloat16"),
         "layer-norm-long": partial(cases.layer_norm, (4, 8192), "bfloat16"),
     }
 

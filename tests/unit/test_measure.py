@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from nvidia_helpers import attention_cases, contraction_cases, harness
+from nvidia_helpers import attention_cases, contraction_cases, harness, row_cases
 
 from lumir.diagnostics import UserError
 from lumir.measure import WrongResult, compile_dispatch, schedules_of
@@ -59,6 +59,29 @@ def test_wrong_results_are_refused():
         check_result(np.arange(4), np.array([0, 1, 2, 4]))
     with pytest.raises(WrongResult):  # an error of half a unit everywhere is not one element's
         check_result((wanted * 1.02).astype(ml_dtypes.bfloat16), wanted)
+
+
+def test_integers_that_floats_were_rounded_to_may_be_one_off_next_to_a_tie():
+    wanted = np.arange(10_000).reshape(100, 100) % 255 - 127
+    one_off = wanted.copy()
+    one_off[3, :20] += 1
+    check_result(one_off, wanted, rounded=True)
+    one_off[4:5] += 1
+    two_off = wanted.copy()
+    two_off[0, 0] += 2
+    for wrong in (one_off, two_off):
+        with pytest.raises(WrongResult, match="differ"):
+            check_result(wrong, wanted, rounded=True)
+
+
+def test_which_integers_are_rounded():
+    with harness.kernel_context():
+        text = row_cases.CASES["norm-quantised-int8"]()
+        bytes_ = contraction_cases.products_of_bytes(4, 5, 6, "int8", "int8")
+        index = row_cases.CASES["arg-max-float32"]()
+    assert Reference(text).rounded == [False, True, False]
+    assert Reference(bytes_).rounded == [True]
+    assert Reference(index).rounded == [False]
 
 
 def test_overflow_of_the_result_type_is_expected():

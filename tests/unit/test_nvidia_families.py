@@ -6,9 +6,12 @@ from nvidia_helpers import harness, map_cases, row_cases
 from lumir.codegen.nvidia import ptx_of
 from lumir.codegen.ptx import find_ptxas
 from lumir.diagnostics import InternalError
+from lumir.dialects import build
+from lumir.dtypes import mlir_type
 from lumir.kernels.nvidia.map import MapFamily, MapSchedule
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.nvidia.rows import RowsFamily
+from lumir.measure.texts import scalar
 
 needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 EVERYWHERE_MAP = (
@@ -106,6 +109,39 @@ def test_rows_of_a_warp_need_no_shared_memory():
     assert "bar.sync" in harness.build(text, RowsFamily(), schedule=RowsSchedule(128, 1, 1, 3)).ptx
 
 
+@needs_ptxas
+@pytest.mark.parametrize("arch", ["sm_90a", "sm_100a", "sm_120"])
+@pytest.mark.parametrize("name", ["softmax-long", "arg-max-long", "norm-quantised-int8", "one-row"])
+def test_rows_of_a_cluster_assemble(name, arch):
+    built = harness.build(row_cases.CASES[name](), RowsFamily(), arch, RowsSchedule(128, 1, 1, 4, cluster=4))
+    assemble(built)
+    started, first = (built.ptx.index(text) for text in ("barrier.cluster.wait", "st.shared::cluster"))
+    assert started < first, "a workgroup's memory is written before it is known to have started"
+    assert built.code.cluster == (4, 1, 1) and built.code.grid[0] % 4 == 0 and ".reqnctapercluster 4" in built.ptx
+
+
+def test_older_architectures_have_no_clusters():
+    _module, dispatch = harness.lowered(row_cases.CASES["softmax-long"]())
+    target = harness.target_named("sm_89")
+    assert all(s.cluster == 1 for s in RowsFamily().space(dispatch, target))
+    assert "no clusters" in RowsFamily().legal(dispatch, RowsSchedule(128, 1, 1, 4, cluster=4), target)[0]
+
+
+@needs_ptxas
+def test_scales_of_rows_may_keep_their_dimension():
+    """The reduction behind a reshape, read by the quantisation and returned."""
+
+    def body(x):
+        peak = build("reduce", build("abs", x), axes=[2], kind="max")
+        steps = build("mul", build("reshape", peak, shape=[1, 7, 1]), scalar(1 / 127, x))
+        return [build("cast", build("round", build("div", x, steps)), to=mlir_type("int8")), steps]
+
+    text = row_cases.cases.dispatch(body, ((1, 7, 640), "float32"))
+    built = harness.build(text, RowsFamily(), schedule=RowsSchedule(32, 4, 4, 5))
+    assemble(built)
+    assert built.ptx.count("st.global.b32") >= 1 and built.ptx.count("ld.global.v4") == 5
+
+
 @pytest.mark.parametrize(
     ("name", "schedule", "reason"),
     [
@@ -128,6 +164,9 @@ def test_map_says_why_a_schedule_cannot_run(name, schedule, reason):
         ("softmax-float32", RowsSchedule(32, 1, 4, 32), "under way"),
         ("softmax-across", RowsSchedule(32, 1, 2, 1), "side by side"),
         ("layer-norm-float64", RowsSchedule(4, 256, 8, 1, True), "shared memory"),
+        ("softmax-long", RowsSchedule(1024, 1, 4, 16), "registers"),
+        ("softmax-long", RowsSchedule(256, 1, 4, 1, cluster=3), "1, 2, 4, 8 workgroups"),
+        ("softmax-long", RowsSchedule(256, 2, 4, 1, cluster=2), "one row"),
     ],
 )
 def test_rows_say_why_a_schedule_cannot_run(name, schedule, reason):

@@ -178,7 +178,8 @@ class RowWriter:
         pairs = list(zip(self.kernel.dispatch.results, self.kernel.outputs, strict=True))
         for result, buffer in pairs:
             if self.space.is_row(result):
-                self.narrow.memory.store(buffer, self.row, self.narrow.at(result, self.row))
+                place = self.space.row_place(result, self.row)
+                self.narrow.memory.store(buffer, place, self.narrow.at(result, place))
         full = [(result, buffer) for result, buffer in pairs if not self.space.is_row(result)]
         if not full:
             return

@@ -17,6 +17,8 @@ from lumir.target import Target
 
 ROUND_SECONDS, JOIN_SECONDS, INSTRUCTION_SECONDS = 0.4e-6, 0.02e-6, 0.6e-9
 """What one thread waits for: loads that another pass has brought near, an exchange between threads, an instruction."""
+CLUSTER_SECONDS = 0.7e-6
+"""What one thread waits for where it joins what it has with other workgroups."""
 OVERLAP = 0.2
 """The part of the work beside the longest that is not hidden behind it."""
 
@@ -26,7 +28,7 @@ def row_cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
     space, keeps = facts.space, schedule.keeps(facts.space)
     steps, workgroups = (
         typical(-(-space.row_size // schedule.columns)),
-        typical(-(-space.row_count // schedule.tile)),
+        typical(-(-space.row_count // schedule.tile)) * schedule.cluster,
     )
     threads, at_once = workgroups * schedule.block, max(1, min(schedule.unroll, steps))
     passes = 1 if keeps else facts.passes
@@ -52,7 +54,8 @@ def row_cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
 def _join_seconds(facts: RowFacts, schedule: RowsSchedule) -> float:
     """How long a row waits while its threads join what they have."""
     shuffles = math.log2(schedule.threads) + (4 if schedule.threads > WARP else 0)
-    return facts.reductions * (shuffles + _parts(schedule)) * JOIN_SECONDS
+    between = CLUSTER_SECONDS if schedule.cluster > 1 else 0.0
+    return facts.reductions * ((shuffles + _parts(schedule)) * JOIN_SECONDS + between)
 
 
 def _parts(schedule: RowsSchedule) -> int:

@@ -13,11 +13,12 @@ class RowsSchedule(Schedule):
     """How rows are dealt out.
 
     Args:
-        threads: threads that share a row, a power of two.
+        threads: threads of a workgroup that share a row, a power of two.
         rows: rows side by side in a workgroup, a power of two; groups of `lanes` rows if `across`.
         lanes: neighbouring elements of one access: of the last reduced dimension, or of the last kept one if `across`.
         unroll: accesses of a thread that are written out one after the other.
         across: neighbouring threads take neighbouring rows instead of neighbouring elements of one row.
+        cluster: workgroups that share a row, and join what they have through their shared memory.
     """
 
     threads: int = 32
@@ -25,25 +26,36 @@ class RowsSchedule(Schedule):
     lanes: int = 1
     unroll: int = 1
     across: bool = False
+    cluster: int = 1
 
     @property
     def block(self) -> int:
         return self.threads * self.rows
 
     @property
+    def members(self) -> int:
+        """Threads that share a row."""
+        return self.threads * self.cluster
+
+    @property
     def columns(self) -> int:
         """Elements of a row that its threads take with one access each."""
-        return self.threads * (1 if self.across else self.lanes)
+        return self.members * (1 if self.across else self.lanes)
 
     @property
     def tile(self) -> int:
-        """Rows of a workgroup."""
+        """Rows of a workgroup, or of a cluster."""
         return self.rows * (self.lanes if self.across else 1)
 
     @property
     def apart(self) -> int:
         """In how many warps the threads of one row are, if `across`."""
         return self.threads // min(self.threads, max(1, WARP // self.rows))
+
+    @property
+    def registers(self) -> int:
+        """What a thread needs of them, roughly: for elements of up to 4 bytes."""
+        return 24 + int(1.5 * self.unroll * self.lanes)
 
     def keeps(self, space: RowSpace) -> bool:
         """Whether a row's values stay in registers from pass to pass."""

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from lumir.kernels.evaluate import Evaluator, LoopNest
+from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, Place
 from lumir.kernels.memory import Buffer
-from lumir.kernels.nvidia.exchange import WARP, from_thread_xor
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
-from lumir.kernels.nvidia.joining import Join, join_of, selects
+from lumir.kernels.nvidia.joining import selects
+from lumir.kernels.nvidia.row_joining import Member, RowJoining, equals, lanes_from
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.row_space import RowSpace
-from lumir.mlir import arith, ir, vector
+from lumir.mlir import arith, ir
 from lumir.sizes import Dim, is_static, maximum
 
 Value = ir.Value
@@ -32,19 +32,22 @@ class RowWriter:
         self.index = self.wide.index
         thread, slow = kernel.thread(), schedule.rows if schedule.across else schedule.threads
         outer, inner = self.index.divmod(thread, slow)
-        self.member, self.slot = (outer, inner) if schedule.across else (inner, outer)
-        self.row = self._row()
+        own, slot = (outer, inner) if schedule.across else (inner, outer)
+        tile, rank = self.index.divmod(kernel.workgroup(), schedule.cluster)
+        self.joining = RowJoining(kernel, schedule, Member(own, slot, rank))
+        self.member = self.index.add(self.index.scale(rank, schedule.threads), own)
+        self.row = self._row(tile, slot)
         self._columns: dict[int, tuple[Place, Value | None]] = {}
         self._waiting: list[tuple[Buffer, Place, Value]] = []
 
-    def _row(self) -> Place:
+    def _row(self, tile: Index, slot: Index) -> Place:
         lanes = self.schedule.lanes if self.schedule.across else 1
         groups = self.space.row_count // lanes
-        group = self.index.add(self.index.scale(self.kernel.workgroup(), self.schedule.rows), self.slot)
+        group = self.index.add(self.index.scale(tile, self.schedule.rows), slot)
         if groups % self.schedule.rows != 0:
             group = self.index.minimum(group, groups - 1)
         position = self.index.scale(group, lanes)
-        return self.index.delinearize(_lanes_from(position, lanes), self.space.kept)
+        return self.index.delinearize(lanes_from(position, lanes), self.space.kept)
 
     def write(self) -> None:
         for nest in self.kernel.dispatch.reductions:
@@ -106,13 +109,13 @@ class RowWriter:
     def _place_of(self, access: Index, last: bool) -> tuple[Place, Value | None]:
         """The reduced dimensions at this thread's access number; the last one is kept inside the row."""
         index, lanes = self.index, 1 if self.schedule.across else self.schedule.lanes
-        group = index.add(index.scale(access, self.schedule.threads), self.member)
+        group = index.add(index.scale(access, self.schedule.members), self.member)
         inside, groups = None, self.space.row_size // lanes
         if last:
             inside = index.below(group, groups)
             group = index.minimum(group, maximum(groups - 1, 0))
         position = index.scale(group, lanes)
-        return index.delinearize(_lanes_from(position, lanes), self.space.reduced), inside
+        return index.delinearize(lanes_from(position, lanes), self.space.reduced), inside
 
     # -- reductions ----------------------------------------------------------------------------------------------------
 
@@ -130,72 +133,10 @@ class RowWriter:
                 return values
             return [arith.SelectOp(inside, new, old).result for new, old in zip(values, carried, strict=True)]
 
-        return self._joined(self._pass(step, start), nest)
-
-    def _fresh(self) -> Evaluator:
-        """An evaluator for the joining: of vectors where there is one row a lane, else of scalars."""
-        return self.kernel.evaluator(self.schedule.lanes if self.schedule.across else 1)
+        return self.joining.joined(self._pass(step, start), nest)
 
     def _as(self, value: Value, old: Value) -> Value:
         return self.wide.widened(value) if isinstance(old.type, ir.VectorType) else value
-
-    def _joined(self, values: list[Value], nest: LoopNest) -> list[Value]:
-        """The accumulators of the whole row, in every thread that shares it."""
-        threads, lanes = self.schedule.threads, 1 if self.schedule.across else self.schedule.lanes
-        if threads == lanes == 1:
-            return values
-        join = join_of(nest, self._fresh)
-        if self.schedule.across:
-            return self._join_members(values, join)
-        values = self._join_lanes(values, join) if lanes > 1 else values
-        values = _join_warp(values, min(threads, WARP), join)
-        return self._join_warps(values, join) if threads > WARP else values
-
-    def _join_lanes(self, values: list[Value], join: Join) -> list[Value]:
-        parts = [[vector.ExtractOp(v, [], [lane]).result for v in values] for lane in range(self.schedule.lanes)]
-        while len(parts) > 1:
-            half = len(parts) // 2
-            parts = [join(a, b) for a, b in zip(parts[:half], parts[half:], strict=True)]
-        return parts[0]
-
-    def _join_warps(self, values: list[Value], join: Join) -> list[Value]:
-        """Each warp writes one value; after the barrier every warp reads and joins those of its row."""
-        warps, memory = self.schedule.threads // WARP, self.narrow.memory
-        partial = [self.kernel.shared((self.schedule.rows, warps), v.type) for v in values]
-        warp, lane = self.index.divmod(self.member, WARP)
-        with only_if(self._equals(lane, 0)):
-            for buffer, value in zip(partial, values, strict=True):
-                memory.store(buffer, (self.slot, warp), value)
-        self.kernel.barrier()
-        place = (self.slot, self.index.divmod(lane, warps)[1])
-        return _join_warp([memory.load(buffer, place) for buffer in partial], warps, join)
-
-    def _join_members(self, values: list[Value], join: Join) -> list[Value]:
-        """Threads of one row in a warp join by shuffles; after a barrier each reads and joins those of every warp."""
-        lanes, apart = self.schedule.lanes, self.schedule.apart
-        together = self.schedule.threads // apart
-        values = _join_warp(values, together, join, self.schedule.rows)
-        if apart == 1:
-            return values
-        here = _lanes_from(self.index.scale(self.slot, lanes), lanes)
-        partial = [self._for_members(v, apart) for v in values]
-        group, first = self.index.divmod(self.member, together)
-        with only_if(self._equals(first, 0) if together > 1 else None):
-            for buffer, value in zip(partial, values, strict=True):
-                self.wide.memory.store(buffer, (group, here), value)
-        self.kernel.barrier()
-        parts = [[self.wide.memory.load(b, (Index(m), here)) for b in partial] for m in range(apart)]
-        total = parts[0]
-        for part in parts[1:]:
-            total = join(total, part)
-        return total
-
-    def _for_members(self, value: Value, apart: int) -> Buffer:
-        element = ir.VectorType(value.type).element_type if isinstance(value.type, ir.VectorType) else value.type
-        return self.kernel.shared((apart, self.schedule.rows * self.schedule.lanes), element)
-
-    def _equals(self, x: Index, number: int) -> Value:
-        return arith.CmpIOp(arith.CmpIPredicate.eq, self.index.value(x), self.index.constant(number)).result
 
     # -- results -------------------------------------------------------------------------------------------------------
 
@@ -204,11 +145,12 @@ class RowWriter:
         pairs = [pair for pair in self._results() if self.space.is_row(pair[0])]
         if not pairs:
             return
-        values = [(buffer, self.wide.at(result, self.row)) for result, buffer in pairs]
-        first = self._equals(self.member, 0) if self.schedule.threads > 1 else None
+        places = [self.space.row_place(result, self.row) for result, _ in pairs]
+        values = [self.wide.at(result, place) for (result, _), place in zip(pairs, places, strict=True)]
+        first = equals(self.index, self.member, 0) if self.schedule.members > 1 else None
         with only_if(first):
-            for buffer, value in values:
-                self.wide.memory.store(buffer, self.row, value)
+            for (_, buffer), place, value in zip(pairs, places, values, strict=True):
+                self.wide.memory.store(buffer, place, value)
 
     def _store_elements(self) -> None:
         """Results with the full shape, in one more pass."""
@@ -230,18 +172,3 @@ class RowWriter:
 
     def _results(self) -> list[tuple[Value, Buffer]]:
         return list(zip(self.kernel.dispatch.results, self.kernel.outputs, strict=True))
-
-
-def _lanes_from(position: Index, lanes: int) -> Index:
-    """`lanes` neighbours from a position that is a multiple of `lanes`."""
-    return Index(position.base, 1, position.multiple) if lanes > 1 else position
-
-
-def _join_warp(values: list[Value], threads: int, join: Join, apart: int = 1) -> list[Value]:
-    """The joined values of `threads` threads of a warp that stand `apart` threads apart, in each of them."""
-    distance = threads // 2
-    while distance:
-        other = [from_thread_xor(value, distance * apart) for value in values]
-        values = join(values, other)
-        distance //= 2
-    return values

@@ -3,7 +3,8 @@
 A row is one position of the kept dimensions, shared by `threads` threads. For each reduction, in order, every thread
 runs over its part of the row and the threads join their results; a last pass computes what is stored. Where `unroll`
 covers a thread's whole part, the passes are written out one after the other and the values that one pass has read or
-computed are still in registers for the next.
+computed are still in registers for the next. A row that is too long for that, or one of too few to fill the GPU, is
+shared by the workgroups of a cluster.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,12 +15,13 @@ from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.exchange import WARP
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, nvidia_kernel
 from lumir.kernels.nvidia.programmatic import is_programmatic
-from lumir.kernels.nvidia.roofline import remembered
+from lumir.kernels.nvidia.roofline import REGISTERS, remembered
 from lumir.kernels.nvidia.row_cost import row_cost
 from lumir.kernels.nvidia.row_facts import RowFacts
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.nvidia.row_writer import RowWriter
 from lumir.kernels.nvidia.scratch import scratch_kernel
+from lumir.kernels.nvidia.warps import declare_cluster
 from lumir.kernels.row_space import RowSpace
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
@@ -28,6 +30,10 @@ from lumir.target import Target
 
 MOST_VALUES = 64
 """Elements of a row that one thread may have under way."""
+CLUSTERED = 4096
+"""Elements of the shortest rows that a cluster is tried for."""
+CLUSTERS = (1, 2, 4, 8)
+"""How many workgroups may share a row."""
 
 
 class RowsFamily:
@@ -40,24 +46,24 @@ class RowsFamily:
         return not dispatch.writes_packed and RowFacts.of(dispatch) is not None
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[RowsSchedule]:
-        facts = _facts(dispatch)
-        found = [s for s in _schedules(facts) if not _reasons(facts, s)]
-        return sorted(found, key=lambda s: (row_cost(facts, s, target), s.block, s.threads, -s.lanes, s.unroll))
+        costs = _costs(dispatch, target)
+        return sorted(costs, key=lambda s: (costs[s], s.block, s.threads, -s.lanes, s.unroll))
 
     def legal(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> list[str]:
-        reasons = _reasons(_facts(dispatch), schedule)
+        reasons = _reasons(_facts(dispatch), schedule, target)
         if schedule.lanes > 1 and not reasons and _splits_lanes(dispatch, schedule):
             reasons.append(f"{schedule.lanes} neighbouring elements do not stand side by side in every operand")
         return reasons
 
     def cost(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> float:
-        return row_cost(_facts(dispatch), schedule, target)
+        known = _costs(dispatch, target).get(schedule)
+        return row_cost(_facts(dispatch), schedule, target) if known is None else known
 
     def emit(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target, name: str) -> KernelCode:
         programmatic = is_programmatic(target)
         _write(dispatch, schedule, name, programmatic)
-        workgroups = -(-_facts(dispatch).space.row_count // schedule.tile)
-        return KernelCode((workgroups, 1, 1), schedule.block, pdl=programmatic)
+        workgroups = -(-_facts(dispatch).space.row_count // schedule.tile) * schedule.cluster
+        return KernelCode((workgroups, 1, 1), schedule.block, cluster=(schedule.cluster, 1, 1), pdl=programmatic)
 
 
 def _facts(dispatch: Dispatch) -> RowFacts:
@@ -66,22 +72,43 @@ def _facts(dispatch: Dispatch) -> RowFacts:
     return facts
 
 
-def _schedules(facts: RowFacts) -> Iterator[RowsSchedule]:
+def _schedules(facts: RowFacts, target: Target) -> Iterator[RowsSchedule]:
     """Every way to deal out the rows that is worth a thought."""
     size = max(typical(facts.space.row_size), 1)
     lane_choices = [lanes for lanes in (16, 8, 4, 2, 1) if lanes * facts.narrowest <= 16]
     for across, lanes, threads in product((False, True), lane_choices, [1 << n for n in range(11)]):
         if threads >= 2 * size:
             continue
-        accesses, most = -(-size // (threads * (1 if across else lanes))), MOST_VALUES // lanes
-        kept = accesses <= most and is_static(facts.space.row_size)
-        unrolls = (accesses,) if kept else (1, 4, min(8, most))
-        for block, unroll in product((64, 128, 256, 512), sorted(set(unrolls))):
+        unrolls = _unrolls(facts, threads * (1 if across else lanes), lanes)
+        for block, unroll in product((64, 128, 256, 512), unrolls):
             if threads <= block or block == 512:
                 yield RowsSchedule(threads, max(block // threads, 1), lanes, unroll, across)
+    if size < CLUSTERED or not is_programmatic(target):
+        return
+    for cluster, lanes, threads in product(CLUSTERS[1:], lane_choices[:2], (128, 256, 512, 1024)):
+        for unroll in _unrolls(facts, cluster * threads * lanes, lanes):
+            yield RowsSchedule(threads, 1, lanes, unroll, cluster=cluster)
 
 
-def _reasons(facts: RowFacts, schedule: RowsSchedule) -> list[str]:
+def _costs(dispatch: Dispatch, target: Target) -> dict[RowsSchedule, float]:
+    """Of every schedule of the space that can run, as far as can be told without writing it."""
+
+    def compute(dispatch: Dispatch) -> dict[RowsSchedule, float]:
+        facts = _facts(dispatch)
+        found = (s for s in _schedules(facts, target) if not _reasons(facts, s, target))
+        return {schedule: row_cost(facts, schedule, target) for schedule in found}
+
+    return remembered(dispatch, f"rows_costs_{target.arch}", compute)
+
+
+def _unrolls(facts: RowFacts, columns: int, lanes: int) -> list[int]:
+    """Accesses to write out: all of a row that is of a known size and short enough, else a few."""
+    accesses, most = -(-max(typical(facts.space.row_size), 1) // columns), MOST_VALUES // lanes
+    kept = accesses <= most and is_static(facts.space.row_size)
+    return [accesses] if kept else sorted({1, 4, min(8, most)})
+
+
+def _reasons(facts: RowFacts, schedule: RowsSchedule, target: Target) -> list[str]:
     """Why a schedule cannot run, as far as can be told without writing it."""
     if any(n & (n - 1) or n < 1 for n in (schedule.threads, schedule.rows, schedule.lanes)):
         return ["threads, rows and lanes are powers of two"]
@@ -90,12 +117,30 @@ def _reasons(facts: RowFacts, schedule: RowsSchedule) -> list[str]:
         reasons.append(f"a workgroup has 32 to 1024 threads, not {schedule.block}")
     if not 1 <= schedule.unroll * schedule.lanes <= MOST_VALUES:
         reasons.append(f"a thread has 1 to {MOST_VALUES} elements under way, not {schedule.unroll * schedule.lanes}")
+    if schedule.registers * schedule.block > REGISTERS:
+        reasons.append(f"{schedule.block} threads with about {schedule.registers} registers each")
     if (size := _vector_size(facts.space, schedule)) % schedule.lanes != 0:
         reasons.append(f"{size} neighbouring elements are not whole groups of {schedule.lanes}")
     if not facts.joinable and (schedule.threads > 1 or (schedule.lanes > 1 and not schedule.across)):
         reasons.append("a reduction cannot join the results of parts of a row")
+    if schedule.cluster > 1:
+        reasons += _no_cluster(facts, schedule, target)
     if (shared := _shared_bytes(facts, schedule)) > STATIC_SHARED_BYTES:
         reasons.append(f"partial results take {shared} bytes of shared memory, of {STATIC_SHARED_BYTES}")
+    return reasons
+
+
+def _no_cluster(facts: RowFacts, schedule: RowsSchedule, target: Target) -> list[str]:
+    """Why the workgroups of a cluster cannot share a row."""
+    reasons = []
+    if not is_programmatic(target):
+        reasons.append(f"{target.arch} has no clusters")
+    if schedule.cluster not in CLUSTERS:
+        reasons.append(f"a cluster has {', '.join(map(str, CLUSTERS))} workgroups, not {schedule.cluster}")
+    if schedule.across or schedule.rows > 1 or schedule.threads < WARP:
+        reasons.append("a cluster has one row, along which neighbouring threads take neighbouring elements")
+    if not facts.joinable:
+        reasons.append("a reduction cannot join the results of parts of a row")
     return reasons
 
 
@@ -109,7 +154,7 @@ def _vector_size(space: RowSpace, schedule: RowsSchedule) -> Dim:
 def _shared_bytes(facts: RowFacts, schedule: RowsSchedule) -> int:
     if schedule.threads == 1:
         return 0
-    parts = schedule.apart * schedule.tile if schedule.across else schedule.block // WARP
+    parts = schedule.apart * schedule.tile if schedule.across else schedule.block * schedule.cluster // WARP
     return parts * facts.partial
 
 
@@ -134,6 +179,8 @@ def _write(dispatch: Dispatch, schedule: RowsSchedule, name: str, programmatic: 
     with nvidia_kernel(dispatch, name, schedule.block, programmatic=programmatic) as kernel:
         if not space.row_count:
             return 0
+        if schedule.cluster > 1:
+            declare_cluster(schedule.cluster)
         writer = RowWriter(kernel, space, schedule)
         writer.write()
     return writer.wide.memory.scattered

@@ -87,6 +87,16 @@ def cluster_rank() -> Value:
     return nvvm.read_ptx_sreg_cluster_ctarank(results=[i32()])
 
 
+def arrive_in_cluster() -> None:
+    """Tell the cluster that this thread has come here, but nothing of what it wrote; `await_cluster` must follow."""
+    nvvm.cluster_arrive_relaxed()
+
+
+def await_cluster() -> None:
+    """Wait until every thread of the cluster has arrived."""
+    nvvm.cluster_wait()
+
+
 def sync_cluster() -> None:
     """Wait for every thread of the cluster; what they wrote before is seen after."""
     nvvm.cluster_arrive()
