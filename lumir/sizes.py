@@ -250,15 +250,15 @@ def symbols_of(x: Dim) -> frozenset[Symbol]:
     return x.symbols if isinstance(x, Size) else frozenset()
 
 
-def typical(x: Dim) -> int:
-    """One value to estimate costs with: every symbol three quarters up its range, counted in factors."""
+def typical(x: Dim, part: float = 0.75) -> int:
+    """One value to estimate costs with: every symbol that part up its range, counted in factors."""
     if not isinstance(x, Size):
         return x
-    return x.at({symbol.name: _typical(symbol) for symbol in x.symbols})
+    return x.at({symbol.name: _typical(symbol, part) for symbol in x.symbols})
 
 
-def _typical(symbol: Symbol) -> int:
-    value = round(max(symbol.low, 1) ** 0.25 * max(symbol.high, 1) ** 0.75)
+def _typical(symbol: Symbol, part: float) -> int:
+    value = round(max(symbol.low, 1) ** (1 - part) * max(symbol.high, 1) ** part)
     return min(max(-(-value // symbol.multiple) * symbol.multiple, symbol.low), symbol.high)
 
 

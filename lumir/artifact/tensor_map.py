@@ -14,6 +14,8 @@ MAX_PIXELS = 1024
 """Of an im2col box."""
 CORNERS = {3: 2**15, 4: 2**7, 5: 2**4}
 """For each rank: a corner of an im2col map is less than this above zero, and no more below."""
+MAX_STRIDE = 2**40
+"""Bytes that the offset and every stride stay below."""
 ALIGNMENT = 16
 """What the first byte and every stride must be a multiple of."""
 SWIZZLES = (0, 32, 64, 128)
@@ -101,7 +103,7 @@ class TensorMap:
                 1 <= n <= MAX_ELEMENT_STRIDE for n in self.steps
             ),
             f"the offset or a stride is not a multiple of {ALIGNMENT} bytes": any(
-                n % ALIGNMENT or high(n) >= 2**40 for n in (self.offset, *self.strides)
+                n % ALIGNMENT or high(n) >= MAX_STRIDE for n in (self.offset, *self.strides)
             ),
             f"a line of the box is not a multiple of {ALIGNMENT} bytes": line % ALIGNMENT > 0,
             "a line of the box is wider than the swizzle": 0 < self.swizzle < line,

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lumir.kernels.dispatch import Dispatch, shape_of
-from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.evaluate import LoopNest, mixed_sizes
 from lumir.kernels.push import Permute, Reshape, matching_groups, result_paths
 from lumir.mlir import ir
+from lumir.sizes import Dim
 
 Value = ir.Value
-Factor = tuple[int, int]
+Factor = tuple[Dim, Dim]
 """A size and the distance between neighbours, in elements."""
 Factors = tuple[Factor, ...]
 """A dimension as several, the outermost first; () for a dimension of size 1."""
@@ -26,10 +27,10 @@ class Strided:
     """
 
     dims: tuple[Factors, ...]
-    offset: int = 0
+    offset: Dim = 0
 
     @staticmethod
-    def dense(shape: Sequence[int]) -> "Strided":
+    def dense(shape: Sequence[Dim]) -> "Strided":
         """Row-major."""
         strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
         return Strided(tuple(_factors([factor]) for factor in zip(shape, strides, strict=True)))
@@ -38,7 +39,7 @@ class Strided:
         """Dimension i is this one's `order[i]`, or of size 1."""
         return Strided(tuple(() if i is None else self.dims[i] for i in order), self.offset)
 
-    def reshaped(self, old: Sequence[int], new: Sequence[int]) -> "Strided | None":
+    def reshaped(self, old: Sequence[Dim], new: Sequence[Dim]) -> "Strided | None":
         """The same row-major order in the shape `new`; None where a new dimension would have no factors."""
         dims: list[Factors] = []
         for sources, targets in matching_groups(tuple(old), tuple(new)):
@@ -48,7 +49,7 @@ class Strided:
             dims += split
         return Strided(tuple(dims), self.offset)
 
-    def sliced(self, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> "Strided | None":
+    def sliced(self, starts: Sequence[Dim], sizes: Sequence[Dim], steps: Sequence[int]) -> "Strided | None":
         dims, offset = [], self.offset
         for factors, start, size, step in zip(self.dims, starts, sizes, steps, strict=True):
             whole = start == 0 and step == 1 and math.prod(n for n, _ in factors) == size
@@ -77,12 +78,12 @@ def _factors(factors: Sequence[Factor]) -> Factors:
     return tuple(merged)
 
 
-def _split(factors: Factors, sizes: Sequence[int]) -> list[Factors] | None:
+def _split(factors: Factors, sizes: Sequence[Dim]) -> list[Factors] | None:
     """The factors dealt out to dimensions of these sizes, the innermost first."""
     left, dims = list(factors), []
     for size in reversed(sizes):
         taken: list[Factor] = []
-        while size > 1:
+        while size != 1:
             if not left:
                 return None
             inner, stride = left.pop()
@@ -142,9 +143,8 @@ def _reshaped(op: ir.OpView, view: Strided) -> Strided | None:
 
 
 def _sliced(op: ir.OpView, view: Strided) -> Strided | None:
-    names = ("static_offsets", "static_sizes", "static_strides")
-    starts, sizes, steps = (tuple(op.attributes[name]) for name in names)
-    return view.sliced(starts, sizes, steps)
+    starts, sizes = mixed_sizes(op, "static_offsets", 1), mixed_sizes(op, "static_sizes", 2)
+    return view.sliced(starts, sizes, tuple(op.attributes["static_strides"]))
 
 
 def _copied(op: ir.OpView, view: Strided) -> Strided | None:

@@ -16,13 +16,14 @@ from lumir.kernels.emit import EmitKernels, emit_kernel
 from lumir.kernels.families import choose, families, family_named
 from lumir.linalg.lower import LowerToLinalg
 from lumir.mlir import ir
-from lumir.module import dispatches, name_of, symbols
+from lumir.module import dispatches, name_of, record_symbols, symbols, symbols_in
 from lumir.plan.buffers import AssignBuffers
 from lumir.plan.launches import kernel_entries, plan_of
 from lumir.schedule.choose import ChooseSchedules
 from lumir.schedule.family import Family
 from lumir.schedule.schedule import Schedule
 from lumir.schedule.tuning import key_of
+from lumir.size_text import declare
 from lumir.target import Target, target_named
 
 
@@ -94,9 +95,11 @@ def compile_dispatch(
         UserError: `illegal-schedule`, with the reasons.
     """
     target, lowered = target_named(arch), _lowered(text)
-    with lowered.context, ir.Location.unknown():
+    known = symbols_in(lowered.module)
+    with lowered.context, ir.Location.unknown(), declare(known):
         start = time.perf_counter()
         module = _calling(dispatches(lowered.module)[0])
+        record_symbols(module, known)
         if family is None:
             ChooseSchedules(target.name, str(tuning_db or "")).run(module)
             EmitKernels(target.name).run(module)
@@ -155,7 +158,8 @@ def _lowered(text: str) -> _Lowered:
     context = make_context()
     with context, ir.Location.unknown():
         module = ir.Module.parse(text)
-        LowerToLinalg().run(module)
+        with declare(symbols_in(module)):
+            LowerToLinalg().run(module)
         return _Lowered(context, module)
 
 

@@ -4,12 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lumir.context import make_context
-from lumir.dialects import build
+from lumir.dialects import build, tensor_type
 from lumir.dtypes import mlir_type
 from lumir.kernels.dispatch import WEIGHT
 from lumir.mlir import func, ir
+from lumir.module import record_symbols
+from lumir.size_text import declared_symbols
+from lumir.sizes import Dim
 
-Shape = Sequence[int]
+Shape = Sequence[Dim]
 Argument = tuple[Shape, str]
 
 
@@ -20,7 +23,7 @@ def dispatch(body: Callable[..., Any], *arguments: Argument, weights: Sequence[i
 
 
 def dispatch_here(body: Callable[..., Any], *arguments: Argument, weights: Sequence[int] = ()) -> str:
-    """The text of a dispatch function, written in the current context.
+    """The text of a dispatch function, written in the current context; it says the symbols that are declared.
 
     Args:
         body: given one value an argument, returns the result or the results.
@@ -28,7 +31,9 @@ def dispatch_here(body: Callable[..., Any], *arguments: Argument, weights: Seque
         weights: the arguments that are weights, which a kernel may fetch before the kernels ahead of it are done.
     """
     module = ir.Module.create()
-    types = [ir.RankedTensorType.get(list(shape), mlir_type(dtype)) for shape, dtype in arguments]
+    if symbols := declared_symbols():
+        record_symbols(module, symbols)
+    types = [tensor_type(shape, mlir_type(dtype)) for shape, dtype in arguments]
     with ir.InsertionPoint(module.body):
         function = func.FuncOp("dispatch", (types, []), visibility="private")
     with ir.InsertionPoint(function.add_entry_block()):

@@ -9,19 +9,20 @@ from lumir.dialects import build
 from lumir.dialects.constants import constant
 from lumir.dtypes import mlir_type
 from lumir.mlir import ir
+from lumir.sizes import Dim
 
 RAGGED: dict[str, int] = {"b": 3, "m": 45, "n": 67, "k": 38}
 ALIGNED: dict[str, int] = {"b": 2, "m": 136, "n": 72, "k": 64}
 
 
-def product(equation: str, sizes: Mapping[str, int], dtype: str, to: str | None = None) -> str:
+def product(equation: str, sizes: Mapping[str, Dim], dtype: str, to: str | None = None) -> str:
     """Einsum of two operands of one dtype."""
     lhs, rhs, _ = equation.replace("->", ",").split(",")
     shapes = [tuple(sizes[label] for label in labels) for labels in (lhs, rhs)]
     return cases.op("contract", *((shape, dtype) for shape in shapes), equation=equation, to=to or dtype)
 
 
-def linear(m: int, n: int, k: int, dtype: str) -> str:
+def linear(m: Dim, n: Dim, k: Dim, dtype: str) -> str:
     """gelu-like(x w + bias) + residual, returned in float32 too."""
 
     def body(x: ir.Value, w: ir.Value, bias: ir.Value, residual: ir.Value) -> list[ir.Value]:
@@ -33,7 +34,7 @@ def linear(m: int, n: int, k: int, dtype: str) -> str:
     return cases.dispatch(body, ((m, k), dtype), ((k, n), dtype), ((n,), dtype), ((m, n), dtype))
 
 
-def heads(b: int, s: int, h: int, d: int, k: int, dtype: str) -> str:
+def heads(b: Dim, s: Dim, h: int, d: int, k: int, dtype: str) -> str:
     """x w, split into heads and transposed: [b, s, k] -> [b, h, s, d]."""
 
     def body(x: ir.Value, w: ir.Value) -> ir.Value:
@@ -44,7 +45,7 @@ def heads(b: int, s: int, h: int, d: int, k: int, dtype: str) -> str:
     return cases.dispatch(body, ((b, s, k), dtype), ((k, h * d), dtype))
 
 
-def transposed_result(m: int, n: int, k: int, dtype: str) -> str:
+def transposed_result(m: Dim, n: Dim, k: Dim, dtype: str) -> str:
     def body(x: ir.Value, w: ir.Value) -> ir.Value:
         y = build("contract", x, w, equation="mk,kn->mn", to=mlir_type(dtype))
         return build("transpose", y, permutation=[1, 0])

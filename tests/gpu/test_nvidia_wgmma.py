@@ -4,13 +4,16 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+import device
 import harness
 import pytest
 import wgmma_cases
 
 from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
 from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
+from lumir.measure import compile_dispatch
 from lumir.runtime.cuda import device_capability
+from lumir.size_text import declare
 
 pytestmark = pytest.mark.gpu
 FAMILY = WgmmaFamily()
@@ -37,6 +40,22 @@ def test_every_kind_of_schedule(name):
     for number, schedule in enumerate(schedules):
         built = harness.build(text, FAMILY, schedule=schedule)
         harness.check(built, seed=zlib.crc32(name.encode()) + number, tolerance=wgmma_cases.TOLERANCES.get(name))
+
+
+@pytest.mark.parametrize("name", wgmma_cases.OPEN)
+def test_one_kernel_for_every_size(name):
+    case = wgmma_cases.OPEN[name]
+    text = wgmma_cases.open_text(name)
+    with declare(wgmma_cases.SYMBOLS):
+        schedules = [*harness.legal_schedules(text, FAMILY)[:1], *legal(text)[::3]]
+    for number, schedule in enumerate(schedules):
+        kernel = compile_dispatch(text, "sm_90a", FAMILY, schedule)
+        for binding in wgmma_cases.BINDINGS:
+            built = harness.build(case(binding), FAMILY)
+            inputs = harness.random_inputs(built, number)
+            found = device.run(replace(kernel, plan=kernel.plan.at(binding)), inputs, case(binding))
+            for got, wanted in zip(found, harness.expected(built, inputs), strict=True):
+                harness.compare(got, wanted)
 
 
 @pytest.mark.parametrize("k", [8, 56, 64, 72, 128, 192, 264, 520])

@@ -1,6 +1,6 @@
 """Dispatches and schedules for the NVIDIA family wgmma: layouts, types, ragged sizes, fused consumers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import cases
 from contraction_cases import heads, linear, product, transposed_result
@@ -9,6 +9,8 @@ from lumir.dialects import build
 from lumir.dtypes import mlir_type
 from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
 from lumir.mlir import ir
+from lumir.size_text import declare
+from lumir.sizes import Dim, Symbol, size_of
 
 LAYOUTS = ("mk,kn->mn", "mk,nk->mn", "km,kn->mn", "km,nk->mn")
 RAGGED = {"b": 3, "m": 296, "n": 264, "k": 200}
@@ -73,6 +75,37 @@ CASES: dict[str, Callable[[], str]] = {
     "transposed": lambda: transposed_result(296, 136, 64, "float16"),
     "sliced": lambda: sliced(200, 136, 72, "float16"),
 }
+
+SYMBOLS = {"b": Symbol("b", 0, 5), "m": Symbol("m", 1, 700)}
+"""Of `OPEN`; b may be 0."""
+
+OPEN: dict[str, Callable[[Mapping[str, Dim]], str]] = {
+    **{
+        f"{equation}-{dtype}": lambda sizes, e=equation, d=dtype: product(e, {"n": 264, "k": 200, **sizes}, d)
+        for equation, dtype in (
+            ("mk,nk->mn", "float16"),
+            ("mk,kn->mn", "bfloat16"),
+            ("bmk,bkn->bmn", "float16"),
+            ("bmk,kn->bmn", "bfloat16"),
+            ("mbk,bnk->mbn", "float16"),
+        )
+    },
+    "linear": lambda sizes: linear(sizes["m"], 264, 136, "float16"),
+    "heads": lambda sizes: heads(sizes["b"], sizes["m"], 4, 64, 80, "bfloat16"),
+    "scores": lambda sizes: product("bmk,bnk->bmn", {**sizes, "n": sizes["m"], "k": 64}, "float16"),
+    "transposed": lambda sizes: transposed_result(sizes["m"], 136, 64, "float16"),
+    "columns-of-eight": lambda sizes: product("mk,kn->mn", {"m": 130, "n": 8 * sizes["m"], "k": 72}, "float16"),
+    "sums-of-eight": lambda sizes: product("mk,nk->mn", {"m": 130, "n": 72, "k": 8 * sizes["m"]}, "bfloat16"),
+}
+"""Dispatches with sizes that are known when they run."""
+
+
+def open_text(name: str) -> str:
+    with declare(SYMBOLS):
+        return OPEN[name]({symbol: size_of(s) for symbol, s in SYMBOLS.items()})
+
+
+BINDINGS = [{"b": 1, "m": 1}, {"b": 2, "m": 129}, {"b": 5, "m": 64}, {"b": 3, "m": 700}]
 
 TOLERANCES = {"float8_e4m3fn": 2e-3, "to-float8": 0.0626}
 """Products of 8-bit floats are added to sums of about 14 bits; a float8_e4m3fn has steps of 1/8 of its magnitude."""

@@ -9,6 +9,8 @@ from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.families import choose
 from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
 from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
+from lumir.measure import compile_dispatch
+from lumir.size_text import declare
 from lumir.target import NVIDIA_ARCHS, target_named
 
 needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
@@ -47,6 +49,27 @@ def test_cases_assemble(name):
     for schedule in (schedules[0], schedules[-1]):
         assemble(text, schedule)
     del module
+
+
+@needs_ptxas
+@pytest.mark.parametrize("name", wgmma_cases.OPEN)
+def test_open_sizes_assemble(name):
+    text = wgmma_cases.open_text(name)
+    with declare(wgmma_cases.SYMBOLS):
+        for schedule in (None, WgmmaSchedule(128, 128, 4, cluster=2), WgmmaSchedule(128, 64, 4, pingpong=True)):
+            report = harness.build(text, FAMILY, schedule=schedule).assemble()
+            assert report.spills <= 16 and not report.warnings
+
+
+def test_maps_grid_and_tiles_follow_the_sizes():
+    kernel = compile_dispatch(wgmma_cases.open_text("bmk,bkn->bmn-float16"), "sm_90a", FAMILY, WgmmaSchedule(128, 256))
+    for b, m, blocks in ((1, 1, 2), (5, 700, 60), (3, 129, 12)):
+        (launch,) = kernel.plan.at({"b": b, "m": m}).work
+        left, right, result = launch.tensor_maps
+        assert (left.dims, left.strides) == ((200, m, b), (400, 400 * m))
+        assert (right.dims, result.dims) == ((264, 200, b), (264, m, b))
+        assert launch.grid == (blocks, 1, 1)
+    assert not kernel.plan.at({"b": 0, "m": 9}).work
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,11 @@ _REGISTERS = {1: None, 2: (40, 232), 3: (32, 160)}
 class WgmmaFamily:
     name: ClassVar[str] = "wgmma"
     schedule: ClassVar[type[Schedule]] = WgmmaSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         """One matrix product of views of arguments that TMA can address, whose results follow element by element."""
-        if target.arch != "sm_90a" or dispatch.writes_packed or not dispatch.is_static:
+        if target.arch != "sm_90a" or dispatch.writes_packed:
             return False
         if any(0 in shape_of(v) for v in (*dispatch.arguments, *dispatch.results)):
             return False

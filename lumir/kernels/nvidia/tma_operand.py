@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lumir.artifact.tensor_map import ALIGNMENT, MAX_RANK, TensorMap, swizzle_of
+from lumir.artifact.tensor_map import ALIGNMENT, MAX_RANK, MAX_STRIDE, TensorMap, swizzle_of
 from lumir.dtypes import byte_size, dtype_name
 from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.tma_windows import WindowMatrices
-from lumir.kernels.strided import Factors, Strided, strided_argument, strided_results
+from lumir.kernels.strided import Factor, Factors, Strided, strided_argument, strided_results
 from lumir.kernels.windows import windows_of
 from lumir.mlir import ir
+from lumir.sizes import Dim, high
 
 Value = ir.Value
 Dims = tuple[int, ...]
@@ -34,20 +35,20 @@ class Matrices:
     lines: Factors
     columns: Factors
     batch: Factors
-    offset: int
+    offset: Dim
 
     @cached_property
     def size(self) -> int:
         return byte_size(self.element)
 
     @property
-    def _inner(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def _inner(self) -> tuple[Factor, Factor]:
         """Columns and lines that a box runs over: the innermost factors. A single one may have any stride."""
         single = (1, ALIGNMENT // self.size)
         return (self.columns or ((1, 1),))[-1], (self.lines or (single,))[-1]
 
     @property
-    def _outer(self) -> list[tuple[int, int]]:
+    def _outer(self) -> list[Factor]:
         """What a box has one of."""
         return [f for f in (*self.lines[:-1], *self.columns[:-1], *self.batch) if f[1]]
 
@@ -62,6 +63,8 @@ class Matrices:
             reasons.append("lines or columns are repeated")
         if any(n * self.size % ALIGNMENT for n in (self.offset, *strides)):
             reasons.append(f"a stride is not a multiple of {ALIGNMENT} bytes")
+        if any(high(n) * self.size >= MAX_STRIDE for n in (self.offset, *strides)):
+            reasons.append("a stride may be more bytes than TMA counts")
         if 2 + len(self._outer) > MAX_RANK:
             reasons.append(f"more than {MAX_RANK} strides")
         for name, factors, inner, box in (

@@ -13,6 +13,7 @@ from lumir.kernels.nvidia.mma import byte_offset, constant_i32, i32
 from lumir.kernels.nvidia.tile_order import grouped
 from lumir.kernels.nvidia.wgmma_schedule import BARRIER_BYTES, Problem
 from lumir.mlir import arith, gpu, ir, scf
+from lumir.sizes import Dim
 
 Value = ir.Value
 
@@ -63,9 +64,9 @@ class WgmmaBlock:
         full, empty: a barrier for each stage: its bytes have come; everybody has multiplied it.
     """
 
-    def __init__(self, problem: Problem, kernel: NvidiaKernel, blocks: int):
+    def __init__(self, problem: Problem, kernel: NvidiaKernel, blocks: Dim):
         self.problem, self.kernel, self.blocks = problem, kernel, blocks
-        s, self.index = problem.schedule, IndexMath(i32())
+        s, self.index = problem.schedule, IndexMath(i32(), size=lambda size: kernel.sizes.value(size, i32()))
         self.size = s.cluster
         self.ring = kernel.shared([problem.shared_bytes], ir.IntegerType.get_signless(8), alignment=1024).pointer
         self.staging = byte_offset(self.ring, s.stages * problem.stage_bytes)
@@ -111,7 +112,7 @@ class WgmmaBlock:
         start, step = self.index.scalar(self.unit.base), at_once
         if team is not None:
             start, step = self.index.scalar(self._ahead(team, at_once).base), 2 * at_once
-        loop = scf.ForOp(start, constant_i32(units), constant_i32(step), ring.values)
+        loop = scf.ForOp(start, self.index.constant(units), self.index.constant(step), ring.values)
         with ir.InsertionPoint(loop.body):
             stage, parity = loop.inner_iter_args
             yield (
@@ -120,7 +121,7 @@ class WgmmaBlock:
                 lambda ring: scf.YieldOp(ring.values),
             )
 
-    def _ahead(self, team: Value, at_once: int) -> Index:
+    def _ahead(self, team: Value, at_once: Dim) -> Index:
         return self.index.add(self.unit, self.index.scale(Index(team), at_once))
 
     def _tile(self, unit: Index) -> Tile:

@@ -44,9 +44,9 @@ class Consumer:
                 end(ring)
             store.finish()
             return
-        steps = block.problem.steps
+        steps = block.index.constant(block.problem.steps)
         self._pass_turn(first=True)
-        ring = block.start().after(arith.MulIOp(self.team, constant_i32(steps)).result)
+        ring = block.start().after(arith.MulIOp(self.team, steps).result)
         with block.tiles(ring, self.team) as (tile, ring, end):
             self._wait_turn()
             sums, ring = self._tile(ring)
@@ -71,7 +71,8 @@ class Consumer:
         parts = self.block.problem.schedule.rows // wgmma.ROWS
         fresh = self._multiply(ring, [self.product.undefined()] * parts, fresh=True)
         carried = [*ring.values, *ring.next().values, *fresh]
-        loop = scf.ForOp(constant_i32(1), constant_i32(self.block.problem.steps), constant_i32(1), carried)
+        steps = self.block.index.constant(self.block.problem.steps)
+        loop = scf.ForOp(constant_i32(1), steps, constant_i32(1), carried)
         with ir.InsertionPoint(loop.body):
             before, now, *sums = self._split(loop.inner_iter_args, ring)
             sums = self._multiply(now, sums)

@@ -8,6 +8,7 @@ from lumir.kernels.nvidia.contraction_cost import moved_bytes
 from lumir.kernels.nvidia.roofline import operations_in, remembered, speeds
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.kernels.nvidia.wgmma_schedule import Problem
+from lumir.sizes import Size, typical
 from lumir.target import Target
 
 # Fitted to 298 bfloat16 products on an H200, 128x14336x4096 to 8192x8192x8192 with 13 tiles.
@@ -31,12 +32,22 @@ CLUSTER, SAVED = 0.7e-6, 0.005
 """Seconds of starting clusters, and the part that is saved by copying columns once: power rather than waiting."""
 
 
+_PARTS = (0.5, 0.75, 1.0)
+"""How far up their ranges sizes are tried: a schedule has to serve them all, and the large ones take longest."""
+
+
 def wgmma_cost(problem: Problem, target: Target) -> float:
-    """Estimated seconds."""
+    """Estimated seconds; the mean over some sizes where they are not fixed."""
+    parts = _PARTS if any(isinstance(n, Size) for n in problem.reading.shape) else _PARTS[-1:]
+    return sum(_seconds(problem, target, part) for part in parts) / len(parts)
+
+
+def _seconds(problem: Problem, target: Target, part: float) -> float:
     s = problem.schedule
-    waves = math.ceil(math.prod(problem.tiles) / problem.blocks(target))
+    tiles, blocks, steps = (typical(n, part) for n in (math.prod(problem.tiles), problem.blocks(target), problem.steps))
+    waves = math.ceil(tiles / blocks)
     end = _store_seconds(problem)
-    compute = waves * problem.steps * _step_seconds(problem, target) * (TURNS if s.pingpong else 1)
+    compute = waves * steps * _step_seconds(problem, target) * (TURNS if s.pingpong else 1)
     compute += end * (1 if s.pingpong else waves)
     memory = remembered(problem.dispatch, "moved_bytes", moved_bytes) / speeds(target).bytes
     work = max(compute, memory) + 0.1 * min(compute, memory)

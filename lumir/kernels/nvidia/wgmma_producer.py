@@ -16,7 +16,8 @@ Value = ir.Value
 def produce(block: WgmmaBlock) -> None:
     """Fill the stages of all tiles of the block; called by one warp, of which one thread works."""
     with only_if(warps.elected()), block.tiles(block.start()) as (tile, ring, end):
-        steps = scf.ForOp(constant_i32(0), constant_i32(block.problem.steps), constant_i32(1), ring.values)
+        last = block.index.constant(block.problem.steps)
+        steps = scf.ForOp(constant_i32(0), last, constant_i32(1), ring.values)
         with ir.InsertionPoint(steps.body):
             stage, parity = steps.inner_iter_args
             ring = Ring(stage, parity, ring.stages)

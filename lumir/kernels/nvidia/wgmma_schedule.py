@@ -13,6 +13,7 @@ from lumir.kernels.nvidia.tma_operand import Matrices, Operand, operands_of, res
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP, wgmma_type
 from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, high, low, minimum, typical
 from lumir.target import Target
 
 CHUNK = 64
@@ -75,10 +76,9 @@ class Reading:
         return byte_size(self.element)
 
     @cached_property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[Dim, Dim, Dim, Dim]:
         """The number of products, and m, n and k of each."""
-        batch, m, n, k = map(int, self.space.shape)
-        return batch, m, n, k
+        return self.space.shape
 
 
 def reading_of(dispatch: Dispatch) -> Reading | None:
@@ -141,17 +141,17 @@ class Problem:
         return LINE // self.reading.element_bytes
 
     @property
-    def tap_steps(self) -> int:
+    def tap_steps(self) -> Dim:
         """Stages along k of one of the products that are summed."""
         return -(-self.reading.shape[3] // (self.reading.taps * self.k))
 
     @property
-    def steps(self) -> int:
+    def steps(self) -> Dim:
         """Stages along all of k."""
         return self.reading.taps * self.tap_steps
 
     @property
-    def tiles(self) -> tuple[int, int, int]:
+    def tiles(self) -> tuple[Dim, Dim, Dim]:
         """Batches, tiles down (whole clusters of them), tiles across."""
         batch, m, n, _ = self.reading.shape
         cluster = self.schedule.cluster
@@ -185,10 +185,10 @@ class Problem:
     def shared_bytes(self) -> int:
         return self.schedule.stages * self.stage_bytes + self.fixed_bytes
 
-    def blocks(self, target: Target) -> int:
+    def blocks(self, target: Target) -> Dim:
         """Of the grid: no more than run at once, each taking several tiles."""
         cluster = self.schedule.cluster
-        return min(math.prod(self.tiles), target.multiprocessors // cluster * cluster)
+        return minimum(math.prod(self.tiles), target.multiprocessors // cluster * cluster)
 
 
 def problem_of(dispatch: Dispatch, schedule: WgmmaSchedule) -> Problem:
@@ -223,7 +223,7 @@ def schedules(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
 
 
 def _with_stages_and_groups(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
-    schedule, (batch, down, across) = problem.schedule, problem.tiles
+    schedule, (batch, down, across) = problem.schedule, map(typical, problem.tiles)
     if schedule.pingpong and batch * down * across <= target.multiprocessors:
         return  # a second team would have no tile
     stages = min((target.shared_bytes - problem.fixed_bytes) // problem.stage_bytes, MAX_STAGES)
@@ -245,8 +245,10 @@ def problems_of(problem: Problem, target: Target) -> list[str]:
         reasons += [f"{name} operand: {why}" for why in operand.matrices.problems(*box)]
         if not operand.along_k and rows % 64:
             reasons.append(f"{name} operand: rows lie side by side, and {rows} are not whole lines of 64")
-    if max(reading.shape) >= 2**31 - 2**16 or math.prod(problem.tiles) >= 2**31:
+    if max(map(high, reading.shape)) >= 2**31 - 2**16 or high(math.prod(problem.tiles)) >= 2**31:
         reasons.append("more rows, columns or tiles than 32 bits count")
+    if low(reading.shape[3]) < 1:
+        reasons.append("sums may have nothing to add")
     return reasons
 
 

@@ -17,6 +17,7 @@ from lumir.kernels.nvidia.wgmma_block import Tile, WgmmaBlock, widened
 from lumir.kernels.nvidia.wgmma_schedule import BUFFERS
 from lumir.kernels.nvidia.wgmma_staging import Staging
 from lumir.mlir import arith, ir
+from lumir.sizes import Dim
 
 Value = ir.Value
 _BARRIER = 3
@@ -118,7 +119,7 @@ class TileStore:
                 pairs.append(Pair(at, [c for c, _ in columns], inside))
         return pairs
 
-    def _kept(self, index: IndexMath, at: Index, extent: int, tile: int, lanes: int) -> tuple[Index, Value | None]:
+    def _kept(self, index: IndexMath, at: Index, extent: Dim, tile: int, lanes: int) -> tuple[Index, Value | None]:
         """An index kept below the extent, and whether it was; nothing to do where the tiles are whole."""
         at = widened(index, at)
         if extent % tile == 0:
