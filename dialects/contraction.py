@@ -8,6 +8,9 @@ from lumir.dialects.constraints import Flag, IntArray, Tensor
 from lumir.mlir import ext, ir
 from lumir.sizes import equal
 
+ALLOW_TF32 = "lumir.allow_tf32"
+"""The mark of a contraction whose float32 operands may be rounded to tf32, the 19 bits that tensor cores multiply."""
+
 
 def parse_equation(equation: str) -> tuple[str, str, str]:
     """The labels of lhs, rhs and result of `"bik,bkj->bij"`."""

@@ -35,7 +35,8 @@ def compile(
         target: `cpu` (the default), `cuda` (this machine's GPU), or an architecture such as `sm_90a`.
         dims: the sizes of the model's symbolic dimensions, or the ranges that one compile serves:
             `{"batch": 1, "seq": (1, 512)}`, or as text, `{"seq": "8..512:8"}`.
-        precision: `fp32`, `fp16` or `bf16`: what float32 tensors are computed in; by default as the model says.
+        precision: `fp32`, `tf32` (products may round their factors to it), `fp16` or `bf16`: what float32 tensors are
+            computed in; by default as the model says.
         profiles: several `dims`, one specialisation each, in one artifact.
         device, threads: see `lumir.load`.
         tuning_db: a database that lumir-tune wrote, used before the one that ships; by default `LUMIR_TUNING_DB`.

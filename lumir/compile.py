@@ -24,7 +24,7 @@ from lumir.step_files import IR_STEPS, Start, check_start, overridden, read_star
 from lumir.target import Target, target_named
 from lumir.weights import WeightStore
 
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 Observer = Callable[[str, int, ir.Module, WeightStore], None]
 
 
@@ -36,7 +36,8 @@ class Request:
         model: an ONNX file, a Hugging Face directory, a step's `.mlir` file, or a `ModelProto`.
         target: `cpu`, `cuda` or an architecture such as `sm_90a`; by default what a step's file was made for, or `cpu`.
         profiles: the sizes and ranges of the model's symbols (see `lumir.dims`), one mapping for each specialisation.
-        precision: `fp32` (as the model says), `fp16` or `bf16`: what float32 tensors are computed in.
+        precision: `fp32` (as the model says), `tf32` (but products may round their factors to it), `fp16` or `bf16`:
+            what float32 tensors are computed in.
         override: a folder whose `<step>.mlir` files replace the IR after that step.
         weights: what the relative weight paths of a step's file start at; the file's own folder by default.
         tuning: measured schedules to use, and schedules given by hand.

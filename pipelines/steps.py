@@ -26,6 +26,7 @@ HALF: dict[str, Literal["f16", "bf16"]] = {"fp16": "f16", "bf16": "bf16"}
 def graph(target: Target, precision: str | None = None) -> list[Any]:
     """Step 2. Recognition runs after folding, because exporters hide a composite's constants in arithmetic."""
     from lumir.graph import (
+        allow_tf32,
         channels_last,
         contract_integers,
         convert_precision,
@@ -47,9 +48,11 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
         passes.append(convert_precision.ConvertPrecision(to=HALF[precision]))
     if target.kind == "nvidia":
         # After precision, which decides what tensor cores can multiply.
-        passes += [channels_last.ChannelsLast(), lay_weights.LayWeights()]
+        passes += [channels_last.ChannelsLast(), lay_weights.LayWeights(float32=precision == "tf32")]
     # After precision, so that the casts of weights are folded into the weights themselves.
-    return [*passes, fold_constants.FoldConstants(), Canonicalize()]
+    passes += [fold_constants.FoldConstants(), Canonicalize()]
+    # Last, as ops that are built anew lose the mark.
+    return [*passes, allow_tf32.AllowTf32()] if precision == "tf32" else passes
 
 
 def dispatch(target: Target) -> list[Any]:

@@ -29,7 +29,9 @@ _EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
     "--target", metavar="TARGET", help=f"cpu, cuda (this machine's GPU), {', '.join(NVIDIA_ARCHS)}.  [default: cpu]"
 )
 @click.option(
-    "--precision", metavar="P", help="fp32, fp16 or bf16: what float32 is computed in.  [default: as the model]"
+    "--precision",
+    metavar="P",
+    help="fp32, tf32, fp16 or bf16: what float32 is computed in; tf32 concerns products.  [default: as the model]",
 )
 @click.option(
     "--dim",

@@ -47,6 +47,7 @@ class TensorMap:
         promotion: bytes that a miss brings to the L2 cache at once.
         lower, upper: the corners of an im2col map along its spatial dimensions: the first place that is visited, and
             the last one counted from the end of the dimension. Below zero, or above it, lies padding.
+        tf32: float32 elements are rounded to tf32 on their way to shared memory.
     """
 
     arg: int
@@ -61,6 +62,7 @@ class TensorMap:
     promotion: int = 128
     lower: tuple[int, ...] = ()
     upper: tuple[int, ...] = ()
+    tf32: bool = False
 
     @property
     def rank(self) -> int:
@@ -108,6 +110,7 @@ class TensorMap:
             f"a line of the box is not a multiple of {ALIGNMENT} bytes": line % ALIGNMENT > 0,
             "a line of the box is wider than the swizzle": 0 < self.swizzle < line,
             "the swizzle is unknown": self.swizzle not in SWIZZLES,
+            "only float32 is rounded to tf32": self.tf32 and self.dtype != "float32",
             "the L2 promotion is unknown": self.promotion not in PROMOTIONS,
         }
         reasons = [rule for rule, is_broken in broken.items() if is_broken]
@@ -146,6 +149,7 @@ class TensorMap:
             promotion=get_int(data, "promotion", where, default=128),
             lower=_corner(data, "lower", where),
             upper=_corner(data, "upper", where),
+            tf32=get_bool(data, "tf32", where, default=False),
         )
         problems = tensor_map.problems()
         require(not problems, f"{where} cannot be encoded", why="; ".join(problems))

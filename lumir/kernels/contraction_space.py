@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lumir.dialects.contraction import ALLOW_TF32
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath, Place
@@ -184,6 +185,11 @@ class ContractionSpace:
         """Both inputs are bytes that are widened to int32 and summed there."""
         i8, i32 = (ir.IntegerType.get_signless(width) for width in (8, 32))
         return self.accumulator == i32 and all(element_of(self.operand(number)) == i8 for number in (0, 1))
+
+    @property
+    def rounds_to_tf32(self) -> bool:
+        """float32 operands may be rounded to tf32."""
+        return ALLOW_TF32 in self.nest.op.operation.attributes
 
     def widen(self, number: int, value: Value) -> Value:
         """An element (or vector) of input `number` as the body widens it before it multiplies."""

@@ -8,6 +8,7 @@ from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.strided import Factors, strided_argument
 from lumir.mlir import ir
+from lumir.sizes import is_static
 
 T = TypeVar("T")
 Value = ir.Value
@@ -76,6 +77,8 @@ def windows_of(dispatch: Dispatch, space: ContractionSpace, number: int) -> tupl
         return None
     images, *slides, channels = dims
     if images != Slide(shape[0], images.stride, count=shape[0]) or channels != Slide(shape[-1], 1, window=shape[-1]):
+        return None
+    if not all(is_static(n) for slide in slides for n in vars(slide).values()):
         return None
     windows = Windows(argument, view.offset, shape[-1], images, tuple(slides))
     return windows, replace(space, batch=tuple(summed[:-1]), k=(summed[-1],))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lumir.dialects.contraction import channels_second, parse_equation
+from lumir.dialects.contraction import ALLOW_TF32, channels_second, parse_equation
 from lumir.linalg.generic import constant, dim_map, dims_of, element_of, empty, filled, generic, pointwise, reshaped
 from lumir.linalg.rules import Source, rule
 from lumir.linalg.scalar import compute_type, convert, is_float
@@ -61,7 +61,10 @@ def _is_unsigned(type_: ir.RankedTensorType) -> bool:
 def lower_contract(source: Source, lhs: Value, rhs: Value) -> Value:
     accumulator = accumulator_type(element_of(lhs), source.element)
     unsigned = [_is_unsigned(t) for t in source.operand_types]
-    return cast_to(contracted(lhs, rhs, source.equation, accumulator, unsigned), source.element)
+    total = contracted(lhs, rhs, source.equation, accumulator, unsigned)
+    if ALLOW_TF32 in source.op.attributes:
+        total.owner.attributes[ALLOW_TF32] = ir.UnitAttr.get()
+    return cast_to(total, source.element)
 
 
 @rule("conv")

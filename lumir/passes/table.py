@@ -9,6 +9,7 @@ PASSES: dict[str, str] = {
     "lumir-fuse-attention": "lumir.graph.fuse_attention:FuseAttention",
     "lumir-merge-contractions": "lumir.graph.merge_contractions:MergeContractions",
     "lumir-fuse-normalization": "lumir.graph.fuse_normalization:FuseNormalization",
+    "lumir-allow-tf32": "lumir.graph.allow_tf32:AllowTf32",
     "lumir-lay-weights": "lumir.graph.lay_weights:LayWeights",
     "lumir-fold-constants": "lumir.graph.fold_constants:FoldConstants",
     "lumir-channels-last": "lumir.graph.channels_last:ChannelsLast",

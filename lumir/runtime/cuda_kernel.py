@@ -75,7 +75,7 @@ def encode(tensor_map: TensorMap, address: int) -> Any:
         name, boxes = "cuTensorMapEncodeIm2col", [list(tensor_map.lower), list(tensor_map.upper), *box]
     return call(
         name,
-        enum("CUtensorMapDataType", f"CU_TENSOR_MAP_DATA_TYPE_{_data_type(tensor_map.dtype)}"),
+        enum("CUtensorMapDataType", f"CU_TENSOR_MAP_DATA_TYPE_{_data_type(tensor_map)}"),
         rank,
         address + tensor_map.offset,
         wide[:rank],
@@ -94,9 +94,10 @@ def _bytes(count: int, prefix: str = "") -> str:
     return f"{prefix}{count}B" if count else "NONE"
 
 
-def _data_type(dtype: str) -> str:
+def _data_type(tensor_map: TensorMap) -> str:
     """The driver's name; a type that it has no name for is copied as an integer of its size."""
-    return _DATA_TYPES.get(dtype) or _UNSIGNED[numpy_dtype(dtype).itemsize]
+    dtype = tensor_map.dtype
+    return "TFLOAT32" if tensor_map.tf32 else _DATA_TYPES.get(dtype) or _UNSIGNED[numpy_dtype(dtype).itemsize]
 
 
 def _config(shape: LaunchShape, grid: tuple[int, int, int], stream: Any) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import cases
-from contraction_cases import heads, linear, product, transposed_result
+from contraction_cases import heads, linear, product, products_of_bytes, transposed_result
 
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
@@ -48,6 +48,27 @@ def scaled(m: int, n: int, k: int, dtype: str, to: str) -> str:
     return cases.dispatch(body, ((m, k), dtype), ((n, k), dtype), ((), "float32"), ((m, 1), "float32"))
 
 
+def mixed(sizes: Mapping[str, int], left: str, right: str, to: str) -> str:
+    """x w of two types."""
+    m, n, k = (sizes[label] for label in "mnk")
+    return cases.op("contract", ((m, k), left), ((n, k), right), equation="mk,nk->mn", to=to)
+
+
+def tf32_linear(m: int, n: int, k: int) -> str:
+    """max(x w + bias, 0)"""
+
+    def body(x: ir.Value, w: ir.Value, bias: ir.Value, zero: ir.Value) -> ir.Value:
+        y = build("contract", x, w, equation="mk,nk->mn", to=mlir_type("float32"))
+        return build("max", build("add", y, bias), zero)
+
+    return cases.dispatch(body, *((shape, "float32") for shape in ((m, k), (n, k), (n,), ())))
+
+
+def rounded_to_tf32(text: str) -> str:
+    """The dispatch, whose contraction may round its factors."""
+    return text.replace("{equation =", "{lumir.allow_tf32, equation =")
+
+
 CASES: dict[str, Callable[[], str]] = {
     **{
         f"{equation}-{dtype}": lambda e=equation, d=dtype: product(e, RAGGED, d)
@@ -65,6 +86,15 @@ CASES: dict[str, Callable[[], str]] = {
     "float8_e4m3fn": lambda: product("mk,nk->mn", RAGGED | {"k": 336}, "float8_e4m3fn", "float32"),
     "float8_e5m2": lambda: product("mk,nk->mn", RAGGED | {"k": 336}, "float8_e5m2", "float16"),
     "int8": lambda: product("mk,nk->mn", RAGGED | {"k": 336}, "int8", "int32"),
+    "uint8": lambda: mixed(RAGGED | {"k": 336}, "uint8", "uint8", "int32"),
+    "uint8-int8": lambda: mixed(RAGGED | {"k": 336}, "uint8", "int8", "int32"),
+    "int8-uint8": lambda: mixed(RAGGED | {"k": 336}, "int8", "uint8", "int32"),
+    "requantised": lambda: products_of_bytes(296, 264, 336, "uint8", "int8"),
+    "float8_e4m3fn-float8_e5m2": lambda: mixed(RAGGED | {"k": 336}, "float8_e4m3fn", "float8_e5m2", "float32"),
+    "float8_e5m2-float8_e4m3fn": lambda: mixed(RAGGED | {"k": 336}, "float8_e5m2", "float8_e4m3fn", "bfloat16"),
+    "tf32": lambda: rounded_to_tf32(product("mk,nk->mn", RAGGED, "float32")),
+    "tf32-batched": lambda: rounded_to_tf32(product("bmk,bnk->bmn", RAGGED | {"k": 36}, "float32")),
+    "tf32-linear": lambda: rounded_to_tf32(tf32_linear(130, 56, 72)),
     "scaled-float8": lambda: scaled(296, 264, 336, "float8_e4m3fn", "bfloat16"),
     "to-float8": lambda: scaled(296, 272, 16, "float16", "float8_e4m3fn"),
     "linear-float16": lambda: linear(300, 264, 136, "float16"),
@@ -107,8 +137,16 @@ def open_text(name: str) -> str:
 
 BINDINGS = [{"b": 1, "m": 1}, {"b": 2, "m": 129}, {"b": 5, "m": 64}, {"b": 3, "m": 700}]
 
-TOLERANCES = {"float8_e4m3fn": 2e-3, "to-float8": 0.0626}
-"""Products of 8-bit floats are added to sums of about 14 bits; a float8_e4m3fn has steps of 1/8 of its magnitude."""
+TOLERANCES = {
+    "float8_e4m3fn": 2e-3,
+    "float8_e4m3fn-float8_e5m2": 2e-3,
+    "to-float8": 0.0626,
+    "tf32": 1e-3,
+    "tf32-batched": 1e-3,
+    "tf32-linear": 1e-3,
+}
+"""Products of 8-bit floats are added to sums of about 14 bits; a float8_e4m3fn has steps of 1/8 of its magnitude; tf32
+rounds factors by up to 2^-11."""
 
 SCHEDULES = [
     WgmmaSchedule(128, 256, 4),

@@ -5,6 +5,7 @@ import pytest
 import wgmma_cases
 from nvidia_helpers import harness
 
+from lumir.artifact.schema import Launch
 from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.families import choose
 from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
@@ -65,6 +66,7 @@ def test_maps_grid_and_tiles_follow_the_sizes():
     kernel = compile_dispatch(wgmma_cases.open_text("bmk,bkn->bmn-float16"), "sm_90a", FAMILY, WgmmaSchedule(128, 256))
     for b, m, blocks in ((1, 1, 2), (5, 700, 60), (3, 129, 12)):
         (launch,) = kernel.plan.at({"b": b, "m": m}).work
+        assert isinstance(launch, Launch)
         left, right, result = launch.tensor_maps
         assert (left.dims, left.strides) == ((200, m, b), (400, 400 * m))
         assert (right.dims, result.dims) == ((264, 200, b), (264, m, b))
@@ -133,7 +135,10 @@ REFUSED = {
     ),
     "float32, which must stay exact": lambda: wgmma_cases.product("mk,nk->mn", LARGE, "float32"),
     "bytes with rows side by side": lambda: wgmma_cases.product("mk,kn->mn", LARGE, "int8", "int32"),
-    "unsigned bytes": lambda: wgmma_cases.product("mk,nk->mn", LARGE, "uint8", "int32"),
+    "bytes of two kinds": lambda: wgmma_cases.mixed({"m": 64, "n": 64, "k": 64}, "int8", "float8_e5m2", "float32"),
+    "rounded float32 with rows side by side": lambda: wgmma_cases.rounded_to_tf32(
+        wgmma_cases.product("mk,kn->mn", LARGE, "float32")
+    ),
     "an operand that is computed": contraction_cases.CASES["computed-float16"],
     "a convolution": contraction_cases.CASES["channels-last-float16"],
 }

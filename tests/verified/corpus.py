@@ -50,7 +50,7 @@ _NAMES = {
         wgmma_cases.CASES,
         "mk,kn->mn-bfloat16 mk,nk->mn-float16 km,kn->mn-float16 km,nk->mn-bfloat16 bmk,bkn->bmn-float16 "
         "mk,nk->mn-small row odd-result long large float8_e4m3fn int8 scaled-float8 linear-float16 heads unheads "
-        "transposed sliced",
+        "uint8-int8 requantised float8_e4m3fn-float8_e5m2 tf32 tf32-linear transposed sliced",
     ),
     "convolution": (
         convolution_cases.CASES,

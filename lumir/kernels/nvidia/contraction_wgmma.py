@@ -5,6 +5,7 @@ them. A block computes several tiles, one after the other, so that copies run ah
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 from lumir.artifact.tensor_map import TensorMap
@@ -85,7 +86,7 @@ def tensor_maps(problem: Problem) -> tuple[TensorMap, ...]:
     """Of the left and the right operand, and of every result that is staged."""
     s, reading = problem.schedule, problem.reading
     operands = [
-        operand.matrices.tensor_map(*box_of(operand, rows, problem.k))
+        replace(operand.matrices.tensor_map(*box_of(operand, rows, problem.k)), tf32=reading.kinds.left == "tf32")
         for operand, rows in ((reading.left, s.m), (reading.right, s.n // s.cluster))
     ]
     results = [

@@ -16,20 +16,52 @@ ATOM = 8 * LINE
 """Bytes of eight lines, after which the swizzle repeats; operands start on a multiple."""
 K_BYTES = 32
 """Bytes along k that one instruction multiplies."""
-_ELEMENTS = {
-    "f16": ("f16", "f32"),
-    "bf16": ("bf16", "f32"),
-    "f32": ("tf32", "f32"),
-    "f8E4M3FN": ("e4m3", "f32"),
-    "f8E5M2": ("e5m2", "f32"),
-    "i8": ("s8", "s32"),
-    "si8": ("s8", "s32"),
+_KINDS = {
+    "f16": "f16",
+    "bf16": "bf16",
+    "f32": "tf32",
+    "f8E4M3FN": "e4m3",
+    "f8E5M2": "e5m2",
+    "i8": "s8",
+    "si8": "s8",
+    "ui8": "u8",
 }
+_BYTES = {"f16": 2, "bf16": 2, "tf32": 4, "e4m3": 1, "e5m2": 1, "s8": 1, "u8": 1}
+_MIXED = ({"e4m3", "e5m2"}, {"s8", "u8"})
+"""Kinds that may be multiplied with one another."""
 
 
-def wgmma_type(element: ir.Type) -> tuple[str, str] | None:
-    """The instruction's names for operands of a type and for their sums; None if it does not take the type."""
-    return _ELEMENTS.get(str(element))
+@dataclass(frozen=True)
+class Kinds:
+    """What an instruction multiplies, in its own names."""
+
+    left: str
+    right: str
+
+    @staticmethod
+    def of(left: ir.Type, right: ir.Type) -> "Kinds | None":
+        """Of elements of two types; None where no instruction multiplies them. float32 is rounded to tf32."""
+        kinds = _KINDS.get(str(left)), _KINDS.get(str(right))
+        if None in kinds or (kinds[0] != kinds[1] and not any(set(kinds) <= mixed for mixed in _MIXED)):
+            return None
+        return Kinds(*kinds)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def swapped(self) -> "Kinds":
+        return Kinds(self.right, self.left)
+
+    @property
+    def bytes(self) -> int:
+        """Of an element of either operand."""
+        return _BYTES[self.left]
+
+    @property
+    def integral(self) -> bool:
+        return self.left in ("s8", "u8")
+
+    @property
+    def sums(self) -> ir.Type:
+        return ir.IntegerType.get_signless(32) if self.integral else ir.F32Type.get()
 
 
 @dataclass(frozen=True)
@@ -74,12 +106,12 @@ class Product:
     """One wgmma.mma_async: 64 x n sums of products of 32 bytes along k.
 
     Args:
-        element: of both operands.
+        kinds: of the operands.
         n: columns, a multiple of 8 up to 256.
         left, right: how the operands lie.
     """
 
-    element: ir.Type
+    kinds: Kinds
     n: int
     left: Operand
     right: Operand
@@ -87,15 +119,11 @@ class Product:
     @property
     def k(self) -> int:
         """Elements along k."""
-        return K_BYTES // (ir.IntegerType(self.element).width // 8 if self.integral else self.element.width // 8)
-
-    @property
-    def integral(self) -> bool:
-        return isinstance(self.element, ir.IntegerType)
+        return K_BYTES // self.kinds.bytes
 
     @cached_property
     def sum_type(self) -> ir.Type:
-        return ir.IntegerType.get_signless(32) if self.integral else ir.F32Type.get()
+        return self.kinds.sums
 
     @property
     def registers(self) -> int:
@@ -113,9 +141,8 @@ class Product:
 
         The sums may not be touched before `wait_products`, but by the next product of the same shape.
         """
-        kinds = wgmma_type(self.element)
-        assert kinds is not None
-        types = [_attribute("wgmma_type", kind) for kind in (kinds[0], kinds[0], kinds[1])]
+        kinds = (self.kinds.left, self.kinds.right, "s32" if self.kinds.integral else "f32")
+        types = [_attribute("wgmma_type", kind) for kind in kinds]
         shape = ir.Attribute.parse(f"#nvvm.shape<m = {ROWS}, n = {self.n}, k = {self.k}>")
         scale = _attribute("wgmma_scale_out", "zero" if fresh else "one")
         plus = _attribute("wgmma_scale_in", "one")

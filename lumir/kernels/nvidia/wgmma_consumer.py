@@ -26,7 +26,7 @@ class Consumer:
         problem, s = block.problem, block.problem.schedule
         reading = problem.reading
         left, right = (_lies(operand, problem.k) for operand in (reading.left, reading.right))
-        self.product = wgmma.Product(reading.element, s.n, left, right)
+        self.product = wgmma.Product(reading.kinds, s.n, left, right)
         self.left = left.descriptor(block.ring)
         self.right = wgmma.advanced(right.descriptor(block.ring), s.m * wgmma.LINE // 16)
         if not s.pingpong and s.consumers > 1:

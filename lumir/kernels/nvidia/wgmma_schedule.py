@@ -10,7 +10,7 @@ from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tma_operand import Matrices, Operand, operands_of, results_of
-from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP, wgmma_type
+from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP, Kinds
 from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
 from lumir.sizes import Dim, high, low, minimum, typical
@@ -59,13 +59,13 @@ class Reading:
     """A dispatch's contraction as TMA reads it, oriented so that rows of the result lie side by side.
 
     Args:
-        element: what wgmma multiplies.
+        kinds: what wgmma multiplies.
         taps: products that are summed: one for each place of a convolution's window, else one.
         results: where TMA can write them.
     """
 
     space: ContractionSpace
-    element: ir.Type
+    kinds: Kinds
     left: Operand
     right: Operand
     taps: int
@@ -73,7 +73,7 @@ class Reading:
 
     @cached_property
     def element_bytes(self) -> int:
-        return byte_size(self.element)
+        return self.kinds.bytes
 
     @cached_property
     def shape(self) -> tuple[Dim, Dim, Dim, Dim]:
@@ -90,35 +90,32 @@ def _reading(dispatch: Dispatch) -> Reading | None:
     space = contraction_of(dispatch)
     if space is None:
         return None
-    element = _multiplied(space)
-    if element is None:
+    kinds = _multiplied(space)
+    if kinds is None:
         return None
-    orders = space.summation_orders()
-    readings = [r for order in orders for s in (order, order.swapped()) if (r := _read(dispatch, s, element))]
+    sides = [(s, k) for s in space.summation_orders() for s, k in ((s, kinds), (s.swapped(), kinds.swapped))]
+    readings = [reading for s, k in sides if (reading := _read(dispatch, s, k))]
     return max(readings, key=lambda r: sum(found is not None for found in r.results), default=None)
 
 
-def _multiplied(space: ContractionSpace) -> ir.Type | None:
-    """What wgmma multiplies as the contraction does; None for other types, and for float32, which it would round."""
-    kinds = set()
-    for number in (0, 1):
-        element = element_of(space.operand(number))
-        if isinstance(element, ir.IntegerType) and space.widens_unsigned(number):
-            element = ir.IntegerType.get_unsigned(element.width)
-        kinds.add(element)
-    element = kinds.pop()
-    sums = wgmma_type(element)
-    if kinds or sums is None or isinstance(element, ir.F32Type):
+def _multiplied(space: ContractionSpace) -> Kinds | None:
+    """What wgmma multiplies as the contraction does; None for other types, and for float32 that may not be rounded."""
+    elements = [element_of(space.operand(number)) for number in (space.lhs, space.rhs)]
+    if ir.F32Type.get() in elements and not space.rounds_to_tf32:
         return None
-    return element if str(space.accumulator) == {"f32": "f32", "s32": "i32"}[sums[1]] else None
+    for i, number in enumerate((space.lhs, space.rhs)):
+        if isinstance(elements[i], ir.IntegerType) and space.widens_unsigned(number):
+            elements[i] = ir.IntegerType.get_unsigned(elements[i].width)
+    kinds = Kinds.of(*elements)
+    return kinds if kinds and kinds.sums == space.accumulator else None
 
 
-def _read(dispatch: Dispatch, space: ContractionSpace, element: ir.Type) -> Reading | None:
+def _read(dispatch: Dispatch, space: ContractionSpace, kinds: Kinds) -> Reading | None:
     operands = operands_of(dispatch, space)
     if operands is None:
         return None
     left, right, taps = operands
-    reading = Reading(space, element, left, right, taps, tuple(results_of(dispatch, space)))
+    reading = Reading(space, kinds, left, right, taps, tuple(results_of(dispatch, space)))
     wide = reading.element_bytes != 2  # only two-byte operands may have their rows side by side
     return None if wide and not (left.along_k and right.along_k) else reading
 

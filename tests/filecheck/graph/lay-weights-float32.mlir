@@ -1,0 +1,12 @@
+// RUN: lumir-opt %s --pass-pipeline='builtin.module(lumir-lay-weights{float32=true},lumir-fold-constants)' | filecheck %s
+
+"lumir.weight"() {offset = 0 : i64, path = "w.bin", sym_name = "w", type = tensor<512x256xf32>} : () -> ()
+
+// CHECK-LABEL: func.func @many_rows
+// CHECK-NEXT:    %[[W:.*]] = "lumir.load"() {weight = @w.transpose} : () -> tensor<256x512xf32>
+// CHECK-NEXT:    "lumir.contract"(%{{.*}}, %[[W]]) {equation = "mk,nk->mn", to = f32}
+func.func @many_rows(%x: tensor<17x512xf32>) -> tensor<17x256xf32> {
+  %w = "lumir.load"() {weight = @w} : () -> tensor<512x256xf32>
+  %0 = "lumir.contract"(%x, %w) {equation = "mk,kn->mn", to = f32} : (tensor<17x512xf32>, tensor<512x256xf32>) -> tensor<17x256xf32>
+  return %0 : tensor<17x256xf32>
+}
