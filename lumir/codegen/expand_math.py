@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 
 from lumir.codegen.expand_short_floats import expand_short_floats
+from lumir.codegen.expand_short_results import expand_short_results
 from lumir.codegen.math import classify, narrow
 from lumir.codegen.math.operations import INTRINSICS, instruction
 from lumir.codegen.math.rules import RULES, Rule
@@ -61,6 +62,7 @@ def expand_math(root: ir.Module | ir.Operation, target: str) -> None:
         raise InternalError(f"expand_math knows no target {target!r}", rule="cpu or nvidia")
     # First, because the conversions it writes are of types that the rules below know.
     expand_short_floats(root.operation, target)
+    expand_short_results(root.operation, target)
     found: list[tuple[ir.Operation, Expand]] = []
 
     def collect(op: ir.Operation) -> ir.WalkResult:

@@ -27,6 +27,7 @@ _TO_LLVM = (
 _FLOAT = re.compile(
     r"\bf0x([0-9A-F]+)\b|(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\w.])|(?<=[ (])[+-]?q?(?:inf|nan)(?=[,)\s>\]]|$)"
 )
+_DECIMAL = re.compile(r"\d\.\d")
 _TYPE = re.compile(r"\b(half|bfloat|float|double)\b")
 
 
@@ -78,7 +79,12 @@ def with_old_floats(text: str) -> str:
     LLVM 24 prints a float's bits as `f0x3F800000`, or the shortest decimal that rounds to it; LLVM 22 wants the bits of
     the double that equals it, and takes a decimal only where it is exact.
     """
-    return "\n".join(_FLOAT.sub(_OldFloat(line), line) if _FLOAT.search(line) else line for line in text.split("\n"))
+    return "\n".join(_FLOAT.sub(_OldFloat(line), line) if _may_hold_float(line) else line for line in text.split("\n"))
+
+
+def _may_hold_float(line: str) -> bool:
+    """Quickly: most lines hold none."""
+    return "f0x" in line or "inf" in line or "nan" in line or _DECIMAL.search(line) is not None
 
 
 class _OldFloat:

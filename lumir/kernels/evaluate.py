@@ -34,6 +34,7 @@ class Evaluator:
         self.index, self.memory, self.buffers = index, Memory(index), buffers
         self.bound: dict[Value, Reader] = {}
         self._known: list[dict[object, Value]] = [{}]
+        self._nests: dict[ir.OpView, LoopNest] = {}
 
     def bind(self, tensor: Value, reader: Reader) -> None:
         """From now on `at(tensor, place)` is `reader(place)`: an accumulator, or a row's statistic."""
@@ -90,7 +91,9 @@ class Evaluator:
     # -- linalg.generic ------------------------------------------------------------------------------------------------
 
     def generic(self, op: ir.OpView, tensor: Value, place: Place) -> Value:
-        nest = LoopNest.of(op)
+        if op not in self._nests:
+            self._nests[op] = LoopNest.of(op)
+        nest = self._nests[op]
         number = list(op.results).index(tensor)
         dims = nest.dims_at(place)
         if not nest.reductions:

@@ -89,9 +89,12 @@ def paths_from(dispatch: Dispatch, root: Value) -> dict[Value, Path]:
 
 def result_paths(dispatch: Dispatch, root: Value) -> list[Path] | None:
     """The path from `root` to each result; None where a tile of the root does not suffice for some result."""
-    paths = paths_from(dispatch, root)
-    reached = [paths.get(result) for result in dispatch.results]
-    return None if None in reached else reached  # pyright: ignore[reportReturnType]
+    known = vars(dispatch).setdefault("result_paths", {})  # a kernel asks for every element that it writes out
+    if root not in known:
+        paths = paths_from(dispatch, root)
+        reached = [paths.get(result) for result in dispatch.results]
+        known[root] = None if None in reached else reached
+    return known[root]
 
 
 def result_places(index: IndexMath, dispatch: Dispatch, root: Value, place: Place) -> list[Place] | None:

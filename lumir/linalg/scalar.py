@@ -14,6 +14,9 @@ from lumir.mlir import arith, ir, math
 Value = ir.Value
 ROUNDS = "lumir.rounds"
 """The mark of an `arith.truncf` whose rounding is wanted."""
+SHORT = "lumir.short"
+"""The mark of a float32 operation whose result the model rounds to 16 bits or fewer: it need not be more accurate."""
+_CHEAPER_SHORT = ("math.erf", "math.exp", "math.tanh", "arith.divf")
 
 
 def is_float(type_: ir.Type) -> bool:
@@ -222,4 +225,16 @@ def emit_elementwise(name: str, operands: list[Value], result: ir.Type, unsigned
     """The scalar code of element-wise op `name`, computed in `compute_type` and converted to `result`."""
     wide = [convert(x, compute_type(x.type)) for x in operands]
     value = UNARY[name](wide[0], unsigned) if len(wide) == 1 else BINARY[name](wide[0], wide[1], unsigned)
+    if is_float(result) and ir.FloatType(result).width < 32:
+        _mark_short(value, wide)
     return convert(value, result)
+
+
+def _mark_short(value: Value, operands: list[Value]) -> None:
+    """Mark what computes a value from the operands."""
+    if value in operands or isinstance(value.owner, ir.Block):
+        return
+    if value.owner.name in _CHEAPER_SHORT:
+        value.owner.attributes[SHORT] = ir.UnitAttr.get()
+    for operand in value.owner.operands:
+        _mark_short(operand, operands)

@@ -132,6 +132,7 @@ def exponential_tables() -> dict[str, Table]:
             lambda u: (atanh_of_root(u) - 1 - u / 3) / u**2, lambda u: u**2, TINY, high_s2, {"f32": 3, "f64": 7}
         ),
         "TANH": Table(_odd(mp.tanh), _relative(mp.tanh), TINY, mp.mpf("0.36"), {"f32": 5}),
+        "TANH_SHORT": Table(_odd(mp.tanh), _relative(mp.tanh), TINY, mp.mpf("0.0625"), {"f32": 2}),
     }
 
 
@@ -154,7 +155,7 @@ def circular_tables() -> dict[str, Table]:
 
 
 def error_function_tables() -> dict[str, Table]:
-    """Polynomials of erf (below and above ERF_SPLIT) and of erfc."""
+    """Polynomials of erf (below and above ERF_SPLIT), of erfc, and of its logarithm."""
     erf_of_root = lambda u: mp.erf(mp.sqrt(u)) / mp.sqrt(u)  # noqa: E731
     middle, half = mp.mpf(2.5), mp.mpf("1.425")
     return {
@@ -164,6 +165,9 @@ def error_function_tables() -> dict[str, Table]:
         "ERF_TAIL": Table(lambda v: mp.erf(v + middle), lambda v: mp.mpf(1), -half, half, {"f32": 14}),
         "ERFC": _erfc_table(2, "10.1", {"f32": 10}),
         "ERFC_WIDE": _erfc_table(3, "27.3", {"f64": 24}),
+        "ERFC_SHORT": Table(
+            lambda a: mp.log(mp.erfc(a), 2) / a, lambda a: a * mp.log(2), TINY, mp.mpf("5.5"), {"f32": 7}
+        ),
     }
 
 

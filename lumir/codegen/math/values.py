@@ -185,6 +185,17 @@ class Value:
         return self.emitter.op("arith.extui", kind, self)
 
 
+def splat_of(value: ir.Value) -> float | None:
+    """The number that a constant float, or every element of a constant vector of them, is; None for all others."""
+    op = value.owner
+    if isinstance(op, ir.Block) or op.name != "arith.constant":
+        return None
+    number = op.attributes["value"]
+    if isinstance(number, ir.DenseElementsAttr) and number.is_splat:
+        number = number.get_splat_value()
+    return ir.FloatAttr(number).value if isinstance(number, ir.FloatAttr) else None
+
+
 def _width(kind: str) -> int:
     return 64 if kind == "index" else int(kind.lstrip("bfi"))
 

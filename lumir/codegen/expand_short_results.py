@@ -1,0 +1,68 @@
+"""Expansion of functions whose result the model rounds to 16 bits or fewer, for NVIDIA GPUs.
+
+    %1 = math.erf %0 {lumir.short} : vector<2xf32>
+    %2 = arith.addf %1, %one : vector<2xf32>
+
+becomes the short form of erfc(-%0) alone. Requires kernels as `expand_math` does. Guarantees: no mark `lumir.short` is
+left; what it stood at and has no short form is left to `expand_math`.
+"""
+
+from lumir.codegen.math import short_results
+from lumir.codegen.math.rules import Rule
+from lumir.codegen.math.values import Emitter, Value, splat_of
+from lumir.linalg.scalar import SHORT
+from lumir.mlir import ir
+
+SHORT_RULES: dict[str, Rule] = {"math.exp": short_results.exp, "math.tanh": short_results.tanh}
+ONE_PLUS: dict[str, Rule] = {"math.erf": short_results.one_plus_erf, "math.tanh": short_results.one_plus_tanh}
+"""What becomes of one plus the function, where the sum is all that is wanted of it."""
+
+
+def expand_short_results(root: ir.Operation, target: str) -> None:
+    """Expand, in place, every marked operation under `root` that has a short form on the target; remove all marks."""
+    found: list[ir.Operation] = []
+
+    def collect(op: ir.Operation) -> ir.WalkResult:
+        if SHORT in op.attributes:
+            found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    root.walk(collect)
+    for op in found:
+        del op.attributes[SHORT]
+        if target == "nvidia" and _is_vector_of_f32(op.results[0].type):
+            with op.location, ir.InsertionPoint(op):
+                _expand(op)
+
+
+def _expand(op: ir.Operation) -> None:
+    if op.name == "arith.divf" and splat_of(op.operands[0]) == 1.0:
+        _replace(op, short_results.reciprocal, op.operands[1])
+        return
+    users = [use.owner for use in op.results[0].uses]
+    if op.name in ONE_PLUS and users and all(_adds_one(user) for user in users):
+        for user in users:
+            _replace(user.operation, ONE_PLUS[op.name], op.operands[0])
+        op.erase()
+    elif op.name in SHORT_RULES:
+        _replace(op, SHORT_RULES[op.name], op.operands[0])
+
+
+def _replace(op: ir.Operation, rule: Rule, operand: ir.Value) -> None:
+    lanes = operand.type.shape[0] if isinstance(operand.type, ir.VectorType) else None
+    with ir.InsertionPoint(op):
+        result = rule(Value(Emitter(lanes, "nvidia", op.block), "f32", operand))
+    assert isinstance(result, Value)
+    op.results[0].replace_all_uses_with(result.ssa)
+    op.erase()
+
+
+def _adds_one(op: ir.OpView | ir.Operation) -> bool:
+    return op.operation.name == "arith.addf" and any(splat_of(operand) == 1.0 for operand in op.operands)
+
+
+def _is_vector_of_f32(type_: ir.Type) -> bool:
+    """A scalar, or a vector of rank one."""
+    if isinstance(type_, ir.VectorType):
+        return type_.rank == 1 and isinstance(type_.element_type, ir.F32Type)
+    return isinstance(type_, ir.F32Type)

@@ -1,0 +1,54 @@
+"""Functions whose result a model rounds to 16 bits, on GPUs with an instruction for 2^x: short, and good to 2^-14.8.
+
+float16 has 11 digits, so that what a function is off stays below a thirteenth of a unit in the last place. The tail of
+1 + erf and of 1 + tanh keeps that relative accuracy, where the sum of the rounded function and one would have none.
+"""
+
+from lumir.codegen.math.coefficients import ERFC_SHORT, TANH_SHORT
+from lumir.codegen.math.constants import LOG2E
+from lumir.codegen.math.operations import (
+    absolute,
+    approximate_quotient,
+    copy_sign,
+    fma,
+    hardware_exp2,
+    polynomial,
+    select,
+)
+from lumir.codegen.math.values import Value
+
+_LOG2E = LOG2E["f32"][0]
+
+
+def exp(x: Value) -> Value:
+    """e^x; the rounding of the product costs 2^-17.5 where |x| is largest."""
+    return hardware_exp2(x * _LOG2E)
+
+
+def reciprocal(x: Value) -> Value:
+    """1 / x, by `rcp.approx.f32`: one unit in the last place, denormals included."""
+    return approximate_quotient(1.0, x)
+
+
+def tanh(x: Value) -> Value:
+    """1 - 2 / (e^(2|x|) + 1), and x + x^3 P(x^2) for |x| < 0.25."""
+    a = absolute(x)
+    large = fma(-2.0, reciprocal(hardware_exp2(a * (2 * _LOG2E)) + 1.0), 1.0)
+    u = x * x
+    small = fma(a * u, polynomial(u, TANH_SHORT["f32"]), a)
+    return copy_sign(select(a < 0.25, small, large), x)
+
+
+def one_plus_erf(x: Value) -> Value:
+    """erfc(-x): 2^(|x| P(|x|)) for x < 0, else 2 less that.
+
+    |x| P(|x|) is fitted to log2(erfc) up to 5.5, where erfc is 7e-15; it falls on from there, and is off by 3e-19.
+    """
+    a = absolute(x)
+    tail = hardware_exp2(a * polynomial(a, ERFC_SHORT["f32"]))
+    return select(x < 0.0, tail, 2.0 - tail)
+
+
+def one_plus_tanh(x: Value) -> Value:
+    """1 / (1/2 + e^(-2x)/2); zero where that is denormal."""
+    return reciprocal(hardware_exp2(fma(x, -2 * _LOG2E, -1.0)) + 0.5)
