@@ -158,7 +158,7 @@ class Scratch:
             call("cuMemsetD8", self.arena.address, POISON, plan.arena_bytes)
         if plan.counter_bytes:
             call("cuMemsetD8", self.counters.address, 0, plan.counter_bytes)
-        call("cuCtxSynchronize")
+        call("cuStreamSynchronize", 0)  # not the context: another thread may be capturing a graph
 
     def check_counters(self) -> None:
         """Raise `WrongResult` if a launch did not leave its counters zero."""

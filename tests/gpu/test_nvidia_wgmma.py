@@ -68,6 +68,8 @@ def test_sums_around_whole_stages(k):
             WgmmaSchedule(),
             WgmmaSchedule(pingpong=True),
             WgmmaSchedule(cluster=2),
+            WgmmaSchedule(parts=2),
+            WgmmaSchedule(parts=3),
         )
     ]
     for schedule in legal(text, schedules):

@@ -162,4 +162,7 @@ SCHEDULES = [
     WgmmaSchedule(64, 64, 2, consumers=1),
     WgmmaSchedule(64, 16, 5, consumers=1),
     WgmmaSchedule(128, 48, 3),
+    WgmmaSchedule(128, 256, 4, parts=2),
+    WgmmaSchedule(64, 64, 3, consumers=1, parts=4),
+    WgmmaSchedule(192, 48, 3, consumers=3, parts=2),
 ]

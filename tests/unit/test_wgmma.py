@@ -121,6 +121,8 @@ def test_a_cluster_copies_the_right_operand_once():
         (WgmmaSchedule(64, 128, consumers=1, pingpong=True), "2 for ping-pong"),
         (WgmmaSchedule(128, 128, cluster=3), "clusters of 1, 2, 4 or 8"),
         (WgmmaSchedule(320, 64, consumers=5), "1 to 3 consumers"),
+        (WgmmaSchedule(128, 64, parts=3), "not equal numbers of stages"),
+        (WgmmaSchedule(128, 64, parts=2, cluster=2), "neither in clusters"),
     ],
 )
 def test_schedules_that_cannot_run_say_why(schedule, reason):
@@ -157,6 +159,17 @@ def test_only_hopper_runs_it(arch):
     family, _schedule = choose(dispatch, target_named(arch))
     assert family.name == ("wgmma" if arch == "sm_90a" else "contraction")
     del module
+
+
+def test_few_tiles_are_offered_in_parts():
+    text = wgmma_cases.product("mk,nk->mn", {"m": 128, "n": 512, "k": 4096}, "float16")
+    first = harness.legal_schedules(text, FAMILY)[0]
+    assert isinstance(first, WgmmaSchedule) and first.parts > 1
+    code = harness.build(text, FAMILY, schedule=first).code
+    tiles = (128 // first.m) * -(-512 // first.n)
+    assert code.grid == (tiles * first.parts, 1, 1)
+    assert code.workspace_bytes == tiles * first.parts * first.m * first.n * 4
+    assert code.counters == tiles * first.consumers
 
 
 def test_a_schedule_survives_as_an_attribute():

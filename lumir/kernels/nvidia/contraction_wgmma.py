@@ -4,6 +4,7 @@ One warp copies tiles of both operands through a ring of stages in shared memory
 them. A block computes several tiles, one after the other, so that copies run ahead and stores run behind.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
@@ -11,7 +12,7 @@ from typing import ClassVar
 from lumir.artifact.tensor_map import TensorMap
 from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.nvidia import warps
-from lumir.kernels.nvidia.function import nvidia_kernel
+from lumir.kernels.nvidia.function import Extra, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import constant_i32, use_all_registers
 from lumir.kernels.nvidia.wgmma import ROWS
@@ -71,14 +72,17 @@ class WgmmaFamily:
     def emit(self, dispatch: Dispatch, schedule: WgmmaSchedule, target: Target, name: str) -> KernelCode:
         problem = problem_of(dispatch, schedule)
         blocks, maps = problem.blocks(target), tensor_maps(problem)
-        with nvidia_kernel(dispatch, name, schedule.threads, tensor_maps=len(maps)) as kernel:
+        extras: tuple[Extra, ...] = ("workspace", "counters") if schedule.parts > 1 else ()
+        with nvidia_kernel(dispatch, name, schedule.threads, extras, tensor_maps=len(maps)) as kernel:
             use_all_registers()
             if schedule.cluster > 1:
                 warps.declare_cluster(schedule.cluster)
             write(WgmmaBlock(problem, kernel, blocks))
         cluster = (schedule.cluster, 1, 1)
+        workspace = problem.units * problem.part_bytes if extras else 0
+        counters = math.prod(problem.tiles) * schedule.consumers if extras else 0
         return KernelCode(
-            (blocks, 1, 1), schedule.threads, kernel.shared_bytes, tensor_maps=maps, cluster=cluster, pdl=True
+            (blocks, 1, 1), schedule.threads, kernel.shared_bytes, workspace, counters, maps, cluster, pdl=True
         )
 
 

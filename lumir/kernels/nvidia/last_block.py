@@ -1,5 +1,7 @@
 """Which of several blocks is the last to finish: it joins what they all left in the workspace."""
 
+from collections.abc import Callable
+
 from lumir.kernels.memory import advance
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
@@ -21,8 +23,20 @@ def is_last_block(kernel: NvidiaKernel, counter: Value, blocks: int) -> Value:
     first = arith.CmpIOp(
         arith.CmpIPredicate.eq, kernel.evaluator().index.scalar(kernel.thread().base), _zero(kernel.index_type)
     ).result
-    flag = kernel.shared([1], i32()).pointer
-    kernel.barrier()
+    return is_last(kernel, counter, blocks, first, kernel.shared([1], i32()).pointer, kernel.barrier)
+
+
+def is_last(
+    kernel: NvidiaKernel, counter: Value, blocks: int, first: Value, flag: Value, sync: Callable[[], None]
+) -> Value:
+    """As `is_last_block`, for threads that a barrier of their own joins.
+
+    Args:
+        first: i1, true in one of the threads.
+        flag: shared memory of theirs, an i32.
+        sync: waits for all of the threads.
+    """
+    sync()
     with only_if(first):
         at, most = advance(kernel.counters, i32(), counter), constant_i32(blocks - 1)
         _fence()
@@ -30,7 +44,7 @@ def is_last_block(kernel: NvidiaKernel, counter: Value, blocks: int) -> Value:
         counted = llvm.AtomicRMWOp(kind, at, most, order, syncscope="device").result
         _fence()
         llvm.StoreOp(counted, flag, alignment=4)
-    kernel.barrier()
+    sync()
     before = llvm.LoadOp(i32(), flag, alignment=4).result
     return arith.CmpIOp(arith.CmpIPredicate.eq, before, constant_i32(blocks - 1)).result
 

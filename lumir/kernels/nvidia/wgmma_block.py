@@ -47,11 +47,19 @@ class Ring:
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile of the product: its batch, first row and first column."""
+    """A tile of the product, or a part of k of one.
+
+    Args:
+        batch, row, column: where it starts.
+        number: of the tile, among all.
+        part: which part of k.
+    """
 
     batch: Index
     row: Index
     column: Index
+    number: Index
+    part: Index
 
 
 class WgmmaBlock:
@@ -62,6 +70,7 @@ class WgmmaBlock:
         rank: this block's number in its cluster, i32.
         staging: shared memory of the consumers' chunks.
         full, empty: a barrier for each stage: its bytes have come; everybody has multiplied it.
+        flags: shared memory of a word for each consumer.
     """
 
     def __init__(self, problem: Problem, kernel: NvidiaKernel, blocks: Dim):
@@ -73,6 +82,7 @@ class WgmmaBlock:
         barriers = byte_offset(self.ring, problem.shared_bytes - BARRIER_BYTES)
         self.full = mbarrier.Barriers(barriers)
         self.empty = mbarrier.Barriers(byte_offset(barriers, s.stages * mbarrier.BYTES))
+        self.flags = byte_offset(barriers, BARRIER_BYTES // 2)
         block = arith.IndexCastOp(i32(), gpu.BlockIdOp(gpu.Dimension.x).result).result
         self.unit, rank = self.index.divmod(Index(block), self.size)
         self.rank = self.index.scalar(rank.base)
@@ -108,7 +118,7 @@ class WgmmaBlock:
         Args:
             team: with two teams that take turns, the number (i32) of this one.
         """
-        units, at_once = math.prod(self.problem.tiles) // self.size, self.blocks // self.size
+        units, at_once = self.problem.units // self.size, self.blocks // self.size
         start, step = self.index.scalar(self.unit.base), at_once
         if team is not None:
             start, step = self.index.scalar(self._ahead(team, at_once).base), 2 * at_once
@@ -127,11 +137,12 @@ class WgmmaBlock:
     def _tile(self, unit: Index) -> Tile:
         index, s, (_, down, across) = self.index, self.problem.schedule, self.problem.tiles
         down //= s.cluster
+        part, unit = (Index(0), unit) if s.parts == 1 else index.divmod(unit, math.prod(self.problem.tiles))
         batch, number = (Index(0), unit) if self.problem.tiles[0] == 1 else index.divmod(unit, down * across)
         row, column = grouped(index, number, down, across, s.group)
         if s.cluster > 1:
             row = index.add(index.scale(row, s.cluster), Index(self.rank))
-        return Tile(batch, index.scale(row, s.m), index.scale(column, s.n))
+        return Tile(batch, index.scale(row, s.m), index.scale(column, s.n), unit, part)
 
 
 def widened(index: IndexMath, at: Index) -> Index:

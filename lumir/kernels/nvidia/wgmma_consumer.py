@@ -6,6 +6,7 @@ from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import constant_i32
 from lumir.kernels.nvidia.tma_operand import Operand
 from lumir.kernels.nvidia.wgmma_block import Ring, WgmmaBlock
+from lumir.kernels.nvidia.wgmma_parts import joined_parts
 from lumir.kernels.nvidia.wgmma_store import TileStore
 from lumir.mlir import arith, ir, scf
 
@@ -40,7 +41,8 @@ class Consumer:
         if not s.pingpong:
             with block.tiles(block.start()) as (tile, ring, end):
                 sums, ring = self._tile(ring)
-                store.store(tile, sums)
+                with joined_parts(block, store, tile, sums) as whole:
+                    store.store(tile, whole)
                 end(ring)
             store.finish()
             return

@@ -28,6 +28,8 @@ _SHARP = 8
 """How sharply the longest of the parts of a step hides the others."""
 TURNS = 1.03
 """Of teams that take turns: what one waits for the other, against the time of a step."""
+JOIN = 2e-6
+"""Seconds until a block knows that the others have left their parts of a tile, and has their first bytes."""
 CLUSTER, SAVED = 0.7e-6, 0.005
 """Seconds of starting clusters, and the part that is saved by copying columns once: power rather than waiting."""
 
@@ -44,11 +46,13 @@ def wgmma_cost(problem: Problem, target: Target) -> float:
 
 def _seconds(problem: Problem, target: Target, part: float) -> float:
     s = problem.schedule
-    tiles, blocks, steps = (typical(n, part) for n in (math.prod(problem.tiles), problem.blocks(target), problem.steps))
-    waves = math.ceil(tiles / blocks)
+    units, blocks, steps = (typical(n, part) for n in (problem.units, problem.blocks(target), problem.steps))
+    waves = math.ceil(units / blocks)
     end = _store_seconds(problem)
     compute = waves * steps * _step_seconds(problem, target) * (TURNS if s.pingpong else 1)
     compute += end * (1 if s.pingpong else waves)
+    if s.parts > 1:
+        compute += JOIN + problem.part_bytes * (s.parts + 1) / COPIED_BYTES
     memory = remembered(problem.dispatch, "moved_bytes", moved_bytes) / speeds(target).bytes
     work = max(compute, memory) + 0.1 * min(compute, memory)
     return LAUNCH + work + (CLUSTER - SAVED * work if s.cluster > 1 else 0)

@@ -34,6 +34,7 @@ def _fill(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index) -> None:
     mbarrier.wait(empty, arith.XOrIOp(ring.parity, constant_i32(1)).result)
     mbarrier.arrive_expecting(full, problem.stage_bytes)
     offset = arith.MulIOp(ring.stage, constant_i32(problem.stage_bytes)).result
+    step = index.add(step, index.scale(tile.part, problem.steps))
     left, (tap, inner) = byte_offset(block.ring, offset), index.divmod(step, problem.tap_steps)
     batch, k = index.add(index.scale(tile.batch, reading.taps), tap), index.scale(inner, problem.k)
     right = byte_offset(left, s.m * LINE)

@@ -23,6 +23,10 @@ BUFFERS = 2
 BARRIER_BYTES = 1024
 MAX_STAGES = 8
 """More are no use."""
+PARTS = (2, 3, 4, 6, 8)
+"""How many a tile is split into."""
+LEAST_STEPS = 4
+"""Stages of a part, or more."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class WgmmaSchedule(Schedule):
     pingpong: each consumer has a tile of its own, and one stores while the other multiplies; else they share a tile.
     cluster: blocks that share the columns of their tiles, each copying a part of the right operand to all.
     group: tile rows that run together, so that their operands stay in the L2 cache.
+    parts: blocks that share a tile, each summing over a part of k; the last one to be done joins the sums, in order.
     """
 
     m: int = 128
@@ -43,6 +48,7 @@ class WgmmaSchedule(Schedule):
     pingpong: bool = False
     cluster: int = 1
     group: int = 8
+    parts: int = 1
 
     @property
     def threads(self) -> int:
@@ -144,6 +150,11 @@ class Problem:
 
     @property
     def steps(self) -> Dim:
+        """Stages along a block's part of k."""
+        return self.all_steps // self.schedule.parts
+
+    @property
+    def all_steps(self) -> Dim:
         """Stages along all of k."""
         return self.reading.taps * self.tap_steps
 
@@ -153,6 +164,16 @@ class Problem:
         batch, m, n, _ = self.reading.shape
         cluster = self.schedule.cluster
         return batch, -(-m // (self.schedule.m * cluster)) * cluster, -(-n // self.schedule.n)
+
+    @property
+    def units(self) -> Dim:
+        """What blocks take one after the other: tiles, or parts of them."""
+        return math.prod(self.tiles) * self.schedule.parts
+
+    @property
+    def part_bytes(self) -> int:
+        """Of the sums of a part, in the workspace."""
+        return self.schedule.m * self.schedule.n * 4
 
     @property
     def stage_bytes(self) -> int:
@@ -185,7 +206,7 @@ class Problem:
     def blocks(self, target: Target) -> Dim:
         """Of the grid: no more than run at once, each taking several tiles."""
         cluster = self.schedule.cluster
-        return minimum(math.prod(self.tiles), target.multiprocessors // cluster * cluster)
+        return minimum(self.units, target.multiprocessors // cluster * cluster)
 
 
 def problem_of(dispatch: Dispatch, schedule: WgmmaSchedule) -> Problem:
@@ -216,7 +237,19 @@ def schedules(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
         for n in range(16, most + 1, 16):
             for cluster in (1, 2):
                 other = replace(problem, schedule=WgmmaSchedule(m, n, 2, consumers, pingpong, cluster))
-                yield from _with_stages_and_groups(other, target)
+                for whole in _with_stages_and_groups(other, target):
+                    yield whole
+                    yield from _in_parts(replace(problem, schedule=whole), target)
+
+
+def _in_parts(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
+    """The schedule with tiles in parts, where otherwise multiprocessors would have none."""
+    schedule, tiles, steps = problem.schedule, problem.units, problem.steps
+    if schedule.pingpong or schedule.cluster > 1 or not isinstance(tiles, int) or not isinstance(steps, int):
+        return
+    for parts in PARTS:
+        if tiles * parts <= target.multiprocessors and steps >= LEAST_STEPS * parts and steps % parts == 0:
+            yield replace(schedule, parts=parts)
 
 
 def _with_stages_and_groups(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
@@ -242,11 +275,21 @@ def problems_of(problem: Problem, target: Target) -> list[str]:
         reasons += [f"{name} operand: {why}" for why in operand.matrices.problems(*box)]
         if not operand.along_k and rows % 64:
             reasons.append(f"{name} operand: rows lie side by side, and {rows} are not whole lines of 64")
+    if s.parts > 1:
+        reasons += _problems_of_parts(problem)
     if max(map(high, reading.shape)) >= 2**31 - 2**16 or high(math.prod(problem.tiles)) >= 2**31:
         reasons.append("more rows, columns or tiles than 32 bits count")
     if low(reading.shape[3]) < 1:
         reasons.append("sums may have nothing to add")
     return reasons
+
+
+def _problems_of_parts(problem: Problem) -> list[str]:
+    units, steps, parts = problem.units, problem.all_steps, problem.schedule.parts
+    if not isinstance(units, int) or not isinstance(steps, int):
+        return ["tiles in parts want sizes that are fixed"]
+    reasons = [f"{parts} parts of k are not equal numbers of stages"] if steps % parts else []
+    return reasons + ["32 bits do not count the parts' sums"] * (units * problem.part_bytes >= 2**31)
 
 
 def _broken_shape(s: WgmmaSchedule) -> list[str]:
@@ -262,6 +305,8 @@ def _broken_shape(s: WgmmaSchedule) -> list[str]:
         "clusters of 1, 2, 4 or 8": s.cluster not in (1, 2, 4, 8),
         "a cluster's parts of the columns are not whole boxes": s.n % (8 * s.cluster) > 0,
         "a group of at least 1": s.group < 1,
+        "at least 1 part, and more neither in clusters nor with ping-pong": s.parts < 1
+        or (s.parts > 1 and (s.pingpong or s.cluster > 1)),
     }
     return [reason for reason, broken in checks.items() if broken]
 

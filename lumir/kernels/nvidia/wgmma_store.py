@@ -4,7 +4,9 @@ A chunk is 64 rows by up to 64 columns of one result. It goes through shared mem
 it while the next chunk, and the next tile, are computed; what TMA cannot write is stored straight from registers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index, IndexMath, Place
@@ -22,6 +24,12 @@ from lumir.sizes import Dim
 Value = ir.Value
 _BARRIER = 3
 """The first of the named barriers, one for each warpgroup, around its chunks."""
+
+
+class Sums(Protocol):
+    """A thread's sums of 64 rows, by number."""
+
+    def __getitem__(self, numbers: slice, /) -> list[Value]: ...
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class TileStore:
             for matrices in self.problem.reading.results
         ]
 
-    def store(self, tile: Tile, parts: list[list[Value]]) -> None:
+    def store(self, tile: Tile, parts: Sequence[Sums]) -> None:
         """Store the tile's sums: this thread's of each 64 rows of the warpgroup."""
         s, index = self.problem.schedule, self.block.index
         first = tile.row
@@ -80,6 +88,10 @@ class TileStore:
             for column in range(0, s.n, chunk):
                 own = values[column // 2 : (column + chunk) // 2]
                 self._chunk(tile.batch, row, index.offset(tile.column, column), own)
+
+    def sync(self) -> None:
+        """Wait for the whole warpgroup; what it wrote before is seen after."""
+        warps.sync_threads(self.barrier, WARPGROUP)
 
     def finish(self) -> None:
         """Wait until the copies have read the staged chunks."""
@@ -153,11 +165,11 @@ class TileStore:
         self.turn += 1
         with only_if(self.leads):
             tma.wait_stores_read(BUFFERS - 1)
-        warps.sync_threads(self.barrier, WARPGROUP)
+        self.sync()
         scalars = [scalar for value in values for scalar in separated(value)]
         staging.write(shared, [joined(scalars[i : i + 2]) for i in range(0, len(scalars), 2)])
         tma.fence_async_proxy()
-        warps.sync_threads(self.barrier, WARPGROUP)
+        self.sync()
         with only_if(self.leads):
             staging.copy(shared, *at)
             tma.commit_stores()
