@@ -35,6 +35,7 @@ class Evaluator:
         self.bound: dict[Value, Reader] = {}
         self._known: list[dict[object, Value]] = [{}]
         self._nests: dict[ir.OpView, LoopNest] = {}
+        self._attributes: dict[ir.OpView, dict[str, ir.Attribute]] = {}
 
     def bind(self, tensor: Value, reader: Reader) -> None:
         """From now on `at(tensor, place)` is `reader(place)`: an accumulator, or a row's statistic."""
@@ -54,17 +55,22 @@ class Evaluator:
         place = tuple(place)
         if tensor in self.bound:
             return self.bound[tensor](place)
-        key = (tensor, place)
+        return self._once((tensor, place), lambda: self._compute(tensor, place))
+
+    def _once(self, key: object, compute: Callable[[], Value]) -> Value:
+        """What was computed under this key in a scope that is open, or is now."""
         for known in self._known:
             if key in known:
                 return known[key]
-        value = self._compute(tensor, place)
+        value = compute()
         self._known[-1][key] = value
         return value
 
     def widened(self, value: Value) -> Value:
         """The value with one element a lane."""
-        return value if isinstance(value.type, ir.VectorType) else self.index.splat(value)
+        if isinstance(value.type, ir.VectorType):
+            return value
+        return self._once(("wide", value), lambda: self.index.splat(value))
 
     def _compute(self, tensor: Value, place: Place) -> Value:
         if tensor in self.buffers:
@@ -191,7 +197,7 @@ class Evaluator:
             value = op.attributes["value"]
             if isinstance(value.type, ir.IndexType):
                 return [Index(value.value)]
-            return [op.operation.clone().results[0]]
+            return [self._once(op, lambda: op.operation.clone().results[0])]
         operands = [lookup(v) for v in op.operands]
         folded = self._fold_index(name, operands)
         return [folded] if folded is not None else self._clone(op, operands)
@@ -233,7 +239,9 @@ class Evaluator:
             return [self._cast_index(values[0], op.results[0].type, name == "arith.index_cast")]
         scalar_types = [self.index.type if isinstance(r.type, ir.IndexType) else r.type for r in op.results]
         types = [ir.VectorType.get([self.index.lanes], t) for t in scalar_types] if wide else scalar_types
-        attributes = dict(op.operation.attributes.items())
+        if op not in self._attributes:
+            self._attributes[op] = dict(op.operation.attributes.items())
+        attributes = self._attributes[op]
         return list(ir.Operation.create(name, results=types, operands=values, attributes=attributes).results)
 
     def _cast_index(self, value: Value, to: ir.Type, signed: bool) -> Value:
@@ -398,6 +406,7 @@ class LoopNest:
         self.rank = len(kinds)
         self.block = op.regions[0].blocks[0]
         self._numbers = {argument: i for i, argument in enumerate(self.block.arguments)}
+        self._needed: dict[tuple[Value, ...], list[ir.OpView]] = {}
 
     @classmethod
     def of(cls, op: ir.OpView | ir.Operation) -> "LoopNest":
@@ -405,12 +414,15 @@ class LoopNest:
 
     def needed_for(self, wanted: Sequence[Value]) -> list[ir.OpView]:
         """The operations of the body that these values of it are computed by, in order."""
-        needed, found = set(wanted), []
-        for op in reversed(list(self.block.operations)):
-            if any(result in needed for result in op.results):
-                needed.update(op.operands)
-                found.append(op)
-        return found[::-1]
+        key = tuple(wanted)
+        if key not in self._needed:
+            needed, found = set(wanted), []
+            for op in reversed(list(self.block.operations)):
+                if any(result in needed for result in op.results):
+                    needed.update(op.operands)
+                    found.append(op)
+            self._needed[key] = found[::-1]
+        return self._needed[key]
 
     def argument_number(self, value: Value) -> int | None:
         return self._numbers.get(value)
