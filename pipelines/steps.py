@@ -73,7 +73,7 @@ def linalg(target: Target) -> list[Any]:
 def schedule(target: Target, tuning: Tuning | None = None) -> list[Any]:
     """Step 5."""
     from lumir.schedule.choose import ChooseSchedules
-    from lumir.schedule.mark_weights import MarkWeights
+    from lumir.schedule.mark_unwritten import MarkUnwritten
     from lumir.schedule.pack_weights import PackWeights
     from lumir.schedule.split_dispatches import SplitDispatches
 
@@ -81,7 +81,7 @@ def schedule(target: Target, tuning: Tuning | None = None) -> list[Any]:
     return [
         SplitDispatches(target.name),
         PackWeights(target.name),
-        MarkWeights(),
+        MarkUnwritten(),
         ChooseSchedules(target.name, *astuple(tuning or Tuning())),
     ]
 

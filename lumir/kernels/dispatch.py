@@ -10,8 +10,8 @@ from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
 
 Value = ir.Value
-WEIGHT = "lumir.weight"
-"""The mark of an argument that is a weight wherever the dispatch is called."""
+UNWRITTEN = "lumir.unwritten"
+"""The mark of an argument that no kernel writes while the model runs, wherever the dispatch is called."""
 
 
 def shape_of(value: Value) -> tuple[int, ...]:
@@ -42,12 +42,12 @@ class Dispatch:
         return list(self.block.arguments)
 
     @cached_property
-    def weights(self) -> list[Value]:
-        """The arguments that every caller passes a weight for: nothing writes them while the model runs."""
+    def unwritten(self) -> list[Value]:
+        """The arguments that every caller passes a weight or an input of the model for."""
         if "arg_attrs" not in self.function.attributes:
             return []
         marks = list(ir.ArrayAttr(self.function.attributes["arg_attrs"]))
-        return [a for a, mark in zip(self.arguments, marks, strict=True) if WEIGHT in ir.DictAttr(mark)]
+        return [a for a, mark in zip(self.arguments, marks, strict=True) if UNWRITTEN in ir.DictAttr(mark)]
 
     @cached_property
     def operations(self) -> list[ir.OpView]:

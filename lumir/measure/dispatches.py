@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lumir.mlir import ir
 from lumir.module import callers, dispatches, name_of, symbols
-from lumir.schedule.mark_weights import MarkWeights
+from lumir.schedule.mark_unwritten import MarkUnwritten
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DispatchText:
 def dispatch_texts(module: ir.Module) -> list[DispatchText]:
     """The dispatch functions of a module after step 3, with their weights marked."""
     if "main" in symbols(module):
-        MarkWeights().run(module)
+        MarkUnwritten().run(module)
     called = callers(module) if "main" in symbols(module) else {}
     return [
         DispatchText(name_of(f), f"module {{\n{_text(f)}\n}}\n", len(called.get(name_of(f), ("alone",))))

@@ -6,7 +6,7 @@ from typing import Any
 from lumir.context import make_context
 from lumir.dialects import build, tensor_type
 from lumir.dtypes import mlir_type
-from lumir.kernels.dispatch import WEIGHT
+from lumir.kernels.dispatch import UNWRITTEN
 from lumir.mlir import func, ir
 from lumir.module import record_symbols
 from lumir.size_text import declared_symbols
@@ -16,19 +16,19 @@ Shape = Sequence[Dim]
 Argument = tuple[Shape, str]
 
 
-def dispatch(body: Callable[..., Any], *arguments: Argument, weights: Sequence[int] = ()) -> str:
+def dispatch(body: Callable[..., Any], *arguments: Argument, unwritten: Sequence[int] = ()) -> str:
     """`dispatch_here` in a context of its own."""
     with make_context(), ir.Location.unknown():
-        return dispatch_here(body, *arguments, weights=weights)
+        return dispatch_here(body, *arguments, unwritten=unwritten)
 
 
-def dispatch_here(body: Callable[..., Any], *arguments: Argument, weights: Sequence[int] = ()) -> str:
+def dispatch_here(body: Callable[..., Any], *arguments: Argument, unwritten: Sequence[int] = ()) -> str:
     """The text of a dispatch function, written in the current context; it says the symbols that are declared.
 
     Args:
         body: given one value an argument, returns the result or the results.
         arguments: shape and numpy dtype name of each.
-        weights: the arguments that are weights, which a kernel may fetch before the kernels ahead of it are done.
+        unwritten: the arguments that no kernel writes, which one may fetch before the kernels ahead of it are done.
     """
     module = ir.Module.create()
     if symbols := declared_symbols():
@@ -43,8 +43,8 @@ def dispatch_here(body: Callable[..., Any], *arguments: Argument, weights: Seque
     signature = ir.FunctionType.get(types, [r.type for r in results])
     function.attributes["function_type"] = ir.TypeAttr.get(signature)
     function.attributes["lumir.dispatch"] = ir.UnitAttr.get()
-    if weights:
-        marks = [{WEIGHT: ir.UnitAttr.get()} if i in weights else {} for i in range(len(arguments))]
+    if unwritten:
+        marks = [{UNWRITTEN: ir.UnitAttr.get()} if i in unwritten else {} for i in range(len(arguments))]
         function.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(mark) for mark in marks])
     return str(module)
 

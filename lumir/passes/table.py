@@ -19,7 +19,7 @@ PASSES: dict[str, str] = {
     "lumir-lower-to-linalg": "lumir.linalg.lower:LowerToLinalg",
     "lumir-split-dispatches": "lumir.schedule.split_dispatches:SplitDispatches",
     "lumir-pack-weights": "lumir.schedule.pack_weights:PackWeights",
-    "lumir-mark-weights": "lumir.schedule.mark_weights:MarkWeights",
+    "lumir-mark-unwritten": "lumir.schedule.mark_unwritten:MarkUnwritten",
     "lumir-choose-schedules": "lumir.schedule.choose:ChooseSchedules",
     "lumir-emit-kernels": "lumir.kernels.emit:EmitKernels",
     "lumir-compile-kernels": "lumir.codegen.compile:CompileKernels",

@@ -13,7 +13,7 @@ from lumir.mlir import ir
 
 def weight(text: str, number: int = 1) -> str:
     """The dispatch with its argument `number` marked as a weight."""
-    return re.sub(rf"(%arg{number}: tensor<[^>]*>)", r"\1 {lumir.weight}", text, count=1)
+    return re.sub(rf"(%arg{number}: tensor<[^>]*>)", r"\1 {lumir.unwritten}", text, count=1)
 
 
 def skinny(m: int, n: int, k: int, dtype: str, equation: str = "mk,nk->mn", b: int = 1, to: str | None = None) -> str:

@@ -23,7 +23,7 @@ def product(m: int, n: int, k: int, dtype: str) -> str:
 
 
 def packed(dtype: str, bits: str, block: int, zero: str | None, m: int = 2) -> str:
-    return skinny_cases.packed(m, 18, 384, dtype, bits, block, zero).replace(" {lumir.weight}", "")
+    return skinny_cases.packed(m, 18, 384, dtype, bits, block, zero).replace(" {lumir.unwritten}", "")
 
 
 @pytest.fixture(autouse=True)

@@ -58,5 +58,5 @@ def test_the_artifact_holds_the_packed_bytes(bits, tmp_path):
     onnx.save(proto, tmp_path / "m.onnx")
     compiled = compile_to(Request(tmp_path / "m.onnx", "sm_90a"), "schedule")
     text = str(compiled.specialisations[0].module)
-    assert 'lumir.family = "skinny"' in text and f"tensor<128x8x128xui{bits}> {{lumir.weight}}" in text
+    assert 'lumir.family = "skinny"' in text and f"tensor<128x8x128xui{bits}> {{lumir.unwritten}}" in text
     assert "128x1024xf16" not in text.split("func.func @main")[1], "real weights are computed outside the kernel"

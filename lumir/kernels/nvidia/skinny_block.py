@@ -92,9 +92,9 @@ class SkinnyBlock(ABC):
 
     def take_buffers(self) -> None:
         """From here on read what other kernels wrote; a weight is streamed past the caches."""
-        weights, only = self.problem.dispatch.weights, self.problem.facts.stored
-        self.kernel.take_buffers(apart=weights)
-        if only in weights:
+        unwritten, only = self.problem.dispatch.unwritten, self.problem.facts.stored
+        self.kernel.take_buffers(apart=unwritten)
+        if only in unwritten:
             self.kernel.inputs[only] = replace(self.kernel.inputs[only], streamed=True)
 
     def read(self, evaluator: Evaluator, number: int, row: Index, k: Index) -> Value:

@@ -74,7 +74,7 @@ class SkinnyProblem:
     def bytes_ahead(self) -> int:
         """Of each row, fetched before the kernels ahead are done."""
         stored = self.facts.stored
-        if stored not in self.dispatch.weights or not self.facts.contiguous:
+        if stored not in self.dispatch.unwritten or not self.facts.contiguous:
             return 0
         whole = self.sizes[3] * bit_size(element_of(stored)) // 8
         return min(whole, self.schedule.ahead * 1024 // self.schedule.tile) // CHUNK_BYTES * CHUNK_BYTES

@@ -62,7 +62,7 @@ class RingBlock(MmaBlock):
     def write(self) -> None:
         launch_dependents()
         self._initialize()
-        if self.problem.facts.stored in self.problem.dispatch.weights:
+        if self.problem.facts.stored in self.problem.dispatch.unwritten:
             self._fill()
             wait_for_dependencies()
             self.take_buffers()

@@ -75,7 +75,7 @@ def convolution(batch: int, layer: Layer, dtype: str) -> str:
 
     x = (batch, layer.size, layer.size, layer.channels)
     w = (layer.filters, layer.window, layer.window, layer.channels // layer.groups)
-    return dispatch(body, (x, dtype), (w, dtype), ((layer.filters,), dtype), weights=[1, 2])
+    return dispatch(body, (x, dtype), (w, dtype), ((layer.filters,), dtype), unwritten=[1, 2])
 
 
 def _cudnn(torch: Any, x: Any, w: Any, bias: Any, layer: Layer) -> Callable[[], Any]:

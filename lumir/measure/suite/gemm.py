@@ -17,7 +17,7 @@ def product(m: int, n: int, k: int, dtype: str) -> str:
     def body(x: ir.Value, w: ir.Value) -> ir.Value:
         return build("contract", x, w, equation="mk,nk->mn", to=mlir_type(dtype))
 
-    return dispatch(body, ((m, k), dtype), ((n, k), dtype), weights=[1])
+    return dispatch(body, ((m, k), dtype), ((n, k), dtype), unwritten=[1])
 
 
 def linear_gelu(m: int, n: int, k: int, dtype: str) -> str:
@@ -26,7 +26,7 @@ def linear_gelu(m: int, n: int, k: int, dtype: str) -> str:
     def body(x: ir.Value, w: ir.Value, bias: ir.Value) -> ir.Value:
         return gelu(build("add", build("contract", x, w, equation="mk,nk->mn", to=mlir_type(dtype)), bias))
 
-    return dispatch(body, ((m, k), dtype), ((n, k), dtype), ((n,), dtype), weights=[1, 2])
+    return dispatch(body, ((m, k), dtype), ((n, k), dtype), ((n,), dtype), unwritten=[1, 2])
 
 
 def scaled(m: int, n: int, k: int) -> str:
@@ -36,7 +36,7 @@ def scaled(m: int, n: int, k: int) -> str:
         y = build("contract", x, w, equation="mk,nk->mn", to=mlir_type("float32"))
         return build("cast", build("mul", y, scale), to=mlir_type("bfloat16"))
 
-    return dispatch(body, ((m, k), "float8_e4m3fn"), ((n, k), "float8_e4m3fn"), ((), "float32"), weights=[1, 2])
+    return dispatch(body, ((m, k), "float8_e4m3fn"), ((n, k), "float8_e4m3fn"), ((), "float32"), unwritten=[1, 2])
 
 
 def _cublas(torch: Any, x: Any, w: Any) -> Callable[[], Any]:

@@ -29,7 +29,7 @@ def nbits(m: int, n: int, k: int, dtype: str) -> str:
         return build("contract", x, build("reshape", real, shape=[n, k]), equation="mk,nk->mn", to=mlir_type(dtype))
 
     arguments = (((m, k), dtype), ((n, blocks, GROUP), "uint4"), ((n, blocks, 1), dtype))
-    return dispatch(body, *arguments, weights=[1, 2])
+    return dispatch(body, *arguments, unwritten=[1, 2])
 
 
 def _cublas(torch: Any, x: Any, w: Any) -> Callable[[], Any]:
