@@ -1,28 +1,37 @@
-"""Attention kernels against torch's scaled_dot_product_attention, on one GPU in one process.
+"""Attention kernels against torch's, on one GPU in one process.
 
     python benchmarks/attention.py decode          # one query, long contexts
+    python benchmarks/attention.py few             # a few queries, long contexts
     python benchmarks/attention.py prefill         # many queries, heads of 128
-    python benchmarks/attention.py shapes          # other heads, masks, encoders
+    python benchmarks/attention.py windows         # sliding windows
+    python benchmarks/attention.py shapes          # other heads, masks, soft caps, encoders
     python benchmarks/attention.py decode --tune .   # schedules of the space that match, not only the one chosen
 
-Each work runs over inputs that rotate past the L2 cache, in CUDA graphs, and is held against float64 first. The peer is
-the fastest of torch's backends, on the same inputs.
+Each work runs over inputs that rotate past the L2 cache, in CUDA graphs, in turns with its peers, and is held against
+float64 first. The peer is the fastest of cuDNN, FlashAttention 2 and, under a mask, the memory-efficient kernel of
+scaled_dot_product_attention, and flex_attention, compiled with a block mask, for windows and soft caps.
 """
 
 import argparse
 import json
 import os
 import re
-import statistics
 import sys
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from lumir.measure.peer import PeerReplay
+from lumir.measure.timing import time_together
+
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "gpu"))
+SAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -38,10 +47,13 @@ class Work:
     dtype: str = "bfloat16"
     causal: bool = False
     mask: str = ""
+    window: int = 0
+    softcap: float = 0.0
 
     def __str__(self) -> str:
         shape = f"b{self.b} h{self.h}/{self.g} q{self.m} kv{self.n} d{self.d} {self.dtype}"
-        return shape + " causal" * self.causal + (f" mask {self.mask}" if self.mask else "")
+        more = [f" {name} {value}" for name in ("mask", "window", "softcap") if (value := getattr(self, name))]
+        return shape + " causal" * self.causal + "".join(more)
 
     @property
     def text(self) -> str:
@@ -59,6 +71,9 @@ class Work:
             causal=self.causal,
             offset=self.n - self.m,
             mask=self.mask,
+            window=self.window,
+            softcap=self.softcap,
+            unwritten=self.m == 1,
         )
         return c.text()
 
@@ -68,7 +83,11 @@ class Work:
 
     @property
     def flops(self) -> float:
+        """Of the products that count."""
         pairs = self.m * self.n if not self.causal else self.m * (self.n - self.m) + self.m * (self.m + 1) / 2
+        if self.window:
+            unseen = max(self.n - self.window, 0)
+            pairs -= unseen * (unseen + 1) / 2
         return 4.0 * self.b * self.h * pairs * self.d
 
 
@@ -76,6 +95,14 @@ def works(kind: str) -> list[Work]:
     if kind == "decode":
         found = [Work(b, 32, 8, 1, n, 128) for b in (1, 16) for n in (512, 2048, 8192, 32768)]
         return [*found, Work(1, 32, 8, 1, 8000, 128, "float16"), Work(4, 32, 8, 1, 4096, 128, "float16")]
+    if kind == "few":
+        return [Work(b, 32, 8, m, n, 128) for b, n in ((1, 8192), (16, 2048)) for m in (2, 4, 8, 16)]
+    if kind == "windows":
+        return [
+            Work(1, h, g, 16384, 16384, 128, causal=True, window=window)
+            for h, g in ((16, 16), (32, 8))
+            for window in (1024, 4096)
+        ]
     if kind == "prefill":
         lengths = (2048, 4096, 8192, 16384)
         found = [Work(16384 // n, 16, 16, n, n, 128, causal=causal) for causal in (False, True) for n in lengths]
@@ -84,7 +111,8 @@ def works(kind: str) -> list[Work]:
     wide = [Work(4, 8, 8, 4096, 4096, 256, causal=causal) for causal in (False, True)]
     masks = [Work(8, 16, 16, 2048, 2048, 128, mask=mask) for mask in ("keys", "bool", "float")]
     encoders = [Work(b, 12, 12, n, n, 64, "float16") for b, n in ((1, 128), (32, 128), (1, 512), (16, 512))]
-    return [*heads, *wide, *masks, *encoders]
+    caps = [Work(8, 16, 16, 2048, 2048, d, softcap=30.0) for d in (64, 128, 256)]
+    return [*heads, *wide, *masks, *caps, *encoders]
 
 
 @dataclass(frozen=True)
@@ -144,13 +172,12 @@ def family_of(work: Work, arch: str) -> str:
 class Bench:
     """Inputs of one work in GPU memory, several sets of them, and the time of what runs on them."""
 
-    def __init__(self, work: Work, repeats: int):
+    def __init__(self, work: Work):
         import torch  # pyright: ignore[reportMissingImports]
 
         self.torch, self.work = torch, work
         torch.manual_seed(zlib.crc32(str(work).encode()))
         sets = max(1, min(128, -(-200_000_000 // work.kv_bytes)))
-        self.repeats = max(repeats, sets)
         dtype = getattr(torch, work.dtype)
 
         def random(heads: int, length: int) -> Any:
@@ -168,53 +195,75 @@ class Bench:
             self.masks = [m if work.mask == "float" else m > -1]
         self.out = torch.empty_like(self.inputs[0][0])
         self.peer_out: Any = None
-        self.peer_error = float("nan")
+        self.peer_errors: dict[str, float] = {}
 
-    def seconds(self, run: Any, budget: float = 0.03) -> float:
-        """The median time of `run(inputs)` among enough of them in a graph."""
-        torch = self.torch
-        run(self.inputs[0])
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for i in range(self.repeats):
-                run(self.inputs[i % len(self.inputs)])
-        graph.replay()
-        times = []
-        spent = 0.0
-        while len(times) < 3 or (spent < budget and len(times) < 11):
-            before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            before.record()
-            graph.replay()
-            after.record()
-            torch.cuda.synchronize()
-            times.append(before.elapsed_time(after) / 1000 / self.repeats)
-            spent += times[-1] * self.repeats
-        return statistics.median(times)
+    def replay(self, name: str, run: Any) -> PeerReplay:
+        """Calls of `run(inputs)` on all sets of inputs in turns."""
+        return PeerReplay(self.torch, name, [partial(run, inputs) for inputs in self.inputs])
 
-    def peers(self) -> dict[str, float]:
+    def peers(self) -> list[PeerReplay]:
+        """The peers that can run the work, the error of each held against float64."""
         from torch.nn.attention import SDPBackend, sdpa_kernel  # pyright: ignore[reportMissingImports]
+
+        w, found = self.work, []
+        runs: dict[str, Any] = {"flex": self._flex()} if w.window or w.softcap else {}
+        if not w.softcap:
+            slow = [SDPBackend.EFFICIENT_ATTENTION] if w.mask else []
+            for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, *slow):
+                restricted = partial(_inside, partial(sdpa_kernel, backend), self._sdpa())
+                runs[backend.name.split("_")[0].lower()] = restricted
+        for name, run in runs.items():
+            try:
+                found.append(self.replay(name, run))
+                self.peer_errors[name] = self.error(self.inputs[0], run, lambda: self.peer_out)
+            except RuntimeError as error:
+                print(f"    {w}: {name} cannot run it: {str(error).splitlines()[0][:60]}")
+        return found
+
+    def _sdpa(self) -> Any:
         from torch.nn.functional import scaled_dot_product_attention  # pyright: ignore[reportMissingImports]
 
-        w, found, torch = self.work, {}, self.torch
+        w, torch = self.work, self.torch
+        masks = [m.expand(w.b, w.h, w.m, w.n) if m.dtype != torch.bool else m for m in self.masks]
+        if w.window:
+            masks = [self.seen]
 
         def run(inputs: Any) -> None:
-            causal = w.causal and w.m == w.n
-            self.peer_out = scaled_dot_product_attention(
-                *inputs,
-                *[m.expand(w.b, w.h, w.m, w.n) if m.dtype != torch.bool else m for m in self.masks],
-                is_causal=causal,
-                enable_gqa=w.g != w.h,
-            )
+            causal = w.causal and not w.window
+            self.peer_out = scaled_dot_product_attention(*inputs, *masks, is_causal=causal, enable_gqa=w.g != w.h)
 
-        for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION):
-            try:
-                with sdpa_kernel(backend):
-                    found[backend.name.split("_")[0].lower()] = self.seconds(run)
-                    self.peer_error = self.error(self.inputs[0], run, lambda: self.peer_out)
-            except RuntimeError as error:
-                found[backend.name.split("_")[0].lower() + ": " + str(error).splitlines()[0][:40]] = float("inf")
-        return found
+        return run
+
+    def _flex(self) -> Any:
+        """flex_attention, compiled: the window leaves out blocks of keys, the soft cap changes scores."""
+        from torch.nn.attention.flex_attention import (  # pyright: ignore[reportMissingImports]
+            create_block_mask,
+            flex_attention,
+        )
+
+        w, torch, more = self.work, self.torch, {}
+        if w.window:
+
+            def seen(_b: Any, _h: Any, i: Any, j: Any) -> Any:
+                return (j <= i) & (j > i - w.window)
+
+            more["block_mask"] = create_block_mask(seen, None, None, w.m, w.n)
+        if w.softcap:
+            more["score_mod"] = lambda score, _b, _h, _i, _j: w.softcap * torch.tanh(score / w.softcap)
+        compiled = torch.compile(flex_attention, dynamic=False)
+
+        def run(inputs: Any) -> None:
+            self.peer_out = compiled(*inputs, enable_gqa=w.g != w.h, **more)
+
+        return run
+
+    @cached_property
+    def seen(self) -> Any:
+        """The keys of each query that causality and window leave, as bools [m, n]."""
+        w, torch = self.work, self.torch
+        distance = torch.arange(w.n, device="cuda") - torch.arange(w.m, device="cuda")[:, None] - (w.n - w.m)
+        seen = distance <= 0 if w.causal else torch.ones_like(distance, dtype=torch.bool)
+        return seen & (distance > -w.window) if w.window else seen
 
     def launcher(self, kernel: Kernel) -> Any:
         """A function that launches the kernel on the current stream."""
@@ -250,10 +299,10 @@ class Bench:
         heads = max(1, min(w.h, 8, 2**29 // (w.m * w.n)))
         k, v = (t.repeat_interleave(w.h // w.g, 1)[:, :heads] for t in (k, v))
         scores = q[:, :heads] @ k.transpose(-1, -2) * w.d**-0.5
+        if w.softcap:
+            scores = w.softcap * torch.tanh(scores / w.softcap)
         if w.causal:
-            scores = scores.masked_fill(
-                ~torch.ones(w.m, w.n, dtype=torch.bool, device="cuda").tril(w.n - w.m), float("-inf")
-            )
+            scores = scores.masked_fill(~self.seen, float("-inf"))
         for m in self.masks:
             m = m[:1, :heads]
             scores = scores + m.double() if m.dtype != torch.bool else scores.masked_fill(~m, float("-inf"))
@@ -261,6 +310,11 @@ class Bench:
         found = result()[:1, :heads].double()
         assert torch.isfinite(result()).all(), "unwritten results"
         return float((found - expected).norm() / expected.norm())
+
+
+def _inside(context: Callable[[], AbstractContextManager[Any]], run: Any, inputs: Any) -> None:
+    with context():
+        run(inputs)
 
 
 def _ok(answer: Any) -> Any:
@@ -288,7 +342,7 @@ def read_bandwidth() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("kind", choices=["decode", "prefill", "shapes"])
+    parser.add_argument("kind", choices=["decode", "few", "prefill", "windows", "shapes"])
     parser.add_argument("--tune", default="", help="time the schedules of the space that match this pattern")
     parser.add_argument("--limit", type=int, default=40, help="schedules of the space at most")
     parser.add_argument("--only", default="", help="works whose name has this in it")
@@ -314,20 +368,24 @@ def main() -> None:
 
 def measure(work: Work, kernels: list[Kernel | None], peak: float, with_peer: bool) -> dict[str, Any]:
     """Time a work's kernels and its peers, and print them."""
-    bench = Bench(work, repeats=max(4, min(60, int(2e12 / work.flops) + 4)) if work.m > 1 else 40)
-    peers = bench.peers() if with_peer else {"none": 1.0}
-    best_peer, peer = min(peers.items(), key=lambda item: item[1])
-    found = []
+    bench = Bench(work)
+    peers = bench.peers() if with_peer else []
+    good, replays = [], []
     for kernel in filter(None, kernels):
         if kernel.error:
             print("   ", kernel.schedule, kernel.error)
             continue
         run = bench.launcher(kernel)
-        error = bench.error(bench.inputs[0], run, lambda: bench.out)
-        found.append((bench.seconds(run), error, kernel))
+        good.append((kernel, bench.error(bench.inputs[0], run, lambda: bench.out)))
+        replays.append(bench.replay(kernel.schedule, run))
+    times = [timing.median for timing in time_together([*peers, *replays], samples=SAMPLES, warmup=1)]
+    found = [(seconds, error, kernel) for seconds, (kernel, error) in zip(times[len(peers) :], good, strict=True)]
+    by_peer = dict(zip([p.name for p in peers], times)) or {"none": 1.0}
+    best_peer, peer = min(by_peer.items(), key=lambda item: item[1])
+    peer_error = bench.peer_errors.get(best_peer, float("nan"))
     rate = f"{peer * 1e6:9.2f} us {best_peer}"
-    others = ", ".join(f"{name} {seconds * 1e6:.1f}" for name, seconds in peers.items())
-    print(f"{work}: {rate} error {bench.peer_error:.2e} ({others})")
+    others = ", ".join(f"{name} {seconds * 1e6:.1f}" for name, seconds in by_peer.items())
+    print(f"{work}: {rate} error {peer_error:.2e} ({others})")
     for number, (seconds, error, kernel) in enumerate(found):
         best = " best" * (seconds == min(s for s, _, _ in found))
         speed = (
@@ -342,6 +400,7 @@ def measure(work: Work, kernels: list[Kernel | None], peak: float, with_peer: bo
     return {
         "work": str(work),
         "peer": best_peer,
+        "peer_error": peer_error,
         "peer_us": peer * 1e6,
         "kernels": [{"us": s * 1e6, "error": e, "schedule": k.schedule} for s, e, k in found],
     }
