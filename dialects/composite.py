@@ -64,7 +64,8 @@ class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
     """softmax(scale * Q K^T [capped] + mask) V for query [b, h, m, d], key [b, g, n, d], value [b, g, n, e].
 
     g divides h: query head i reads key/value head i // (h / g). The optional fourth operand is a mask that broadcasts
-    to [b, h, m, n]: floats are added, bools keep (true) or drop. `causal` drops key j > query i + `offset`.
+    to [b, h, m, n]: floats are added, bools keep (true) or drop. `causal` drops key j > query i + `offset`, and
+    `window` > 0 drops key j <= query i + `offset` - `window`: of a causal attention the last `window` keys are left.
     `softcap` > 0 replaces a score s by softcap * tanh(s / softcap), before the mask.
     A row whose keys are all dropped gives zeros.
     """
@@ -76,6 +77,7 @@ class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
     scale: ir.FloatAttr
     causal: Flag
     offset: SizeAttr
+    window: ir.IntegerAttr
     softcap: ir.FloatAttr
     result: ext.Result[Tensor]
 
@@ -88,8 +90,10 @@ class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
         scale: float,
         causal: bool,
         offset: Dim,
+        window: int,
         softcap: float,
     ) -> ir.Type:
+        require(window >= 0, "window must not be negative; 0 is none", window=window)
         require(
             len(shape(query)) == len(shape(key)) == len(shape(value)) == 4, "operands must have rank 4", query=query
         )

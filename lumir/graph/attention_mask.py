@@ -1,19 +1,23 @@
-"""The mask of an attention: causality told apart, conditions and-ed, addends summed."""
+"""The mask of an attention: causality and windows told apart, conditions and-ed, addends summed."""
 
 import math
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_
 
 import numpy as np
 
 from lumir.dialects import build
 from lumir.dialects.base import is_bool
 from lumir.dialects.constants import splat_value
+from lumir.graph.attention_band import EVERY_KEY, Band, band_of
+from lumir.graph.attention_empty_rows import split_of
 from lumir.graph.attention_scores import Condition, drops
 from lumir.graph.known import known_array
 from lumir.graph.simplify_arithmetic import scalar
 from lumir.graph.values import Shape, definition, element, is_splat, shape, short_name
 from lumir.mlir import ir
-from lumir.sizes import Dim, minimum
+from lumir.sizes import Dim, is_static
 
 
 @dataclass
@@ -23,20 +27,22 @@ class Mask:
     Attributes:
         rows, columns: of the scores.
         keep_empty_rows: whether addends that are finite stay addends.
-        causal: key j of query i is kept only if j <= i + causal; None if there is no such rule.
+        band: the keys that a query sees by its place alone.
         kept: (condition, negated, shape of the scores).
         added: (addend, shape of the scores).
         filled: conditions that put their finite fill in place of a score, in the order of the model.
-        is_simpler: some part was dropped, became causal, or became a condition.
+        has_means: rows without keys have the mean of all values, which `keep_empty_rows` asked for.
+        is_simpler: some part was dropped, became part of the band, or became a condition.
     """
 
     rows: Dim
     columns: Dim
     keep_empty_rows: bool
-    causal: Dim | None = None
+    band: Band = EVERY_KEY
     kept: list[tuple[ir.Value, bool, Shape]] = field(default_factory=list)
     added: list[tuple[ir.Value, Shape]] = field(default_factory=list)
     filled: list[tuple[Condition, Shape]] = field(default_factory=list)
+    has_means: bool = False
     is_simpler: bool = False
 
     def add_condition(self, condition: Condition, dims: Shape) -> None:
@@ -56,43 +62,40 @@ class Mask:
             for part in op.operands:
                 self._keep(part, negated != (short_name(op) == "not"), dims)
             return
+        band = band_of(value, negated)
+        if band is not None and self._narrow(band):
+            return
         array = known_array(value)
         if array is None or not self._keep_known(array != negated):
             self.kept.append((value, negated, dims))
 
+    def _narrow(self, band: Band) -> bool:
+        """Take up a band, if an attention can say what is left."""
+        if not (self.band & band).is_attribute:
+            return False
+        self.band, self.is_simpler = self.band & band, True
+        return True
+
     def _keep_known(self, array: np.ndarray) -> bool:
-        """Take up a condition whose elements are known, if it says nothing or is causal."""
+        """Take up a condition whose elements are known, if it says nothing or is a band."""
         if array.all():
             self.is_simpler = True
             return True
-        table = array.reshape(-1, *(1, 1, *array.shape)[-2:])
-        if table.shape[1:] != (self.rows, self.columns) or self.rows < 2 or (table != table[0]).any():
-            return False
-        offset = int(table[0, 0].sum()) - 1
-        if not np.array_equal(table[0], np.tri(self.rows, self.columns, offset, dtype=bool)):
-            return False
-        self.causal = offset if self.causal is None else minimum(self.causal, offset)
-        self.is_simpler = True
-        return True
+        band = Band.of_array(array, self.rows, self.columns)
+        return band is not None and self._narrow(band)
 
     def add_addend(self, value: ir.Value, dims: Shape) -> None:
         """Take up an addend: as a condition, if it is 0 for some keys and drops the others."""
-        op = definition(value, "add", "select", "cast")
-        if op is not None and short_name(op) == "add":
+        op = definition(value, "add")
+        if op is not None:
             for part in op.operands:
                 self.add_addend(part, dims)
             return
-        if op is not None and short_name(op) == "cast" and definition(op.operands[0], "select") is not None:
-            op = definition(op.operands[0], "select")
-        if op is not None and short_name(op) == "select":
-            condition, lhs, rhs = op.operands
-            for zero, low, negated in ((lhs, rhs, False), (rhs, lhs, True)):
-                fill = splat_value(low)
-                if self._is_outright(fill) and is_splat(zero, 0) and drops(fill, element(low)):
-                    self._keep(condition, negated, dims)
-                    self.is_simpler = True
-                    return
-        if not self._add_known(value):
+        condition = _dropping(value)
+        if condition is not None and self._is_outright(condition.fill):
+            self._keep(condition.value, condition.negated, dims)
+            self.is_simpler = True
+        elif not self._add_known(value):
             self.added.append((value, dims))
 
     def _add_known(self, value: ir.Value) -> bool:
@@ -116,13 +119,17 @@ class Mask:
 
     def drop_finite(self) -> None:
         """Drop keys outright where finite addends do as much: all masks are known, and leave every row a key."""
+        self._drop_finite_bands()
+        self._split_finite()
         finite = [self._kept_table(c.value, dims, c.negated) for c, dims in self.filled]
         finite += [self._kept_table(value, dims, None) for value, dims in self.added]
         tables = [table for table in finite if table is not None]
         if self.kept or not tables or len(tables) < len(finite):
             return
-        if self.causal is not None:
-            tables.append(np.tri(self.rows, self.columns, self.causal, dtype=bool))
+        if self.band != EVERY_KEY:
+            if not is_static(self.rows) or not is_static(self.columns):
+                return
+            tables.append(self.band.table(self.rows, self.columns))
         if not np.logical_and.reduce(tables).any(axis=-1).all():
             return
         filled, added, self.filled, self.added = self.filled, self.added, [], []
@@ -132,6 +139,29 @@ class Mask:
         for (value, dims), table in zip(added, finite[len(filled) :], strict=True):
             if table is None or not self._keep_known(table):
                 self.added.append((value, dims))
+
+    def _drop_finite_bands(self) -> None:
+        """The same for masks that are bands, of whatever size."""
+        conditions = [c for c, _ in self.filled] + [_dropping(value) for value, _ in self.added]
+        bands = [c and band_of(c.value, c.negated) for c in conditions]
+        found = [band for band in bands if band is not None]
+        if self.kept or not found or len(found) < len(bands):
+            return
+        whole = reduce(and_, found, self.band)
+        if whole.leaves_each_row_a_key(self.rows, self.columns):
+            self.band, self.is_simpler, self.filled, self.added = whole, True, [], []
+
+    def _split_finite(self) -> None:
+        """Drop keys of one finite mask outright, and leave rows that then have none to `with_means`."""
+        finite = [*self.filled, *((_dropping(value), dims) for value, dims in self.added)]
+        if self.kept or self.band != EVERY_KEY or len(finite) != 1 or finite[0][0] is None:
+            return
+        condition, dims = finite[0]
+        split = split_of(condition, self.rows, self.columns)
+        if split is None:
+            return
+        self.band, self.kept = split.band, [(value, negated, dims) for value, negated in split.keys]
+        self.filled, self.added, self.has_means, self.is_simpler = [], [], True, True
 
     def _kept_table(self, value: ir.Value, dims: Shape, negated: bool | None) -> np.ndarray | None:
         """The keys [rows, columns] that every head keeps, of a known condition, or addend where `negated` is None."""
@@ -145,6 +175,21 @@ class Mask:
             array, negated = array == 0, False
         whole = np.broadcast_to(array != negated, np.broadcast_shapes(array.shape, dims[-2:]))
         return np.all(whole.reshape(-1, self.rows, self.columns), axis=0, keepdims=True)[0]
+
+
+def _dropping(addend: ir.Value) -> Condition | None:
+    """The condition of an addend that is 0 for some keys and drops the others."""
+    op = definition(addend, "select", "cast")
+    if op is not None and short_name(op) == "cast":
+        op = definition(op.operands[0], "select")
+    if op is None:
+        return None
+    condition, lhs, rhs = op.operands
+    for zero, low, negated in ((lhs, rhs, False), (rhs, lhs, True)):
+        fill = splat_value(low)
+        if fill is not None and is_splat(zero, 0) and drops(fill, element(low)):
+            return Condition(condition, negated, fill)
+    return None
 
 
 def build_mask(mask: Mask, type_: ir.Type, heads: tuple[int, int]) -> ir.Value | None:

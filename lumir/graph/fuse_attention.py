@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from lumir.dialects import build
 from lumir.dialects.contraction import parse_equation
+from lumir.graph.attention_band import Band
+from lumir.graph.attention_empty_rows import with_means
 from lumir.graph.attention_geometry import (
     Operand,
     batch_and_heads,
@@ -32,7 +34,8 @@ class FuseAttention:
     Requires: canonical form (`lumir-canonicalize`), softmaxes as one op (`lumir-fuse-normalization`).
     Guarantees: such a chain is one `lumir.attention` if nothing else reads its scores. Scales before and after the
     contraction are its `scale`, tanh capping its `softcap`; repeated key/value heads are read once; conditions that
-    drop keys (also as addends of 0 and a huge negative number) are a bool mask, and `causal` where that is known.
+    drop keys (also as addends of 0 and a huge negative number) are a bool mask, or `causal` and `window` where they
+    compare the places of query and key.
 
     A row without any key gives zeros, as the op says. Exporters that drop keys with a huge finite number give the mean
     of all values there instead; `keep_empty_rows` keeps that, at the price of a float mask and of causality
@@ -111,10 +114,11 @@ def _build(parts: Parts, mask: Mask, scale: float, softcap: float) -> ir.Value:
         value,
         *([] if operand is None else [operand]),
         scale=float(scale),
-        causal=mask.causal is not None,
-        offset=mask.causal or 0,
+        **mask.band.attributes,
         softcap=float(softcap),
     )
+    if mask.has_means and operand is not None:
+        result = with_means(result, value, operand, mask.band)
     return result if factor == 1 else build("mul", result, scalar(factor, element(result)))
 
 
@@ -128,15 +132,15 @@ def _like_contraction(attended: ir.Value, op: ir.Operation, weights: str, values
 
 
 def refine(op: ir.Operation, keep_empty_rows: bool) -> ir.Value | None:
-    """Take into an attention what its own operands hide: scales, repeated heads, causality."""
+    """Take into an attention what its own operands hide: scales, repeated heads, causality, windows."""
     q, k, v, *masks = op.operands
     heads, type_ = (shape(q)[0], shape(q)[1]), element(v)
     query, key, value = (
         Operand(look_through(operand, labels, type_), "bh", labels[2], labels[3], heads)
         for operand, labels in ((q, "bhmd"), (k, "bhnd"), (v, "bhne"))
     )
-    causal = attribute(op, "offset") if attribute(op, "causal") else None
-    mask = Mask(shape(q)[2], shape(k)[2], keep_empty_rows, causal)
+    band = Band.of_attention(*(attribute(op, name) for name in ("causal", "offset", "window")))
+    mask = Mask(shape(q)[2], shape(k)[2], keep_empty_rows, band)
     for operand in masks:
         mask.take(operand, (*heads, shape(q)[2], shape(k)[2]))
     mask.drop_finite()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from lumir.kernels.attention_mask import causal_offset
+from lumir.kernels.attention_mask import Band, band_of
 from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import LoopNest
@@ -27,14 +27,14 @@ class AttentionSpace:
         second: the product of weights and values.
         scores: the tensor that the softmax is taken of.
         path: from the first product to the scores.
-        offset: where key j counts for query i only if j <= i + offset (causal attention); else None.
+        band: the keys that count for a query by their place alone: causality and windows.
     """
 
     first: ContractionSpace
     second: ContractionSpace
     scores: Value
     path: Path
-    offset: Dim | None
+    band: Band
 
     @staticmethod
     def of(dispatch: Dispatch) -> "AttentionSpace | None":
@@ -51,7 +51,7 @@ class AttentionSpace:
         into, out_of = paths_from(dispatch, first.result).get(scores), paths_from(dispatch, normal).get(weights)
         if into is None or out_of is None or _composed(into, out_of) != Path() or not _fit(first, second):
             return None
-        return AttentionSpace(first, second, scores, into, causal_offset(scores))
+        return AttentionSpace(first, second, scores, into, band_of(scores))
 
     @cached_property
     def shape(self) -> tuple[Dim, Dim, Dim, Dim, Dim]:

@@ -113,7 +113,7 @@ def lower_attention(source: Source, query: Value, key: Value, value: Value, *mas
 
 
 def _modified(source: Source, scores: Value, mask: tuple[Value, ...]) -> Value:
-    """scale, softcap, mask and causality, as one element-wise op on the scores."""
+    """scale, softcap, mask, window and causality, as one element-wise op on the scores."""
     dims, kind = dims_of(scores), element_of(scores)
     maps = [dim_map(4, range(4)), *(broadcast_map(dims_of(extra), dims) for extra in mask)]
 
@@ -127,6 +127,9 @@ def _modified(source: Source, scores: Value, mask: tuple[Value, ...]) -> Value:
             score = arith.AddFOp(score, convert(extra[0], kind)).result
         elif mask:
             score = arith.SelectOp(extra[0], score, dropped).result
+        if source.window:
+            first = arith.AddIOp(linalg.IndexOp(2).result, index(source.offset - source.window + 1)).result
+            score = arith.SelectOp(compare("ge", linalg.IndexOp(3).result, first), score, dropped).result
         if source.causal:
             last = arith.AddIOp(linalg.IndexOp(2).result, index(source.offset)).result
             score = arith.SelectOp(compare("le", linalg.IndexOp(3).result, last), score, dropped).result

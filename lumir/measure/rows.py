@@ -39,10 +39,11 @@ class Rows:
         attributes, extra = dict(call.attributes), []
         if "shape" in attributes:
             attributes["shape"] = list(shapes[0])
-        if op.name == "lumir.attention" and self.dims[op.results[0]] == 2 and attributes["causal"]:
-            keys = np.arange(shape_of(op.operands[1])[2])
-            extra = [keys[None, :] <= self.rows[:, None] + attributes["offset"]]
-            attributes["causal"] = False
+        if op.name == "lumir.attention" and self.dims[op.results[0]] == 2:
+            distance = np.arange(shape_of(op.operands[1])[2]) - self.rows[:, None] - attributes["offset"]
+            extra = [distance <= 0] * attributes["causal"]
+            extra += [distance > -attributes["window"]] * (attributes["window"] > 0)
+            attributes |= {"causal": False, "window": 0}
         if op.name == "lumir.slice":
             attributes["sizes"] = list(shapes[0])
         return replace(call, attributes=attributes, shapes=shapes), extra

@@ -35,9 +35,11 @@ def attention(call: Call, query: np.ndarray, key: np.ndarray, value: np.ndarray,
         scores = call["softcap"] * np.tanh(scores / call["softcap"])
     for extra in mask:
         scores = np.where(extra, scores, -np.inf) if extra.dtype.kind == "b" else scores + widen(extra)
+    distance = np.arange(scores.shape[-1]) - np.arange(scores.shape[-2])[:, None] - call["offset"]
     if call["causal"]:
-        rows, columns = np.arange(scores.shape[-2])[:, None], np.arange(scores.shape[-1])
-        scores = np.where(columns > rows + call["offset"], -np.inf, scores)
+        scores = np.where(distance > 0, -np.inf, scores)
+    if call["window"]:
+        scores = np.where(distance <= -call["window"], -np.inf, scores)
     top = scores.max(-1, keepdims=True, initial=-np.inf)
     weights = np.exp(scores - np.where(np.isneginf(top), 0, top))
     total = weights.sum(-1, keepdims=True)

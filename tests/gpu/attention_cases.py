@@ -24,7 +24,10 @@ class Attention:
     mask: str = ""
     causal: bool = False
     offset: int = 0
+    window: int = 0
     softcap: float = 0.0
+    unwritten: bool = False
+    """Keys and values are inputs of the model."""
     packed: bool = False
     """Operands come as [b, s, heads * depth], and the result goes so."""
 
@@ -50,13 +53,14 @@ class Attention:
             if c.packed:
                 q, k, v = (self._heads(x, *size) for x, size in zip((q, k, v), ((c.h, c.d), (c.g, c.d), (c.g, c.e))))
             scale = c.d**-0.5
-            out = build("attention", q, k, v, *mask, scale=scale, causal=c.causal, offset=c.offset, softcap=c.softcap)
+            band = {"causal": c.causal, "offset": c.offset, "window": c.window}
+            out = build("attention", q, k, v, *mask, scale=scale, **band, softcap=c.softcap)
             if not c.packed:
                 return out
             out = build("transpose", out, permutation=[0, 2, 1, 3])
             return build("reshape", out, shape=[c.b, c.m, c.h * c.e])
 
-        return cases.dispatch(body, *self.arguments)
+        return cases.dispatch(body, *self.arguments, unwritten=(1, 2) if c.unwritten else ())
 
     def _heads(self, x: ir.Value, heads: int, depth: int) -> ir.Value:
         length = ir.RankedTensorType(x.type).shape[1]
@@ -72,6 +76,8 @@ _VARIANTS = {
     "causal-long": {"causal": True, "m": 200, "n": 200, "b": 1},
     "causal-offset": {"causal": True, "offset": 27},
     "causal-nothing": {"causal": True, "offset": -30, "m": 60},
+    "window": {"causal": True, "window": 20, "m": 77},
+    "band": {"causal": True, "offset": 9, "window": 19, "m": 77},
     "grouped": {"g": 2},
     "grouped-causal": {"g": 1, "causal": True, "offset": 27},
     "bool-mask": {"mask": "bool"},

@@ -6,6 +6,7 @@ import harness
 import pytest
 
 from lumir.codegen.ptx import find_ptxas
+from lumir.kernels.attention_mask import Band
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.nvidia.attention import AttentionFamily, AttentionSchedule
 from lumir.kernels.nvidia.contraction import ContractionFamily, ContractionSchedule, problem_of
@@ -129,14 +130,14 @@ def test_illegal_attention_schedules_say_why(schedule, reason):
 def test_causal_attention_skips_tiles_of_keys():
     """The loop's end then depends on the block; it is a constant where every key counts."""
     spaces = {}
-    for name in ("plain-float16", "causal-long-float16", "causal-offset-float16"):
+    for name in ("plain-float16", "causal-long-float16", "causal-offset-float16", "band-float16"):
         module, dispatch = harness.lowered(attention_cases.CASES[name]())
         assert ATTENTION.match(dispatch, target_named("sm_90a"))
         space = AttentionSpace.of(dispatch)
         assert space is not None
-        spaces[name] = space.offset
+        spaces[name] = space.band
         del module
-    assert spaces == {"plain-float16": None, "causal-long-float16": 0, "causal-offset-float16": 27}
+    assert list(spaces.values()) == [Band(), Band(last=0), Band(last=27), Band(first=-9, last=9)]
 
 
 def test_attention_is_one_kernel_that_reads_each_operand_in_its_own_layout():

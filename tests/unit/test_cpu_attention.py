@@ -17,8 +17,10 @@ def _operands(rng, size, dtype="float32"):
     return [values(rng, dims, dtype) for dims in ((b, h, m, d), (b, g, n, d), (b, g, n, e))]
 
 
-def _attention(scale=0.3, causal=False, offset=0, softcap=0.0):
-    return lambda *operands: build("attention", *operands, scale=scale, causal=causal, offset=offset, softcap=softcap)
+def _attention(scale=0.3, causal=False, offset=0, window=0, softcap=0.0):
+    return lambda *operands: build(
+        "attention", *operands, scale=scale, causal=causal, offset=offset, window=window, softcap=softcap
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -101,7 +103,7 @@ def test_heads_are_read_and_written_through_views():
         return build("transpose", build("reshape", x, shape=[2, 9, 3, 16]), permutation=[0, 2, 1, 3])
 
     def body(q, k, v):
-        out = build("attention", heads(q), heads(k), heads(v), scale=0.25, causal=True, offset=0, softcap=0.0)
+        out = build("attention", heads(q), heads(k), heads(v), scale=0.25, causal=True, offset=0, window=0, softcap=0.0)
         return build("reshape", build("transpose", out, permutation=[0, 2, 1, 3]), shape=[2, 9, 48])
 
     ran = check(body, q, k, v, rtol=3e-5, atol=3e-5)

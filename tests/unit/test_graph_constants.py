@@ -163,7 +163,7 @@ def test_masks_in_weights_are_seen_inside_use_store():
 
     def body(case, q):
         table = case.weight("mask", np.where(np.tri(rows, columns), 0, -np.inf).astype(np.float32))
-        options = {"scale": 1.0, "causal": False, "offset": 0, "softcap": 0.0}
+        options = {"scale": 1.0, "causal": False, "offset": 0, "window": 0, "softcap": 0.0}
         return build("attention", q, q, q, table, **options)
 
     for inside in (True, False):

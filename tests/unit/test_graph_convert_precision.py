@@ -172,7 +172,7 @@ def test_outputs_of_the_short_type_stay_so():
 def test_attention_normalize_and_softmax_read_short_operands():
     def body(case, x):
         x = build("normalize", x, axis=3, epsilon=1e-5, center=True)
-        x = build("attention", x, x, x, scale=0.3, causal=True, offset=0, softcap=0.0)
+        x = build("attention", x, x, x, scale=0.3, causal=True, offset=0, window=0, softcap=0.0)
         return build("add", build("softmax", x, axis=3, log=False), scalar(0))
 
     case = Case(body, np.zeros((1, 2, 5, 8), np.float32))

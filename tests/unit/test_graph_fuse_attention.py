@@ -319,7 +319,7 @@ def test_an_attention_is_refined():
     def body(_, q, k, v):
         k, v = (Scattered(groups=2).expanded(x) for x in (k, v))
         mask = constant(np.where(tri(M, N), 0, LOWEST).astype(np.float32))
-        options = {"scale": 0.5, "causal": False, "offset": 0, "softcap": 0.0}
+        options = {"scale": 0.5, "causal": False, "offset": 0, "window": 0, "softcap": 0.0}
         return build("attention", build("mul", q, scalar(0.25)), k, build("mul", v, scalar(3)), mask, **options)
 
     case = Case(body, *(np.zeros(d, np.float32) for d in [(B, H, M, D), (B, 2, N, D), (B, 2, N, E)]))
@@ -328,7 +328,7 @@ def test_an_attention_is_refined():
         from lumir.dialects import attributes_of
 
         attributes = attributes_of(case.op("attention"))
-    assert attributes == {"scale": 0.125, "causal": True, "offset": 0, "softcap": 0.0}
+    assert attributes == {"scale": 0.125, "causal": True, "offset": 0, "window": 0, "softcap": 0.0}
 
 
 def negative(body):

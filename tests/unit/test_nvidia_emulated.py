@@ -118,7 +118,8 @@ def test_decode_with_a_context_that_is_known_at_the_launch():
     """One kernel for every length, also for those that leave some of the blocks without keys."""
     q, kv = "tensor<1x4x1x64xf16>", 'tensor<1x2x?x64xf16, ["context"]>'
     text = f"""func.func private @d(%q: {q}, %k: {kv}, %v: {kv}) -> {q} attributes {{lumir.dispatch}} {{
-      %0 = "lumir.attention"(%q, %k, %v) {{causal = false, offset = 0 : i64, scale = 0.125 : f64, softcap = 0.0 : f64}}
+      %0 = "lumir.attention"(%q, %k, %v) {{causal = false, offset = 0 : i64, scale = 0.125 : f64, softcap = 0.0 : f64,
+        window = 0 : i64}}
         : ({q}, {kv}, {kv}) -> {q}
       return %0 : {q} }}"""
     built = harness.build(text, DecodeFamily(), schedule=DecodeSchedule(2, 16, 3))

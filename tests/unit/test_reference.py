@@ -309,17 +309,20 @@ def test_softmax_and_normalize(rng):
 
 
 @pytest.mark.parametrize("mask", [None, "float", "bool"])
-@pytest.mark.parametrize(("causal", "offset", "softcap"), [(False, 0, 0.0), (True, 2, 0.0), (True, -1, 3.0)])
-def test_attention(mask, causal, offset, softcap, rng):
+@pytest.mark.parametrize(
+    ("causal", "offset", "window", "softcap"),
+    [(False, 0, 0, 0.0), (True, 2, 0, 0.0), (True, -1, 0, 3.0), (True, 1, 2, 0.0), (False, -1, 3, 0.0)],
+)
+def test_attention(mask, causal, offset, window, softcap, rng):
     b, h, g, m, n, d, e = 2, 4, 2, 3, 5, 6, 7
     q, k, v = (random_array(rng, s) for s in [(b, h, m, d), (b, g, n, d), (b, g, n, e)])
     extra = {None: [], "float": [random_array(rng, (1, 1, m, n))], "bool": [rng.random((b, 1, m, n)) < 0.6]}[mask]
-    result = run("attention", q, k, v, *extra, scale=0.3, causal=causal, offset=offset, softcap=softcap)
+    result = run("attention", q, k, v, *extra, scale=0.3, causal=causal, offset=offset, window=window, softcap=softcap)
     full = [np.broadcast_to(t, (b, h, m, n)) for t in extra]
     for bi, hi, i in np.ndindex(b, h, m):
         total, row = 0.0, np.zeros(e)
         for j in range(n):
-            if causal and j > i + offset:
+            if (causal and j > i + offset) or (window and j <= i + offset - window):
                 continue
             score = 0.3 * float(q[bi, hi, i].astype(float) @ k[bi, hi // 2, j].astype(float))
             score = softcap * math.tanh(score / softcap) if softcap else score

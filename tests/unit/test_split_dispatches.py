@@ -72,7 +72,7 @@ def test_every_composite_is_right_when_split(only_map):
     check(lambda x: build("normalize", x, axis=1, epsilon=1e-5, center=True), x, rtol=1e-5, atol=1e-5)
     check(lambda x: build("top_k", x, k=9, largest=True), x)
     ran = check(
-        lambda q, k: build("attention", q, k, k, scale=0.5, causal=True, offset=3, softcap=0.0),
+        lambda q, k: build("attention", q, k, k, scale=0.5, causal=True, offset=3, window=0, softcap=0.0),
         q,
         k,
         rtol=1e-5,

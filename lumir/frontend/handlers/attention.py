@@ -55,6 +55,7 @@ def attention(ctx: NodeContext) -> list[Result]:
         scale=float(scale),
         causal=causal,
         offset=heads.past,
+        window=0,
         softcap=float(softcap),
     )
     output = result if len(ctx.tensor(0).shape) == 4 else merge_heads(result)

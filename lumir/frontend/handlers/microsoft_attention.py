@@ -24,6 +24,7 @@ def attend(
         scale=float(scale or 1 / math.sqrt(emit.shape(heads.query)[3])),
         causal=causal,
         offset=heads.past,
+        window=0,
         softcap=float(softcap),
     )
     return merge_heads(result)

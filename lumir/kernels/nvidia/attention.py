@@ -254,7 +254,9 @@ def _cost(problem: AttentionProblem, target: Target) -> float:
     blocks = typical(problem.blocks)
     tensor, single, _ = TERAFLOPS[target.arch]
     peak = (tensor * 0.7 if s.instruction == "mma" else single * 0.6) * 1e12 / target.multiprocessors
-    visited = keys if space.offset is None else keys * min(1.0, 0.5 + s.m / (2 * rows))
+    visited = keys if space.band.last is None else keys * min(1.0, 0.5 + s.m / (2 * rows))
+    if space.band.first is not None and space.band.last is not None:
+        visited = min(visited, typical(space.band.last - space.band.first) + s.m + s.n)
     width = problem.depth + problem.columns
     block = 2 * s.m * visited * width / peak
     share = max(blocks / target.multiprocessors, 1.0)  # blocks of one multiprocessor

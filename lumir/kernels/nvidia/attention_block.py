@@ -41,6 +41,7 @@ class AttentionBlock(ABC):
         self.value = OperandTile(kernel, space.second, value, (problem.columns, s.n), problem.stored)
         self.batch, tile = index.divmod(kernel.workgroup(), problem.row_tiles)
         self.first_row = index.scale(self._late_first(tile), s.m)
+        self.first_step = self._first_step()
 
     # -- what a subclass says --------------------------------------------------------------------------------------
 
@@ -86,17 +87,16 @@ class AttentionBlock(ABC):
         tile.store(self.shared, problem.staging, lambda part, shared: self.stage(part, shared, totals))
 
     def _pipeline(self) -> Pipeline:
-        size = self.problem.schedule.n
         feeds = (
-            Feed(self.key, lambda step: (self.index.scale(step, size), Index(0))),
-            Feed(self.value, lambda step: (Index(0), self.index.scale(step, size))),
+            Feed(self.key, lambda step: (self._first_key(step), Index(0))),
+            Feed(self.value, lambda step: (Index(0), self._first_key(step))),
         )
         base = byte_offset(self.shared, self.query.size)
         return Pipeline(self.kernel, base, self.batch, feeds, self.problem.schedule.stages)
 
     def _step(self, step: Index, tiles: list[Value], carried: list[Value]) -> list[Value]:
         totals, state = self._unpacked(carried)
-        scores = self._scores(self.products(tiles[0]), self.index.scale(step, self.problem.schedule.n))
+        scores = self._scores(self.products(tiles[0]), self._first_key(step))
         weights, state, scales = self.softmax.update(scores, state)
         totals = [[arith.MulFOp(v, by).result for v in row] for row, by in zip(totals, scales, strict=True)]
         totals = self.accumulate(weights, tiles[1], totals)
@@ -138,23 +138,43 @@ class AttentionBlock(ABC):
 
     def _late_first(self, tile: Index) -> Index:
         """Under a causal mask late rows have most to do: they start first."""
-        if self.problem.space.offset is None:
+        if self.problem.space.band.last is None:
             return tile
         return self.index.add(self.index.scale(tile, -1), Index(self.problem.row_tiles - 1))
 
-    def _steps(self) -> Dim | Value:
-        """Tiles of keys that any of the block's rows needs."""
-        index, space, s = self.index, self.problem.space, self.problem.schedule
-        _, rows, keys, _, _ = space.shape
-        if space.offset is None:
-            return -(-keys // s.n)
-        last = index.minimum(index.offset(self.first_row, s.m - 1), rows - 1)
-        head, query = index.divmod(last, space.queries)
-        first_head = index.divmod(self.first_row, space.queries)[0]
+    def _first_key(self, step: Index) -> Index:
+        return self.index.scale(self.index.add(self.first_step, step), self.problem.schedule.n)
+
+    def _queries(self) -> tuple[Index, Index]:
+        """The first and the last query position among the block's rows."""
+        index, space = self.index, self.problem.space
+        last = index.minimum(index.offset(self.first_row, self.problem.schedule.m - 1), space.shape[1] - 1)
+        (first_head, first), (head, query) = (index.divmod(row, space.queries) for row in (self.first_row, last))
         one_head = arith.CmpIOp(arith.CmpIPredicate.eq, index.scalar(head.base), index.scalar(first_head.base)).result
+        earliest = arith.SelectOp(one_head, index.scalar(first.base), index.constant(0)).result
         latest = arith.SelectOp(one_head, index.scalar(query.base), index.constant(space.queries - 1)).result
-        needed = index.minimum(index.maximum(index.offset(Index(latest), space.offset + 1), 0), keys)
-        return index.scalar(index.divmod(index.offset(needed, s.n - 1), s.n)[0].base)
+        return Index(earliest), Index(latest)
+
+    def _first_step(self) -> Index:
+        """The first tile of keys that any of the block's rows needs."""
+        index, space = self.index, self.problem.space
+        if space.band.first is None:
+            return Index(0)
+        needed = index.minimum(index.maximum(index.offset(self._queries()[0], space.band.first), 0), space.shape[2])
+        return index.divmod(needed, self.problem.schedule.n)[0]
+
+    def _steps(self) -> Dim | Value:
+        """Tiles of keys from there to the last that any of the block's rows needs."""
+        index, space, n = self.index, self.problem.space, self.problem.schedule.n
+        keys, band = space.shape[2], space.band
+        stop = Index(-(-keys // n))
+        if band.last is not None:
+            needed = index.minimum(index.maximum(index.offset(self._queries()[1], band.last + 1), 0), keys)
+            stop = index.divmod(index.offset(needed, n - 1), n)[0]
+        if band.first is None:
+            return stop.base
+        steps = index.add(stop, index.scale(self.first_step, -1))
+        return index.scalar(index.maximum(steps, 0).base)
 
 
 def minus_infinity(type_: ir.Type) -> Value:

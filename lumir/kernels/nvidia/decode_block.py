@@ -16,7 +16,7 @@ from lumir.kernels.nvidia import warps
 from lumir.kernels.nvidia.attention_block import Rows, minus_infinity
 from lumir.kernels.nvidia.attention_softmax import RowSoftmax, RowState, f32
 from lumir.kernels.nvidia.decode_end import DecodeEnd
-from lumir.kernels.nvidia.decode_fetch import Chunk, Direct, Tiled
+from lumir.kernels.nvidia.decode_fetch import Chunk, Compute, Direct, Tiled
 from lumir.kernels.nvidia.decode_schedule import ROWS
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.mma import WARP, i32, joined, multiply_16x8x16, packed_pair, separated, transposed_8x8
@@ -50,24 +50,35 @@ class DecodeBlock:
         problem, index = self.problem, self.index
         if problem.overlaps:
             warps.launch_dependents()
-            warps.wait_for_dependencies()
-            self.kernel.take_buffers()
         direct = Direct(problem, self.kernel, self.batch, self.warp)
         fetch = Tiled(problem, self.kernel, self.batch, self.warp, self.shared) if problem.schedule.stages else direct
-        queries = self._queries(direct)
         first = index.scale(self.split, problem.steps_of_split)
         stop = index.minimum(index.offset(first, problem.steps_of_split), problem.steps)
         state = RowState.initial(2 * problem.row_tiles)
         start = [f32(0.0)] * (len(state.maxima) * (self.columns // 8)) + state.maxima + state.sums
 
-        def compute(first_key: Index, vectors: list[Value], now: list[Value]) -> list[Value]:
-            totals, state = self._step(first_key, vectors, queries, *self._unpacked(now))
-            return [v for row in totals for v in row] + state.maxima + state.sums
+        def begin() -> Compute:
+            self._wait()
+            queries = self._queries(direct)
 
-        totals, state = self._unpacked(fetch.run(first, stop, self._chunks, start, compute))
+            def compute(first_key: Index, vectors: list[Value], now: list[Value]) -> list[Value]:
+                totals, state = self._step(first_key, vectors, queries, *self._unpacked(now))
+                return [v for row in totals for v in row] + state.maxima + state.sums
+
+            return compute
+
+        with self.kernel.buffers_apart():
+            totals, state = self._unpacked(fetch.run(first, stop, self._chunks, start, begin))
+        if problem.overlaps:
+            self.kernel.take_buffers()
         state = RowState(state.maxima, [self.softmax.across([total], arith.AddFOp) for total in state.sums])
         end = DecodeEnd(problem, self.kernel, self.shared, self.group, self.split)
         end.write(self.warp, self.g, self.t, totals, state)
+
+    def _wait(self) -> None:
+        if self.problem.overlaps:
+            warps.wait_for_dependencies()
+            self.kernel.take_buffers()
 
     def _unpacked(self, carried: list[Value]) -> tuple[Rows, RowState]:
         rows, width = 2 * self.problem.row_tiles, self.columns // 8
@@ -194,7 +205,7 @@ class DecodeBlock:
         _, row_count, key_count, _, _ = space.shape
         row = evaluator.index.minimum(row, row_count - 1) if row_count % (8 * self.problem.row_tiles) else row
         evaluator.bind(space.first.result, lambda _: product)
-        ragged = key_count % self.problem.tile
+        ragged = self.problem.is_ragged
         kept = evaluator.index.minimum(key, key_count - 1) if ragged else key
         score = evaluator.at(space.scores, space.score_place(evaluator.index, self.batch, row, kept))
         if not ragged:

@@ -47,11 +47,17 @@ Chunks = Callable[[Index], list[Chunk]]
 """First key of a step -> what this lane needs of it, in the order in which it is used."""
 Compute = Callable[[Index, list[Value], list[Value]], list[Value]]
 """First key of a step, the vectors of its chunks, carried values -> carried values."""
+Begin = Callable[[], Compute]
+"""What a multiplying warp does before its first step: wait for the kernels ahead, and read the queries."""
 
 
 class Fetch(Protocol):
-    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], compute: Compute) -> list[Value]:
-        """`compute` over this warp's part of steps `first` to `stop`; what is carried last, in multiplying warps."""
+    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], begin: Begin) -> list[Value]:
+        """What `begin` gives over this warp's part of steps `first` to `stop`.
+
+        Returns:
+            what is carried last, in multiplying warps.
+        """
         ...
 
 
@@ -61,11 +67,12 @@ class Direct:
     def __init__(self, problem: "DecodeProblem", kernel: NvidiaKernel, batch: Index, warp: Index):
         self.problem, self.kernel, self.batch, self.warp = problem, kernel, batch, warp
 
-    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], compute: Compute) -> list[Value]:
+    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], begin: Begin) -> list[Value]:
+        compute = begin()
         loops, s = self.kernel.evaluator(), self.problem.schedule
-        begin = loops.index.scalar(loops.index.add(first, self.warp).base)
-        with loops.loop(begin, loops.index.scalar(stop.base), s.warps, start) as (step, now, done):
-            key = loops.index.scale(step, s.keys)
+        own = loops.index.scalar(loops.index.add(first, self.warp).base)
+        with loops.loop(own, loops.index.scalar(stop.base), s.warps, start) as (step, now, done):
+            key = loops.index.offset(loops.index.scale(step, s.keys), self.problem.first_key)
             done(compute(key, [self.load(chunk) for chunk in chunks(key)], now))
         return done.results
 
@@ -78,7 +85,7 @@ class Direct:
         view = chunk.product.operand_view(index, chunk.number, self.batch, row, k)
         operand = chunk.product.operand(chunk.number)
         value = evaluator.widened(evaluator.at(operand, view.place_in(index, shape_of(operand))))
-        if chunk.along_k or extent % self.problem.tile == 0:
+        if chunk.along_k or not self.problem.is_ragged:
             return value
         return arith.SelectOp(index.below(chunk.key, extent), value, zero_of(value.type)).result
 
@@ -91,7 +98,8 @@ class Direct:
 class Tiled:
     """All warps share a step: a tile of keys and values that one more warp has TMA bring, some tiles ahead.
 
-    A line of 128 bytes holds 64 elements of a key or value, its 16-byte chunks permuted by the line's number.
+    Keys and values that no kernel writes are under way before the kernels ahead are done. A line of 128 bytes holds 64
+    elements of a key or value, its 16-byte chunks permuted by the line's number.
     """
 
     def __init__(self, problem: "DecodeProblem", kernel: NvidiaKernel, batch: Index, warp: Index, shared: Value):
@@ -101,16 +109,17 @@ class Tiled:
         self.full = mbarrier.Barriers(first)
         self.empty = mbarrier.Barriers(byte_offset(first, mbarrier.BYTES * self.stages))
 
-    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], compute: Compute) -> list[Value]:
+    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], begin: Begin) -> list[Value]:
         index, loops, s = self.index, self.kernel.evaluator(), self.problem.schedule
         self._initialize()
         count = index.scalar(index.add(stop, index.scale(first, -1)).base)
         branch = scf.IfOp(index.below(self.warp, s.warps), [v.type for v in start], has_else=True)
         with ir.InsertionPoint(branch.then_block):
+            compute = begin()
             with loops.loop(0, count, 1, start) as (turn, now, done):
                 stage, parity = self._stage(turn)
                 mbarrier.wait(self.full.at(stage), parity)
-                tile = index.scale(index.add(first, turn), self.problem.tile)
+                tile = self._first_key(first, turn)
                 key = index.add(tile, index.scale(self.warp, s.keys))
                 memory = byte_offset(self.shared, self._bytes(stage))
                 vectors = [self._read(memory, tile, chunk) for chunk in chunks(key)]
@@ -120,10 +129,19 @@ class Tiled:
                 done(now)
             scf.YieldOp(done.results)
         with ir.InsertionPoint(branch.else_block):
+            if self.problem.overlaps and not self.problem.reads_ahead:
+                warps.wait_for_dependencies()
             with only_if(warps.elected()), loops.loop(0, count, 1) as (turn, _, _done):
-                self._bring(turn, index.scale(index.add(first, turn), self.problem.tile))
+                self._bring(turn, self._first_key(first, turn))
+            if self.problem.overlaps and self.problem.reads_ahead:
+                warps.wait_for_dependencies()
             scf.YieldOp(start)
         return list(branch.results)
+
+    def _first_key(self, first: Index, turn: Index) -> Index:
+        """Of the tile of step `first + turn`."""
+        problem = self.problem
+        return self.index.offset(self.index.scale(self.index.add(first, turn), problem.tile), problem.first_key)
 
     def _initialize(self) -> None:
         is_first = arith.CmpIOp(arith.CmpIPredicate.eq, warps.thread_number(), constant_i32(0)).result

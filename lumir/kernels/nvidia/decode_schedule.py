@@ -16,7 +16,7 @@ from lumir.kernels.nvidia.tiles_plan import plan_operand
 from lumir.kernels.nvidia.tma_operand import Matrices
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.schedule.schedule import Schedule
-from lumir.sizes import Dim, is_static, maximum, minimum
+from lumir.sizes import Dim, is_static, maximum
 
 ROWS = 16
 """Query rows of a block at most, in tiles of eight: what an `mma.sync` multiplies with sixteen keys."""
@@ -92,10 +92,19 @@ class DecodeProblem(TiledAttention):
         return 8 if self.space.shape[4] % 64 == 0 else 4
 
     @property
+    def first_key(self) -> Dim:
+        """The first key that counts for any row."""
+        return self.space.band.keys_of(self.space.queries, self.space.shape[2])[0]
+
+    @property
     def keys(self) -> Dim:
-        """Keys that count for any row."""
-        _, _, keys, _, _ = self.space.shape
-        return keys if self.space.offset is None else maximum(minimum(keys, self.space.queries + self.space.offset), 0)
+        """Keys from there to the last that counts for any row."""
+        return self.space.band.keys_of(self.space.queries, self.space.shape[2])[1]
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether a step may go past the last key."""
+        return (self.space.shape[2] - self.first_key) % self.tile != 0
 
     @property
     def tile(self) -> int:
@@ -145,6 +154,12 @@ class DecodeProblem(TiledAttention):
     def reading(self) -> Reading | None:
         """None also for a number of keys that is known only at the launch: a tensor map needs numbers."""
         return remembered(self.dispatch, "decode_reading", _reading) if is_static(self.space.shape[2]) else None
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether no kernel writes what TMA reads."""
+        read, unwritten = self.reading, [self.dispatch.arguments.index(a) for a in self.dispatch.unwritten]
+        return read is not None and read.key.arg in unwritten and read.value.arg in unwritten
 
     @property
     def tensor_maps(self) -> tuple[TensorMap, ...]:

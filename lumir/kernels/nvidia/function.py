@@ -78,6 +78,14 @@ class NvidiaKernel:
             self.inputs[argument] = buffer if argument in apart else only_from_here(buffer)
         self.outputs = [only_from_here(buffer) for buffer in self.outputs]
 
+    @contextmanager
+    def buffers_apart(self) -> Iterator[None]:
+        """What `take_buffers` does inside, in a region that ends there, is undone behind."""
+        inputs, outputs = dict(self.inputs), list(self.outputs)
+        yield
+        self.inputs.update(inputs)
+        self.outputs = outputs
+
     def thread(self) -> Index:
         return Index(self._id(gpu.ThreadIdOp(gpu.Dimension.x).result))
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import ClassVar
 
+from lumir.kernels.attention_mask import Band
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.nvidia.attention import FEW_KEYS
@@ -83,12 +84,11 @@ class PrefillFamily:
     def cost(self, dispatch: Dispatch, schedule: PrefillSchedule, target: Target) -> float:
         """Estimated seconds: a multiprocessor's steps, at the rate of as many warpgroups as it has, and tiles' ends."""
         problem, s = problem_of(dispatch, schedule), schedule
-        keys, causal = problem.space.shape[2], problem.space.offset is not None
+        band = problem.space.band
         at_once = min(s.resident, -(-problem.blocks // target.multiprocessors))
         tiles = problem.blocks / target.multiprocessors
-        tiles = tiles + 0.5 * at_once if causal else at_once * math.ceil(tiles / at_once)
-        steps = -(-keys // s.n)
-        steps = max(0.5 * (steps + s.m / s.n), 1.0) if causal else steps
+        tiles = tiles + 0.5 * at_once if band.last is not None else at_once * math.ceil(tiles / at_once)
+        steps = _steps(problem)
         step = _step_seconds(problem, at_once * s.groups, target)
         return LAUNCH + tiles * (steps * s.groups * step + (_TILE + _TILE_KEY * s.n) / at_once)
 
@@ -99,6 +99,16 @@ class PrefillFamily:
             use_all_registers(schedule.resident)
             PrefillBlock(problem, kernel).write()
         return KernelCode((problem.blocks, 1, 1), schedule.threads, kernel.shared_bytes, tensor_maps=maps, pdl=True)
+
+
+def _steps(problem: PrefillProblem) -> float:
+    """Of a tile, on average."""
+    keys, band, s = problem.space.shape[2], problem.space.band, problem.schedule
+    steps = -(-keys // s.n)
+    if band == Band():
+        return steps
+    seen = 0.5 * keys if band.first is None or band.last is None else min(band.last - band.first + 1, 0.5 * keys)
+    return min(max((seen + 0.5 * s.m) / s.n + (band.first is not None), 1.0), steps)
 
 
 def _step_seconds(problem: PrefillProblem, warpgroups: int, target: Target) -> float:

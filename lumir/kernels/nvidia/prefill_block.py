@@ -29,8 +29,9 @@ class PrefillBlock:
         batch: of the key head.
         head: among the query heads that share it.
         first_row: the tile's first query position.
-        steps: tiles of keys that count for some row; at least one. The last keys come first.
-        masked_steps: how many of these have keys that do not count for every row.
+        last: the last tile of keys that count for some row, the first one that is computed.
+        steps: how many there are from there down to the first; at least one.
+        whole: the steps, from and to, all of whose keys count for every row.
     """
 
     def __init__(self, problem: "PrefillProblem", kernel: NvidiaKernel):
@@ -40,8 +41,8 @@ class PrefillBlock:
         self.shared = kernel.shared([problem.shared_bytes], i8, alignment=1024).pointer
         self.loops = Evaluator(self.index, {})
         self.batch, self.head, self.first_row = self._tile()
-        self.steps = self._steps()
-        self.masked_steps = self._masked_steps()
+        self.last, self.steps = self._steps()
+        self.whole = self._whole()
 
     def write(self) -> None:
         warps.launch_dependents()
@@ -106,7 +107,7 @@ class PrefillBlock:
         index, p = self.index, self.problem
         number = Index(arith.IndexCastOp(i32(), gpu.BlockIdOp(gpu.Dimension.x).result).result)
         section, inside = index.divmod(number, p.together * p.query_tiles)
-        if p.space.offset is None:
+        if p.space.band.last is None:
             member, tile = index.divmod(inside, p.query_tiles)
         else:
             tile, member = index.divmod(inside, p.together)
@@ -114,28 +115,47 @@ class PrefillBlock:
         batch, head = index.divmod(index.add(index.scale(section, p.together), member), p.heads)
         return batch, head, index.scale(tile, p.schedule.m)
 
-    def _steps(self) -> Value:
-        index, p = self.index, self.problem
-        keys, n = p.space.shape[2], p.schedule.n
-        if p.space.offset is None:
-            return index.constant(-(-keys // n))
-        last = index.minimum(index.offset(self.first_row, p.schedule.m - 1), p.space.queries - 1)
-        seen = index.maximum(index.minimum(index.offset(last, p.space.offset + 1), keys), 1)
-        return index.scalar(index.divmod(index.offset(seen, n - 1), n)[0].base)
+    @cached_property
+    def _last_row(self) -> Index:
+        p = self.problem
+        return self.index.minimum(self.index.offset(self.first_row, p.schedule.m - 1), p.space.queries - 1)
 
-    def _masked_steps(self) -> Value:
-        index, p = self.index, self.problem
-        keys, n = p.space.shape[2], p.schedule.n
-        if p.space.offset is None:
-            return index.constant(int(keys % n > 0))
-        everyone = index.maximum(index.minimum(index.offset(self.first_row, p.space.offset + 1), keys), 0)
-        return arith.SubIOp(self.steps, index.scalar(index.divmod(everyone, n)[0].base)).result
+    def _steps(self) -> tuple[Index, Value]:
+        index, keys = self.index, self.problem.space.shape[2]
+        band, n = self.problem.space.band, self.problem.schedule.n
+        first, last = Index(0), Index((keys - 1) // n)
+        if band.last is not None:
+            seen = index.minimum(index.offset(self._last_row, band.last), keys - 1)
+            last = index.divmod(index.maximum(seen, 0), n)[0]
+        if band.first is not None:
+            seen = index.maximum(index.offset(self.first_row, band.first), 0)
+            first = Index(arith.MinSIOp(index.divmod(seen, n)[0].base, index.scalar(last.base)).result)
+        return last, index.scalar(index.offset(index.add(last, index.scale(first, -1)), 1).base)
+
+    def _whole(self) -> tuple[Value, Value]:
+        index, keys = self.index, self.problem.space.shape[2]
+        band, n = self.problem.space.band, self.problem.schedule.n
+        stop = Index(keys)  # the first key that does not count for the first row
+        if band.last is not None:
+            stop = index.maximum(index.minimum(index.offset(self.first_row, band.last + 1), keys), 0)
+        begin = index.offset(index.add(self.last, index.scale(index.divmod(stop, n)[0], -1)), 1)
+        if band.first is None:
+            return index.scalar(begin.base), self.steps
+        start = index.maximum(index.offset(self._last_row, band.first), 0)
+        first = index.divmod(index.offset(start, n - 1), n)[0]
+        end = index.offset(index.add(self.last, index.scale(first, -1)), 1)
+        return index.scalar(begin.base), index.scalar(end.base)
+
+    def is_whole(self, step: Index) -> Value:
+        """Whether all keys of the step's tile count for every row, i1."""
+        at, (begin, end) = self.index.scalar(step.base), self.whole
+        after = arith.CmpIOp(arith.CmpIPredicate.sge, at, begin).result
+        return arith.AndIOp(after, arith.CmpIOp(arith.CmpIPredicate.slt, at, end).result).result
 
     def first_key(self, step: Index) -> Index:
         """The first key of a step's tile: the last tile comes first."""
         index = self.index
-        last = Index(arith.SubIOp(self.steps, index.constant(1)).result)
-        return index.scale(index.add(last, index.scale(step, -1)), self.problem.schedule.n)
+        return index.scale(index.add(self.last, index.scale(step, -1)), self.problem.schedule.n)
 
     def stage(self, step: Index) -> tuple[Value, Value]:
         """A step's stage, and the parity of the phase in which it is filled."""

@@ -79,19 +79,9 @@ class PrefillConsumer:
         loops, block = self.block.loops, self.block
         self._begin_turns()
         running = self._first()
-        general = self.problem.scale is None
-        one = self.index.constant(1)
-        if general or self.problem.space.offset is not None:
-            last = block.steps if general else block.masked_steps
-            with loops.loop(one, last, 1, running.values()) as (step, now, done):
-                done(self._step(step, running.like(now), masked=True).values())
-            running = running.like(done.results)
-            one = arith.MaxSIOp(last, one).result
-        if not general:
-            with loops.loop(one, block.steps, 1, running.values()) as (step, now, done):
-                done(self._step(step, running.like(now), masked=False).values())
-            running = running.like(done.results)
-        self._end(running)
+        with loops.loop(1, block.steps, 1, running.values()) as (step, now, done):
+            done(self._step(step, running.like(now)).values())
+        self._end(running.like(done.results))
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -104,14 +94,12 @@ class PrefillConsumer:
         scores = waited(0, self._start_scores(step))
         self._release("keys", step)
         state = RowState([f32(self.softmax.lowest)] * 2, [f32(0.0)] * 2)
-        always = self.problem.space.offset is not None or self.problem.space.shape[2] % self.problem.schedule.n > 0
-        weights, state, _ = self.softmax.update(
-            self.softmax.scores(scores, self.block.first_key(step), masked=always), state
-        )
+        rows = self.softmax.scores(scores, self.block.first_key(step), whole=not self.problem.is_masked)
+        weights, state, _ = self.softmax.update(rows, state)
         sums = [f32(0.0)] * (self.problem.columns // 2)
         return Running(sums, self.softmax.operands(weights), state)
 
-    def _step(self, step: Index, running: Running, masked: bool) -> Running:
+    def _step(self, step: Index, running: Running) -> Running:
         """This step's scores and the last step's product with its values are under way at once."""
         before = self.index.offset(step, -1)
         self._wait("keys", step)
@@ -123,7 +111,8 @@ class PrefillConsumer:
         self._give_turn()
         scores = waited(1, scores)
         self._release("keys", step)
-        rows = self.softmax.scores(scores, self.block.first_key(step), masked)
+        whole = self.block.is_whole(step) if self.problem.is_banded else True
+        rows = self.softmax.scores(scores, self.block.first_key(step), whole)
         weights, state, scales = self.softmax.update(rows, running.state)
         count = len(sums)
         sums = waited(0, [*sums, *running.weights])[:count]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lumir.artifact.tensor_map import TensorMap
-from lumir.kernels.attention_mask import plain_scale
+from lumir.kernels.attention_mask import Band, plain_scale
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.attention import scores_scatter
@@ -108,8 +108,18 @@ class PrefillProblem(TiledAttention):
 
     @property
     def scale(self) -> float | None:
-        """Where scores are products times this, and causal at most; None where the dispatch does more to them."""
+        """Where scores are products times this, in a band at most; None where the dispatch does more to them."""
         return remembered(self.dispatch, "plain_scale", lambda _: plain_scale(self.space.scores))
+
+    @property
+    def is_banded(self) -> bool:
+        """Whether which keys count depends on the query, by a rule that `scale` leaves out."""
+        return self.scale is not None and self.space.band != Band()
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether some keys of the last tile may not count."""
+        return self.is_banded or self.space.shape[2] % self.schedule.n > 0
 
     @cached_property
     def lanes(self) -> int:

@@ -13,7 +13,7 @@ from lumir.kernels.nvidia.attention_block import minus_infinity
 from lumir.kernels.nvidia.attention_softmax import LOWEST, RowSoftmax, RowState, f32
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.mma import i32, joined, packed_pair, separated
-from lumir.mlir import arith, ir, llvm
+from lumir.mlir import arith, ir, llvm, scf
 from lumir.mlir import math as math_ops
 
 if TYPE_CHECKING:
@@ -54,18 +54,25 @@ class PrefillSoftmax:
         scale = self.problem.scale
         return (1.0 if scale is None else scale) / math.log(2)
 
-    def scores(self, sums: Sequence[Value], first_key: Index, masked: bool) -> Rows:
+    def scores(self, sums: Sequence[Value], first_key: Index, whole: Value | bool) -> Rows:
         """By row, what is compared: products where the scores are only a multiple of them, else the scores.
 
         Args:
-            masked: some of the tile's keys may not count for some row.
+            whole: all of the tile's keys count for every row; an i1 where only the running kernel knows.
         """
         rows = [[sums[4 * j + 2 * h + e] for j in range(len(sums) // 4) for e in (0, 1)] for h in (0, 1)]
         if self.problem.scale is None:
             return [self._general(row, at, first_key) for row, at in zip(rows, self.rows, strict=True)]
-        if not masked:
-            return rows
-        return [self._masked(row, at, first_key) for row, at in zip(rows, self.rows, strict=True)]
+        if isinstance(whole, bool):
+            return rows if whole else self._masked(rows, first_key)
+        flat = [value for row in rows for value in row]
+        branch = scf.IfOp(whole, [value.type for value in flat], has_else=True)
+        with ir.InsertionPoint(branch.then_block):
+            scf.YieldOp(flat)
+        with ir.InsertionPoint(branch.else_block):
+            scf.YieldOp([value for row in self._masked(rows, first_key) for value in row])
+        found = list(branch.results)
+        return [found[: len(found) // 2], found[len(found) // 2 :]]
 
     def update(self, scores: Rows, state: RowState) -> tuple[Rows, RowState, list[Value]]:
         """Weights by row, the new state, and what earlier sums and outputs must be scaled by."""
@@ -106,20 +113,27 @@ class PrefillSoftmax:
         exponents = [arith.MulFOp(maximum, f32(self.factor)).result for maximum in (before, highest)]
         return exp2(arith.SubFOp(*exponents).result)
 
-    def _masked(self, row: list[Value], at: Index, first_key: Index) -> list[Value]:
-        """-inf for keys after the last that counts for the row."""
-        index, space = self.index, self.problem.space
-        keys = space.shape[2]
-        last = index.constant(keys - 1)
-        if space.offset is not None:
-            last = index.scalar(index.minimum(index.offset(at, space.offset), keys - 1).base)
-        first = index.scalar(index.add(first_key, self.pair).base)
-        left = arith.SubIOp(last, first).result  # of the thread's first column, how many more count
+    def _masked(self, rows: Rows, first_key: Index) -> Rows:
+        """-inf for keys outside of those that count for their row."""
+        here = self.index.scale(self.index.add(first_key, self.pair), -1)
+        return [self._masked_row(row, at, here) for row, at in zip(rows, self.rows, strict=True)]
+
+    def _masked_row(self, row: list[Value], at: Index, here: Index) -> list[Value]:
+        """Args:
+        here: minus the key of the thread's first column.
+        """
+        index, band, keys = self.index, self.problem.space.band, self.problem.space.shape[2]
+        last = Index(keys - 1) if band.last is None else index.minimum(index.offset(at, band.last), keys - 1)
+        bounds = [(arith.CmpIPredicate.sge, index.add(last, here))]
+        if band.first is not None:
+            bounds.append((arith.CmpIPredicate.sle, index.add(index.offset(at, band.first), here)))
         out, lowest = [], minus_infinity(ir.F32Type.get())
         for i, value in enumerate(row):
             column = index.constant(8 * (i // 2) + i % 2)
-            counts = arith.CmpIOp(arith.CmpIPredicate.sge, left, column).result
-            out.append(arith.SelectOp(counts, value, lowest).result)
+            for predicate, bound in bounds:
+                counts = arith.CmpIOp(predicate, index.scalar(bound.base), column).result
+                value = arith.SelectOp(counts, value, lowest).result
+            out.append(value)
         return out
 
     def _general(self, row: list[Value], at: Index, first_key: Index) -> list[Value]:

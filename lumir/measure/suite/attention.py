@@ -13,12 +13,13 @@ HEADS, DEPTH, TOKENS, GROUPS = 32, 128, 16384, 4
 
 
 def attention(b: int, h: int, g: int, m: int, n: int, d: int, dtype: str, causal: bool = False) -> str:
-    """Queries [b, h, m, d] on keys and values [b, g, n, d]."""
+    """Queries [b, h, m, d] on keys and values [b, g, n, d]; one query's are a cache that no kernel writes."""
 
     def body(q: ir.Value, k: ir.Value, v: ir.Value) -> ir.Value:
-        return build("attention", q, k, v, scale=d**-0.5, causal=causal, offset=0, softcap=0.0)
+        return build("attention", q, k, v, scale=d**-0.5, causal=causal, offset=0, window=0, softcap=0.0)
 
-    return dispatch(body, ((b, h, m, d), dtype), ((b, g, n, d), dtype), ((b, g, n, d), dtype))
+    cache = (1, 2) if m == 1 else ()
+    return dispatch(body, ((b, h, m, d), dtype), ((b, g, n, d), dtype), ((b, g, n, d), dtype), unwritten=cache)
 
 
 def _sdpa(torch: Any, q: Any, k: Any, v: Any, causal: bool) -> Callable[[], Any]:

@@ -860,7 +860,7 @@ func.func @normalize(%x: tensor<2x3xf32>) {
 
 func.func @attention(%q: tensor<1x4x5x8xf32>, %k: tensor<1x3x6x8xf32>) {
   // expected-error@+1 {{'lumir.attention' op key/value heads must agree and divide the query heads}}
-  %0 = "lumir.attention"(%q, %k, %k) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64} : (tensor<1x4x5x8xf32>, tensor<1x3x6x8xf32>, tensor<1x3x6x8xf32>) -> tensor<1x4x5x8xf32>
+  %0 = "lumir.attention"(%q, %k, %k) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64, window = 0 : i64} : (tensor<1x4x5x8xf32>, tensor<1x3x6x8xf32>, tensor<1x3x6x8xf32>) -> tensor<1x4x5x8xf32>
   return
 }
 
@@ -868,7 +868,7 @@ func.func @attention(%q: tensor<1x4x5x8xf32>, %k: tensor<1x3x6x8xf32>) {
 
 func.func @attention(%q: tensor<1x4x5x8xf32>, %k: tensor<1x4x6x8xf32>) {
   // expected-error@+1 {{'lumir.attention' op head dimension and key length must agree}}
-  %0 = "lumir.attention"(%q, %q, %k) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64} : (tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<1x4x6x8xf32>) -> tensor<1x4x5x8xf32>
+  %0 = "lumir.attention"(%q, %q, %k) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64, window = 0 : i64} : (tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<1x4x6x8xf32>) -> tensor<1x4x5x8xf32>
   return
 }
 
@@ -876,7 +876,7 @@ func.func @attention(%q: tensor<1x4x5x8xf32>, %k: tensor<1x4x6x8xf32>) {
 
 func.func @attention(%q: tensor<1x4x5x8xf32>, %m: tensor<6x5xi1>) {
   // expected-error@+1 {{'lumir.attention' op operand shapes must broadcast}}
-  %0 = "lumir.attention"(%q, %q, %q, %m) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64} : (tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<6x5xi1>) -> tensor<1x4x5x8xf32>
+  %0 = "lumir.attention"(%q, %q, %q, %m) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64, window = 0 : i64} : (tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<6x5xi1>) -> tensor<1x4x5x8xf32>
   return
 }
 
@@ -884,7 +884,7 @@ func.func @attention(%q: tensor<1x4x5x8xf32>, %m: tensor<6x5xi1>) {
 
 func.func @attention(%q: tensor<1x4x5x8xf32>, %m: tensor<5x5xi8>) {
   // expected-error@+1 {{'lumir.attention' op mask must be bool or float}}
-  %0 = "lumir.attention"(%q, %q, %q, %m) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64} : (tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<5x5xi8>) -> tensor<1x4x5x8xf32>
+  %0 = "lumir.attention"(%q, %q, %q, %m) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64, window = 0 : i64} : (tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<5x5xi8>) -> tensor<1x4x5x8xf32>
   return
 }
 
@@ -892,7 +892,7 @@ func.func @attention(%q: tensor<1x4x5x8xf32>, %m: tensor<5x5xi8>) {
 
 func.func @attention(%q: tensor<1x4x5x8xf32>) {
   // expected-error@+1 {{'lumir.attention' op needs at least 3 operands (found operands = 2)}}
-  %0 = "lumir.attention"(%q, %q) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64} : (tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>) -> tensor<1x4x5x8xf32>
+  %0 = "lumir.attention"(%q, %q) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64, window = 0 : i64} : (tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>) -> tensor<1x4x5x8xf32>
   return
 }
 

@@ -165,12 +165,12 @@ func.func @ops(%arg0: tensor<2x3x4xf32>, %arg1: tensor<3x1xf32>, %arg2: tensor<2
   %72 = "lumir.softmax"(%arg0) {axis = -1 : i64, log = true} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   // CHECK: {{%.*}} = "lumir.normalize"({{%.*}}) {axis = 1 : i64, center = false, epsilon = 1.000000e-05 : f64} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   %73 = "lumir.normalize"(%arg0) {axis = 1 : i64, center = false, epsilon = 1.000000e-05 : f64} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
-  // CHECK: {{%.*}} = "lumir.attention"({{%.*}}, {{%.*}}, {{%.*}}) {causal = true, offset = 1 : i64, scale = 1.250000e-01 : f64, softcap = 3.000000e+01 : f64} : (tensor<1x4x5x8xf16>, tensor<1x2x6x8xf16>, tensor<1x2x6x8xf16>) -> tensor<1x4x5x8xf16>
-  %74 = "lumir.attention"(%arg5, %arg6, %arg6) {causal = true, offset = 1 : i64, scale = 1.250000e-01 : f64, softcap = 3.000000e+01 : f64} : (tensor<1x4x5x8xf16>, tensor<1x2x6x8xf16>, tensor<1x2x6x8xf16>) -> tensor<1x4x5x8xf16>
+  // CHECK: {{%.*}} = "lumir.attention"({{%.*}}, {{%.*}}, {{%.*}}) {causal = true, offset = 1 : i64, scale = 1.250000e-01 : f64, softcap = 3.000000e+01 : f64, window = 0 : i64} : (tensor<1x4x5x8xf16>, tensor<1x2x6x8xf16>, tensor<1x2x6x8xf16>) -> tensor<1x4x5x8xf16>
+  %74 = "lumir.attention"(%arg5, %arg6, %arg6) {causal = true, offset = 1 : i64, scale = 1.250000e-01 : f64, softcap = 3.000000e+01 : f64, window = 0 : i64} : (tensor<1x4x5x8xf16>, tensor<1x2x6x8xf16>, tensor<1x2x6x8xf16>) -> tensor<1x4x5x8xf16>
   // CHECK: {{%.*}} = "lumir.constant"() {value = dense<true> : tensor<5x6xi1>} : () -> tensor<5x6xi1>
   %75 = "lumir.constant"() {value = dense<true> : tensor<5x6xi1>} : () -> tensor<5x6xi1>
-  // CHECK: {{%.*}} = "lumir.attention"({{%.*}}, {{%.*}}, {{%.*}}, {{%.*}}) {causal = false, offset = 0 : i64, scale = 1.250000e-01 : f64, softcap = 0.000000e+00 : f64} : (tensor<1x4x5x8xf16>, tensor<1x2x6x8xf16>, tensor<1x2x6x8xf16>, tensor<5x6xi1>) -> tensor<1x4x5x8xf16>
-  %76 = "lumir.attention"(%arg5, %arg6, %arg6, %75) {causal = false, offset = 0 : i64, scale = 1.250000e-01 : f64, softcap = 0.000000e+00 : f64} : (tensor<1x4x5x8xf16>, tensor<1x2x6x8xf16>, tensor<1x2x6x8xf16>, tensor<5x6xi1>) -> tensor<1x4x5x8xf16>
+  // CHECK: {{%.*}} = "lumir.attention"({{%.*}}, {{%.*}}, {{%.*}}, {{%.*}}) {causal = false, offset = 0 : i64, scale = 1.250000e-01 : f64, softcap = 0.000000e+00 : f64, window = 0 : i64} : (tensor<1x4x5x8xf16>, tensor<1x2x6x8xf16>, tensor<1x2x6x8xf16>, tensor<5x6xi1>) -> tensor<1x4x5x8xf16>
+  %76 = "lumir.attention"(%arg5, %arg6, %arg6, %75) {causal = false, offset = 0 : i64, scale = 1.250000e-01 : f64, softcap = 0.000000e+00 : f64, window = 0 : i64} : (tensor<1x4x5x8xf16>, tensor<1x2x6x8xf16>, tensor<1x2x6x8xf16>, tensor<5x6xi1>) -> tensor<1x4x5x8xf16>
   // CHECK: {{%.*}} = "lumir.load"() {weight = @w.transpose} : () -> tensor<6x4xbf16>
   %77 = "lumir.load"() {weight = @w.transpose} : () -> tensor<6x4xbf16>
   // CHECK: {{%.*}} = "lumir.constant"() {value = dense<7> : tensor<3x1xi8>} : () -> tensor<3x1xi8>
