@@ -8,8 +8,9 @@
 // CHECK-SAME:      {causal = true, offset = 0 : i64, scale = 2.500000e-01 : f64, softcap = 0.000000e+00 : f64, window = 0 : i64}
 // CHECK-NEXT:    return %[[Y]]
 // ROWS-LABEL: func.func @exported
-// ROWS:         %[[MASK:.*]] = "lumir.select"
-// ROWS:         "lumir.attention"({{.*}}, %[[MASK]]) {causal = false
+// ROWS:         %[[Y:.*]] = "lumir.attention"({{.*}}, %arg3) {causal = true
+// ROWS:         %[[EMPTY:.*]] = "lumir.gt"
+// ROWS:         "lumir.select"(%[[EMPTY]], %{{.*}}, %[[Y]])
 func.func @exported(%q: tensor<1x4x3x8xf32>, %k: tensor<1x2x3x8xf32>, %v: tensor<1x2x3x8xf32>, %keep: tensor<1x1x1x3xi1>) -> tensor<1x4x3x8xf32> {
   %half = "lumir.constant"() {value = dense<0.5> : tensor<f32>} : () -> tensor<f32>
   %zero = "lumir.constant"() {value = dense<0.0> : tensor<f32>} : () -> tensor<f32>
