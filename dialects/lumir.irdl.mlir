@@ -35,10 +35,11 @@ module {
       %8 = irdl.base "#builtin.integer"
       %9 = irdl.base "#builtin.string"
       %10 = irdl.any_of(%8, %9)
-      %11 = irdl.base "#builtin.float"
-      irdl.attributes {"scale" = %4, "causal" = %7, "offset" = %10, "softcap" = %11}
-      %12 = irdl.base "!builtin.tensor"
-      irdl.results(result: %12)
+      %11 = irdl.base "#builtin.integer"
+      %12 = irdl.base "#builtin.float"
+      irdl.attributes {"scale" = %4, "causal" = %7, "offset" = %10, "window" = %11, "softcap" = %12}
+      %13 = irdl.base "!builtin.tensor"
+      irdl.results(result: %13)
     }
     irdl.operation @contract {
       %0 = irdl.base "!builtin.tensor"
