@@ -127,7 +127,7 @@ class Kernel:
 
         addresses = [t.data_ptr() for t in (*tensors, *self.extras)]
         stream = self.torch.cuda.current_stream().cuda_stream
-        launch_kernel(self.function, self.code, self.launch.grid, addresses, (), stream)
+        launch_kernel(self.function, self.code, self.launch.grid, self.launch.tensor_maps, addresses, (), stream)
         return tensors[-1]
 
 

@@ -95,8 +95,8 @@ def band_of(condition: ir.Value, negated: bool = False) -> Band | None:
     if name == "not":
         return band_of(op.operands[0], not negated)
     if name == ("or" if negated else "and"):
-        parts = [band_of(part, negated) for part in op.operands]
-        return None if None in parts else parts[0] & parts[1]
+        left, right = (band_of(part, negated) for part in op.operands)
+        return None if left is None or right is None else left & right
     if name in ("reshape", "broadcast"):
         source = op.operands[0]
         return band_of(source, negated) if shape(source)[-2:] == shape(condition)[-2:] else None
