@@ -107,13 +107,13 @@ def write(block: WgmmaBlock) -> None:
     registers = _REGISTERS[consumers]
     warps.launch_dependents()
     block.initialize()
-    warps.wait_for_dependencies()
     warp = warps.warp_number()
     multiplies = arith.CmpIOp(arith.CmpIPredicate.ult, warp, constant_i32(4 * consumers)).result
     role = scf.IfOp(multiplies, has_else=True)
     with ir.InsertionPoint(role.then_block):
         if registers:
             warps.take_registers(registers[1])
+        warps.wait_for_dependencies()
         Consumer(block, arith.DivUIOp(warp, constant_i32(4)).result).run()
         scf.YieldOp([])
     with ir.InsertionPoint(role.else_block):

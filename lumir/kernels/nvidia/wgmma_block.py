@@ -51,13 +51,15 @@ class Tile:
 
     Args:
         batch, row, column: where it starts.
-        number: of the tile, among all.
+        unit: its number.
+        number: that of the tile.
         part: which part of k.
     """
 
     batch: Index
     row: Index
     column: Index
+    unit: Index
     number: Index
     part: Index
 
@@ -68,6 +70,7 @@ class WgmmaBlock:
     Attributes:
         index: arithmetic on places, 32 bits wide.
         rank: this block's number in its cluster, i32.
+        first_unit: the first tile, or part of one, that this block takes, i32.
         staging: shared memory of the consumers' chunks.
         full, empty: a barrier for each stage: its bytes have come; everybody has multiplied it.
         flags: shared memory of a word for each consumer.
@@ -85,7 +88,7 @@ class WgmmaBlock:
         self.flags = byte_offset(barriers, BARRIER_BYTES // 2)
         block = arith.IndexCastOp(i32(), gpu.BlockIdOp(gpu.Dimension.x).result).result
         self.unit, rank = self.index.divmod(Index(block), self.size)
-        self.rank = self.index.scalar(rank.base)
+        self.rank, self.first_unit = self.index.scalar(rank.base), self.index.scalar(self.unit.base)
 
     def initialize(self) -> None:
         """Make the barriers ready, for every block of the cluster."""
@@ -119,14 +122,14 @@ class WgmmaBlock:
             team: with two teams that take turns, the number (i32) of this one.
         """
         units, at_once = self.problem.units // self.size, self.blocks // self.size
-        start, step = self.index.scalar(self.unit.base), at_once
+        start, step = self.first_unit, at_once
         if team is not None:
             start, step = self.index.scalar(self._ahead(team, at_once).base), 2 * at_once
         loop = scf.ForOp(start, self.index.constant(units), self.index.constant(step), ring.values)
         with ir.InsertionPoint(loop.body):
             stage, parity = loop.inner_iter_args
             yield (
-                self._tile(Index(loop.induction_variable)),
+                self.tile(Index(loop.induction_variable)),
                 Ring(stage, parity, ring.stages),
                 lambda ring: scf.YieldOp(ring.values),
             )
@@ -134,15 +137,16 @@ class WgmmaBlock:
     def _ahead(self, team: Value, at_once: Dim) -> Index:
         return self.index.add(self.unit, self.index.scale(Index(team), at_once))
 
-    def _tile(self, unit: Index) -> Tile:
+    def tile(self, unit: Index) -> Tile:
+        """The tile, or part of one, with this number."""
         index, s, (_, down, across) = self.index, self.problem.schedule, self.problem.tiles
         down //= s.cluster
-        part, unit = (Index(0), unit) if s.parts == 1 else index.divmod(unit, math.prod(self.problem.tiles))
-        batch, number = (Index(0), unit) if self.problem.tiles[0] == 1 else index.divmod(unit, down * across)
+        part, whole = (Index(0), unit) if s.parts == 1 else index.divmod(unit, math.prod(self.problem.tiles))
+        batch, number = (Index(0), whole) if self.problem.tiles[0] == 1 else index.divmod(whole, down * across)
         row, column = grouped(index, number, down, across, s.group)
         if s.cluster > 1:
             row = index.add(index.scale(row, s.cluster), Index(self.rank))
-        return Tile(batch, index.scale(row, s.m), index.scale(column, s.n), unit, part)
+        return Tile(batch, index.scale(row, s.m), index.scale(column, s.n), unit, whole, part)
 
 
 def widened(index: IndexMath, at: Index) -> Index:

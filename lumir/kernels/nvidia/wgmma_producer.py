@@ -1,5 +1,7 @@
 """The warp of a wgmma kernel that copies: stage after stage, as soon as the consumers have left one."""
 
+from collections.abc import Sequence
+
 from lumir.kernels.index import Index
 from lumir.kernels.nvidia import mbarrier, tma, warps
 from lumir.kernels.nvidia.guard import only_if
@@ -11,28 +13,58 @@ from lumir.kernels.nvidia.wgmma_schedule import box_of
 from lumir.mlir import arith, ir, scf
 
 Value = ir.Value
+_OPERANDS = (0, 1)
+"""The left one and the right one, in the order of their tensor maps."""
 
 
 def produce(block: WgmmaBlock) -> None:
     """Fill the stages of all tiles of the block; called by one warp, of which one thread works."""
-    with only_if(warps.elected()), block.tiles(block.start()) as (tile, ring, end):
-        last = block.index.constant(block.problem.steps)
-        steps = scf.ForOp(constant_i32(0), last, constant_i32(1), ring.values)
-        with ir.InsertionPoint(steps.body):
-            stage, parity = steps.inner_iter_args
-            ring = Ring(stage, parity, ring.stages)
-            _fill(block, tile, ring, Index(steps.induction_variable))
-            scf.YieldOp(ring.next().values)
-        stage, parity = steps.results
-        end(Ring(stage, parity, ring.stages))
+    with only_if(warps.elected()):
+        ahead = _fetch_ahead(block)
+        with block.tiles(block.start().after(ahead)) as (tile, ring, end):
+            last, done = block.index.constant(block.problem.steps), constant_i32(0)
+            if ahead:
+                first = arith.CmpIOp(
+                    arith.CmpIPredicate.eq, block.index.scalar(tile.unit.base), block.first_unit
+                ).result
+                done = arith.SelectOp(first, constant_i32(ahead), done).result
+            steps = scf.ForOp(done, last, constant_i32(1), ring.values)
+            with ir.InsertionPoint(steps.body):
+                stage, parity = steps.inner_iter_args
+                ring = Ring(stage, parity, ring.stages)
+                mbarrier.wait(block.empty.at(stage), arith.XOrIOp(parity, constant_i32(1)).result)
+                _expect(block, ring)
+                _copy(block, tile, ring, Index(steps.induction_variable), _OPERANDS)
+                scf.YieldOp(ring.next().values)
+            stage, parity = steps.results
+            end(Ring(stage, parity, ring.stages))
 
 
-def _fill(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index) -> None:
+def _fetch_ahead(block: WgmmaBlock) -> int:
+    """Fill the first stages, with operands that are weights before the launches ahead are done; how many stages."""
+    problem, reading = block.problem, block.problem.reading
+    weights = [problem.dispatch.arguments.index(weight) for weight in problem.dispatch.weights]
+    early = [n for n, operand in enumerate((reading.left, reading.right)) if operand.matrices.arg in weights]
+    ahead = min(problem.steps, problem.schedule.stages) if early and isinstance(problem.steps, int) else 0
+    tile = block.tile(Index(block.first_unit))
+    for number in range(ahead):
+        ring = block.start().after(number)
+        _expect(block, ring)
+        _copy(block, tile, ring, Index(number), early)
+    warps.wait_for_dependencies()
+    for number in range(ahead):
+        _copy(block, tile, block.start().after(number), Index(number), [n for n in _OPERANDS if n not in early])
+    return ahead
+
+
+def _expect(block: WgmmaBlock, ring: Ring) -> None:
+    mbarrier.arrive_expecting(block.full.at(ring.stage), block.problem.stage_bytes)
+
+
+def _copy(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index, operands: Sequence[int]) -> None:
+    """Start the copies of the left operand (0), the right one (1) or both into a stage."""
     problem, index = block.problem, block.index
     s, reading = problem.schedule, problem.reading
-    empty, full = block.empty.at(ring.stage), block.full.at(ring.stage)
-    mbarrier.wait(empty, arith.XOrIOp(ring.parity, constant_i32(1)).result)
-    mbarrier.arrive_expecting(full, problem.stage_bytes)
     offset = arith.MulIOp(ring.stage, constant_i32(problem.stage_bytes)).result
     step = index.add(step, index.scale(tile.part, problem.steps))
     left, (tap, inner) = byte_offset(block.ring, offset), index.divmod(step, problem.tap_steps)
@@ -42,6 +74,8 @@ def _fill(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index) -> None:
         (reading.left, left, s.m, tile.row, 0),
         (reading.right, right, s.n, tile.column, 1),
     ):
+        if number not in operands:
+            continue
         shared_by = s.cluster if number else 1
         part = rows // shared_by
         if shared_by > 1:
@@ -51,7 +85,7 @@ def _fill(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index) -> None:
         offsets = operand.matrices.offsets(index, batch)
         for done, place in _boxes(block, operand, part, batch, at, k):
             box, tensor_map = byte_offset(shared, done * LINE), block.kernel.tensor_maps[number]
-            tma.load_box(box, tensor_map, place, full, blocks, offsets)
+            tma.load_box(box, tensor_map, place, block.full.at(ring.stage), blocks, offsets)
 
 
 def _boxes(
