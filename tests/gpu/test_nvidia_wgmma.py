@@ -70,6 +70,8 @@ def test_sums_around_whole_stages(k):
             WgmmaSchedule(cluster=2),
             WgmmaSchedule(parts=2),
             WgmmaSchedule(parts=3),
+            WgmmaSchedule(parts=2, cluster=2),
+            WgmmaSchedule(parts=4, cluster=4),
         )
     ]
     for schedule in legal(text, schedules):

@@ -165,4 +165,6 @@ SCHEDULES = [
     WgmmaSchedule(128, 256, 4, parts=2),
     WgmmaSchedule(64, 64, 3, consumers=1, parts=4),
     WgmmaSchedule(192, 48, 3, consumers=3, parts=2),
+    WgmmaSchedule(128, 128, 3, parts=2, cluster=2),
+    WgmmaSchedule(64, 64, 3, consumers=1, parts=4, cluster=4),
 ]

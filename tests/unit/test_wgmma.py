@@ -1,5 +1,7 @@
 """The NVIDIA family wgmma without a GPU: PTX that ptxas takes, what it refuses, and how it reads and writes."""
 
+from dataclasses import replace
+
 import contraction_cases
 import pytest
 import wgmma_cases
@@ -122,7 +124,10 @@ def test_a_cluster_copies_the_right_operand_once():
         (WgmmaSchedule(128, 128, cluster=3), "clusters of 1, 2, 4 or 8"),
         (WgmmaSchedule(320, 64, consumers=5), "1 to 3 consumers"),
         (WgmmaSchedule(128, 64, parts=3), "not equal numbers of stages"),
-        (WgmmaSchedule(128, 64, parts=2, cluster=2), "neither in clusters"),
+        (WgmmaSchedule(128, 64, parts=2, cluster=4), "by clusters of as many blocks"),
+        (WgmmaSchedule(192, 64, consumers=3, parts=2, cluster=2), "at most as many consumers"),
+        (WgmmaSchedule(128, 64, parts=2, cluster=2), "received once only"),
+        (WgmmaSchedule(128, 64, parts=2, pingpong=True), "not with ping-pong"),
     ],
 )
 def test_schedules_that_cannot_run_say_why(schedule, reason):
@@ -165,11 +170,27 @@ def test_few_tiles_are_offered_in_parts():
     text = wgmma_cases.product("mk,nk->mn", {"m": 128, "n": 512, "k": 4096}, "float16")
     first = harness.legal_schedules(text, FAMILY)[0]
     assert isinstance(first, WgmmaSchedule) and first.parts > 1
+    first = replace(first, cluster=1)
     code = harness.build(text, FAMILY, schedule=first).code
     tiles = (128 // first.m) * -(-512 // first.n)
     assert code.grid == (tiles * first.parts, 1, 1)
     assert code.workspace_bytes == tiles * first.parts * first.m * first.n * 4
     assert code.counters == tiles * first.consumers
+
+
+def test_parts_are_joined_in_a_cluster():
+    text = wgmma_cases.product("mk,nk->mn", {"m": 128, "n": 512, "k": 4096}, "float16")
+    built = harness.build(text, FAMILY, schedule=WgmmaSchedule(128, 64, 4, parts=2, cluster=2))
+    assert built.code.cluster == (2, 1, 1) and not built.code.workspace_bytes and not built.code.counters
+    assert "st.async" in built.ptx and "multicast" not in built.ptx
+
+
+def test_weights_are_fetched_before_the_launch_ahead_is_done():
+    from lumir.measure.suite.gemm import product
+
+    ptx = harness.build(product(256, 256, 512, "float16"), FAMILY, schedule=WgmmaSchedule(128, 64, 4)).ptx
+    before = ptx[: ptx.rindex("griddepcontrol.wait")]
+    assert before.count("cp.async.bulk.tensor.2d.shared") == 4
 
 
 def test_a_schedule_survives_as_an_attribute():

@@ -72,7 +72,7 @@ class WgmmaFamily:
     def emit(self, dispatch: Dispatch, schedule: WgmmaSchedule, target: Target, name: str) -> KernelCode:
         problem = problem_of(dispatch, schedule)
         blocks, maps = problem.blocks(target), tensor_maps(problem)
-        extras: tuple[Extra, ...] = ("workspace", "counters") if schedule.parts > 1 else ()
+        extras: tuple[Extra, ...] = ("workspace", "counters") if schedule.parts > schedule.cluster else ()
         with nvidia_kernel(dispatch, name, schedule.threads, extras, tensor_maps=len(maps)) as kernel:
             use_all_registers()
             if schedule.cluster > 1:
@@ -91,7 +91,7 @@ def tensor_maps(problem: Problem) -> tuple[TensorMap, ...]:
     s, reading = problem.schedule, problem.reading
     operands = [
         replace(operand.matrices.tensor_map(*box_of(operand, rows, problem.k)), tf32=reading.kinds.left == "tf32")
-        for operand, rows in ((reading.left, s.m), (reading.right, s.n // s.cluster))
+        for operand, rows in ((reading.left, s.m), (reading.right, s.n // s.sharers))
     ]
     results = [
         matrices.tensor_map(ROWS, problem.chunk)

@@ -1,9 +1,10 @@
 """Barriers in shared memory (mbarrier): arrivals and bytes of asynchronous copies are counted, phases alternate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumir.kernels.nvidia.mma import byte_offset, constant_i32
-from lumir.mlir import arith, ir, nvvm
+from lumir.mlir import arith, ir, llvm, nvvm
 
 Value = ir.Value
 BYTES = 8
@@ -66,6 +67,19 @@ def wait(barrier: Value, parity: Value | int) -> None:
     """
     phase = constant_i32(parity) if isinstance(parity, int) else parity
     nvvm.mbarrier_try_wait_parity(barrier, phase, constant_i32(_TICKS))
+
+
+def send(values: Sequence[Value], pointer: Value, barrier: Value) -> None:
+    """Start to store four words at `pointer` in another block of the cluster, whose `barrier` counts their bytes.
+
+    Args:
+        pointer, barrier: as `address_in` gives them; the first a multiple of 16 bytes.
+    """
+    kinds = ["f" if isinstance(v.type, ir.F32Type) else "r" for v in values]
+    addresses = [llvm.PtrToIntOp(ir.IntegerType.get_signless(32), p).result for p in (pointer, barrier)]
+    text = "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [$0], {$2, $3, $4, $5}, [$1];"
+    constraints = ",".join(["r", "r", *kinds, "~{memory}"])
+    llvm.inline_asm(None, [*addresses, *values], text, constraints, has_side_effects=True)
 
 
 def address_in(block: Value, pointer: Value) -> Value:

@@ -74,6 +74,7 @@ class WgmmaBlock:
         staging: shared memory of the consumers' chunks.
         full, empty: a barrier for each stage: its bytes have come; everybody has multiplied it.
         flags: shared memory of a word for each consumer.
+        received, arrived: sums that other blocks of the cluster send, and the barrier that counts their bytes.
     """
 
     def __init__(self, problem: Problem, kernel: NvidiaKernel, blocks: Dim):
@@ -86,6 +87,8 @@ class WgmmaBlock:
         self.full = mbarrier.Barriers(barriers)
         self.empty = mbarrier.Barriers(byte_offset(barriers, s.stages * mbarrier.BYTES))
         self.flags = byte_offset(barriers, BARRIER_BYTES // 2)
+        self.received = byte_offset(barriers, -problem.received_bytes)
+        self.arrived = byte_offset(barriers, 2 * s.stages * mbarrier.BYTES)
         block = arith.IndexCastOp(i32(), gpu.BlockIdOp(gpu.Dimension.x).result).result
         self.unit, rank = self.index.divmod(Index(block), self.size)
         self.rank, self.first_unit = self.index.scalar(rank.base), self.index.scalar(self.unit.base)
@@ -100,8 +103,12 @@ class WgmmaBlock:
             teams = 1 if s.pingpong else s.consumers
             for stage in range(s.stages):
                 mbarrier.initialize(self.full.at(stage), 1)
-                mbarrier.initialize(self.empty.at(stage), teams * s.cluster)
+                mbarrier.initialize(self.empty.at(stage), teams * s.sharers)
+            if self.problem.received_bytes:
+                mbarrier.initialize(self.arrived, 1)
             mbarrier.fence_initialization()
+            if self.problem.received_bytes:
+                mbarrier.arrive_expecting(self.arrived, self.problem.received_bytes)
         self.sync()
 
     def sync(self) -> None:
@@ -140,12 +147,14 @@ class WgmmaBlock:
     def tile(self, unit: Index) -> Tile:
         """The tile, or part of one, with this number."""
         index, s, (_, down, across) = self.index, self.problem.schedule, self.problem.tiles
-        down //= s.cluster
-        part, whole = (Index(0), unit) if s.parts == 1 else index.divmod(unit, math.prod(self.problem.tiles))
+        down //= s.sharers
+        part, whole = Index(self.rank) if s.cluster > 1 else Index(0), unit
+        if s.parts > 1 and s.cluster == 1:
+            part, whole = index.divmod(unit, math.prod(self.problem.tiles))
         batch, number = (Index(0), whole) if self.problem.tiles[0] == 1 else index.divmod(whole, down * across)
         row, column = grouped(index, number, down, across, s.group)
-        if s.cluster > 1:
-            row = index.add(index.scale(row, s.cluster), Index(self.rank))
+        if s.sharers > 1:
+            row, part = index.add(index.scale(row, s.sharers), Index(self.rank)), Index(0)
         return Tile(batch, index.scale(row, s.m), index.scale(column, s.n), unit, whole, part)
 
 

@@ -107,7 +107,7 @@ class Consumer:
 
     def _release(self, ring: Ring) -> None:
         """Tell every block that writes to the stage that this warpgroup has read it."""
-        cluster, empty = self.block.problem.schedule.cluster, self.block.empty.at(ring.stage)
+        cluster, empty = self.block.problem.schedule.sharers, self.block.empty.at(ring.stage)
         thread = self.block.index.divmod(Index(warps.thread_number()), wgmma.WARPGROUP)[1]
         with only_if(self.block.index.below(thread, cluster)):
             if cluster > 1:

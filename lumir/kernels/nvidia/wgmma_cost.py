@@ -30,6 +30,8 @@ TURNS = 1.03
 """Of teams that take turns: what one waits for the other, against the time of a step."""
 JOIN = 2e-6
 """Seconds until a block knows that the others have left their parts of a tile, and has their first bytes."""
+JOIN_IN_CLUSTER = 0.5e-6
+"""The same for blocks of a cluster."""
 CLUSTER, SAVED = 0.7e-6, 0.005
 """Seconds of starting clusters, and the part that is saved by copying columns once: power rather than waiting."""
 
@@ -51,11 +53,13 @@ def _seconds(problem: Problem, target: Target, part: float) -> float:
     end = _store_seconds(problem)
     compute = waves * steps * _step_seconds(problem, target) * (TURNS if s.pingpong else 1)
     compute += end * (1 if s.pingpong else waves)
-    if s.parts > 1:
+    if problem.received_bytes:
+        compute += JOIN_IN_CLUSTER + problem.received_bytes / COPIED_BYTES
+    elif s.parts > 1:
         compute += JOIN + problem.part_bytes * (s.parts + 1) / COPIED_BYTES
     memory = remembered(problem.dispatch, "moved_bytes", moved_bytes) / speeds(target).bytes
     work = max(compute, memory) + 0.1 * min(compute, memory)
-    return LAUNCH + work + (CLUSTER - SAVED * work if s.cluster > 1 else 0)
+    return LAUNCH + work + (CLUSTER if s.cluster > 1 else 0) - (SAVED * work if s.sharers > 1 else 0)
 
 
 def _step_seconds(problem: Problem, target: Target) -> float:

@@ -76,7 +76,7 @@ def _copy(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index, operands: Sequ
     ):
         if number not in operands:
             continue
-        shared_by = s.cluster if number else 1
+        shared_by = s.sharers if number else 1
         part = rows // shared_by
         if shared_by > 1:
             at = index.add(at, index.scale(Index(block.rank), part))

@@ -36,9 +36,11 @@ class WgmmaSchedule(Schedule):
     stages: tiles of 128 bytes along k in shared memory at once.
     consumers: warpgroups that multiply; one more warpgroup copies.
     pingpong: each consumer has a tile of its own, and one stores while the other multiplies; else they share a tile.
-    cluster: blocks that share the columns of their tiles, each copying a part of the right operand to all.
+    cluster: blocks that share the columns of their tiles, each copying a part of the right operand to all; or, with
+        tiles in as many parts, those of a tile.
     group: tile rows that run together, so that their operands stay in the L2 cache.
-    parts: blocks that share a tile, each summing over a part of k; the last one to be done joins the sums, in order.
+    parts: blocks that share a tile, each summing over a part of k. Sums are joined in order: within a cluster, or by
+        the last block to be done.
     """
 
     m: int = 128
@@ -53,6 +55,11 @@ class WgmmaSchedule(Schedule):
     @property
     def threads(self) -> int:
         return (self.consumers + 1) * WARPGROUP
+
+    @property
+    def sharers(self) -> int:
+        """Blocks that share the columns of their tiles."""
+        return self.cluster if self.parts == 1 else 1
 
     @property
     def rows(self) -> int:
@@ -162,8 +169,8 @@ class Problem:
     def tiles(self) -> tuple[Dim, Dim, Dim]:
         """Batches, tiles down (whole clusters of them), tiles across."""
         batch, m, n, _ = self.reading.shape
-        cluster = self.schedule.cluster
-        return batch, -(-m // (self.schedule.m * cluster)) * cluster, -(-n // self.schedule.n)
+        sharers = self.schedule.sharers
+        return batch, -(-m // (self.schedule.m * sharers)) * sharers, -(-n // self.schedule.n)
 
     @property
     def units(self) -> Dim:
@@ -172,8 +179,14 @@ class Problem:
 
     @property
     def part_bytes(self) -> int:
-        """Of the sums of a part, in the workspace."""
+        """Of the sums over a part of k."""
         return self.schedule.m * self.schedule.n * 4
+
+    @property
+    def received_bytes(self) -> int:
+        """Of the sums of one warpgroup's rows that a block gets from the others of its cluster."""
+        s = self.schedule
+        return (s.parts - 1) * s.rows * s.n * 4 if s.cluster > 1 else 0
 
     @property
     def stage_bytes(self) -> int:
@@ -197,7 +210,7 @@ class Problem:
     @property
     def fixed_bytes(self) -> int:
         """Shared memory beside the stages."""
-        return self.schedule.consumers * BUFFERS * self.staged_bytes + BARRIER_BYTES
+        return self.schedule.consumers * BUFFERS * self.staged_bytes + self.received_bytes + BARRIER_BYTES
 
     @property
     def shared_bytes(self) -> int:
@@ -250,6 +263,9 @@ def _in_parts(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
     for parts in PARTS:
         if tiles * parts <= target.multiprocessors and steps >= LEAST_STEPS * parts and steps % parts == 0:
             yield replace(schedule, parts=parts)
+            yield from _joined_in_clusters(
+                replace(problem, schedule=replace(schedule, parts=parts, cluster=parts)), target
+            )
 
 
 def _with_stages_and_groups(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
@@ -258,8 +274,14 @@ def _with_stages_and_groups(problem: "Problem", target: Target) -> Iterable[Wgmm
         return  # a second team would have no tile
     stages = min((target.shared_bytes - problem.fixed_bytes) // problem.stage_bytes, MAX_STAGES)
     for group in (8, 4, 16):
-        if group == 8 or down // schedule.cluster > group:
+        if group == 8 or down // schedule.sharers > group:
             yield replace(schedule, stages=stages, group=group)
+
+
+def _joined_in_clusters(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
+    """The schedule with fewer stages, where it is legal: received sums take room."""
+    stages = min((target.shared_bytes - problem.fixed_bytes) // problem.stage_bytes, MAX_STAGES)
+    yield replace(problem.schedule, stages=stages)
 
 
 def problems_of(problem: Problem, target: Target) -> list[str]:
@@ -270,13 +292,13 @@ def problems_of(problem: Problem, target: Target) -> list[str]:
         return reasons
     if problem.shared_bytes > target.shared_bytes:
         reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
-    for name, operand, rows in (("left", reading.left, s.m), ("right", reading.right, s.n // s.cluster)):
+    for name, operand, rows in (("left", reading.left, s.m), ("right", reading.right, s.n // s.sharers)):
         box = box_of(operand, rows, problem.k)
         reasons += [f"{name} operand: {why}" for why in operand.matrices.problems(*box)]
         if not operand.along_k and rows % 64:
             reasons.append(f"{name} operand: rows lie side by side, and {rows} are not whole lines of 64")
     if s.parts > 1:
-        reasons += _problems_of_parts(problem)
+        reasons += _problems_of_parts(problem, target)
     if max(map(high, reading.shape)) >= 2**31 - 2**16 or high(math.prod(problem.tiles)) >= 2**31:
         reasons.append("more rows, columns or tiles than 32 bits count")
     if low(reading.shape[3]) < 1:
@@ -284,11 +306,13 @@ def problems_of(problem: Problem, target: Target) -> list[str]:
     return reasons
 
 
-def _problems_of_parts(problem: Problem) -> list[str]:
-    units, steps, parts = problem.units, problem.all_steps, problem.schedule.parts
+def _problems_of_parts(problem: Problem, target: Target) -> list[str]:
+    s, units, steps, parts = problem.schedule, problem.units, problem.all_steps, problem.schedule.parts
     if not isinstance(units, int) or not isinstance(steps, int):
         return ["tiles in parts want sizes that are fixed"]
     reasons = [f"{parts} parts of k are not equal numbers of stages"] if steps % parts else []
+    if s.cluster > 1 and units > target.multiprocessors // s.cluster * s.cluster:
+        reasons.append("more parts than multiprocessors: sums are received once only")
     return reasons + ["32 bits do not count the parts' sums"] * (units * problem.part_bytes >= 2**31)
 
 
@@ -303,10 +327,12 @@ def _broken_shape(s: WgmmaSchedule) -> list[str]:
         "more than 256 rows": s.m > 256,
         "at least 2 stages": s.stages < 2,
         "clusters of 1, 2, 4 or 8": s.cluster not in (1, 2, 4, 8),
-        "a cluster's parts of the columns are not whole boxes": s.n % (8 * s.cluster) > 0,
+        "a cluster's parts of the columns are not whole boxes": s.n % (8 * s.sharers) > 0,
         "a group of at least 1": s.group < 1,
-        "at least 1 part, and more neither in clusters nor with ping-pong": s.parts < 1
-        or (s.parts > 1 and (s.pingpong or s.cluster > 1)),
+        "at least 1 part, and more not with ping-pong": s.parts < 1 or (s.parts > 1 and s.pingpong),
+        "tiles in parts by clusters of as many blocks, with at most as many consumers, or without": s.parts > 1
+        and s.cluster > 1
+        and (s.cluster != s.parts or s.consumers > s.parts),
     }
     return [reason for reason, broken in checks.items() if broken]
 
