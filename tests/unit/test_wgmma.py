@@ -39,7 +39,8 @@ def assemble(text: str, schedule: WgmmaSchedule) -> None:
 @needs_ptxas
 @pytest.mark.parametrize("schedule", wgmma_cases.SCHEDULES, ids=str)
 def test_schedules_assemble(schedule):
-    assemble(wgmma_cases.product("mk,nk->mn", LARGE, "bfloat16"), schedule)
+    sizes = {"m": 384, "n": 256, "k": 1024} if schedule.parts > 1 else LARGE
+    assemble(wgmma_cases.product("mk,nk->mn", sizes, "bfloat16"), schedule)
 
 
 @needs_ptxas
