@@ -6,33 +6,39 @@ from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.contraction_cost import moved_bytes
 from lumir.kernels.nvidia.roofline import operations_in, remembered, speeds
-from lumir.kernels.nvidia.wgmma import LINE
+from lumir.kernels.nvidia.wgmma import LINE, ROWS
 from lumir.kernels.nvidia.wgmma_schedule import Problem
 from lumir.sizes import Size, typical
 from lumir.target import Target
 
-# Fitted to 298 bfloat16 products on an H200, 128x14336x4096 to 8192x8192x8192 with 13 tiles.
+# Fitted to 1,352 measurements on an H200: 64x1024x1024 to 4096x4096x4096 and 2048x14336x4096, 16 to 70 schedules each.
 LAUNCH = 1.3e-6
 """Seconds of a kernel beside its tiles: its start, the first copy, the last store."""
-BYTE_PRODUCTS = 7.3e14
+BYTE_PRODUCTS = 8.3e14
 """Products times two of 16-bit operands a second that all multiprocessors reach, at the clock that power allows."""
-COPIED_BYTES = 100e9
+COPIED_BYTES = 116e9
 """That one multiprocessor copies from the L2 cache in a second."""
-LEAST_STEP = 140e-9
+LEAST_STEP = 60e-9
 """Seconds of a step however small."""
-STORED_BYTES = 150e9
+LATENCY = 1.1e-6
+"""From the start of a copy to its bytes: as many stages as there are hide it."""
+STORED_BYTES = 26e9
 """Of a tile that a multiprocessor's warpgroups write in a second, while nothing multiplies."""
-FUSED_OPERATIONS = 700e9
+CHUNK_STORED = 50e-9
+"""Seconds beside, for each chunk that a warpgroup stages."""
+FUSED_OPERATIONS = 1200e9
 """Fused operations on one element that a multiprocessor does in a second."""
 _SHARP = 8
 """How sharply the longest of the parts of a step hides the others."""
 TURNS = 1.03
 """Of teams that take turns: what one waits for the other, against the time of a step."""
-JOIN = 2e-6
+JOIN = 2.1e-6
 """Seconds until a block knows that the others have left their parts of a tile, and has their first bytes."""
 JOIN_IN_CLUSTER = 0.5e-6
 """The same for blocks of a cluster."""
-CLUSTER, SAVED = 0.7e-6, 0.005
+JOINED_BYTES = 64e9
+"""Of sums that a multiprocessor writes or reads in a second."""
+CLUSTER, SAVED = 1.3e-6, 0.005
 """Seconds of starting clusters, and the part that is saved by copying columns once: power rather than waiting."""
 
 
@@ -54,11 +60,11 @@ def _seconds(problem: Problem, target: Target, part: float) -> float:
     compute = waves * steps * _step_seconds(problem, target) * (TURNS if s.pingpong else 1)
     compute += end * (1 if s.pingpong else waves)
     if problem.received_bytes:
-        compute += JOIN_IN_CLUSTER + problem.received_bytes / COPIED_BYTES
+        compute += JOIN_IN_CLUSTER + problem.received_bytes / JOINED_BYTES
     elif s.parts > 1:
-        compute += JOIN + problem.part_bytes * (s.parts + 1) / COPIED_BYTES
+        compute += JOIN + problem.part_bytes * (s.parts + 1) / JOINED_BYTES
     memory = remembered(problem.dispatch, "moved_bytes", moved_bytes) / speeds(target).bytes
-    work = max(compute, memory) + 0.1 * min(compute, memory)
+    work = max(compute, memory) + 0.18 * min(compute, memory)
     return LAUNCH + work + (CLUSTER if s.cluster > 1 else 0) - (SAVED * work if s.sharers > 1 else 0)
 
 
@@ -67,12 +73,13 @@ def _step_seconds(problem: Problem, target: Target) -> float:
     rate = BYTE_PRODUCTS * 2 / size / target.multiprocessors
     multiply = 2 * s.m * s.n * problem.k / rate
     copy = (s.m + s.n) * LINE / COPIED_BYTES
-    return (multiply**_SHARP + copy**_SHARP + LEAST_STEP**_SHARP) ** (1 / _SHARP)
+    return sum(part**_SHARP for part in (multiply, copy, LATENCY / s.stages, LEAST_STEP)) ** (1 / _SHARP)
 
 
 def _store_seconds(problem: Problem) -> float:
     s = problem.schedule
-    return s.m * s.n * remembered(problem.dispatch, "wgmma_end", _element_seconds)
+    chunks = s.rows // ROWS * s.n // problem.chunk
+    return s.m * s.n * remembered(problem.dispatch, "wgmma_end", _element_seconds) + chunks * CHUNK_STORED
 
 
 def _element_seconds(dispatch: Dispatch) -> float:

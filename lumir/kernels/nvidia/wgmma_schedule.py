@@ -23,6 +23,8 @@ BUFFERS = 2
 BARRIER_BYTES = 1024
 MAX_STAGES = 8
 """More are no use."""
+_UNUSED = {4: 12, 8: 12}
+"""Multiprocessors of an H200 that are left over by clusters of so many blocks, as the driver counts them."""
 PARTS = (2, 3, 4, 6, 8)
 """How many a tile is split into."""
 LEAST_STEPS = 4
@@ -219,7 +221,15 @@ class Problem:
     def blocks(self, target: Target) -> Dim:
         """Of the grid: no more than run at once, each taking several tiles."""
         cluster = self.schedule.cluster
-        return minimum(self.units, target.multiprocessors // cluster * cluster)
+        return minimum(self.units, clusters_at_once(cluster, target) * cluster)
+
+
+def clusters_at_once(size: int, target: Target) -> int:
+    """How many clusters of so many blocks run at once, a block on each multiprocessor.
+
+    A cluster lies within one of the groups that Hopper's multiprocessors come in; some of a group are left over.
+    """
+    return (target.multiprocessors - _UNUSED.get(size, 0)) // size
 
 
 def problem_of(dispatch: Dispatch, schedule: WgmmaSchedule) -> Problem:
@@ -311,7 +321,7 @@ def _problems_of_parts(problem: Problem, target: Target) -> list[str]:
     if not isinstance(units, int) or not isinstance(steps, int):
         return ["tiles in parts want sizes that are fixed"]
     reasons = [f"{parts} parts of k are not equal numbers of stages"] if steps % parts else []
-    if s.cluster > 1 and units > target.multiprocessors // s.cluster * s.cluster:
+    if s.cluster > 1 and units > clusters_at_once(s.cluster, target) * s.cluster:
         reasons.append("more parts than multiprocessors: sums are received once only")
     return reasons + ["32 bits do not count the parts' sums"] * (units * problem.part_bytes >= 2**31)
 
