@@ -41,10 +41,10 @@ def produce(block: WgmmaBlock) -> None:
 
 
 def _fetch_ahead(block: WgmmaBlock) -> int:
-    """Fill the first stages, with operands that are weights before the launches ahead are done; how many stages."""
+    """Fill the first stages; with what no kernel writes before the launches ahead are done. How many stages."""
     problem, reading = block.problem, block.problem.reading
-    weights = [problem.dispatch.arguments.index(weight) for weight in problem.dispatch.weights]
-    early = [n for n, operand in enumerate((reading.left, reading.right)) if operand.matrices.arg in weights]
+    unwritten = [problem.dispatch.arguments.index(argument) for argument in problem.dispatch.unwritten]
+    early = [n for n, operand in enumerate((reading.left, reading.right)) if operand.matrices.arg in unwritten]
     ahead = min(problem.steps, problem.schedule.stages) if early and isinstance(problem.steps, int) else 0
     tile = block.tile(Index(block.first_unit))
     for number in range(ahead):
