@@ -30,6 +30,7 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
         channels_last,
         contract_integers,
         convert_precision,
+        fold_columns,
         fold_constants,
         fuse_attention,
         fuse_normalization,
@@ -48,7 +49,8 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
         passes.append(convert_precision.ConvertPrecision(to=HALF[precision]))
     if target.kind == "nvidia":
         # After precision, which decides what tensor cores can multiply.
-        passes += [channels_last.ChannelsLast(), lay_weights.LayWeights(float32=precision == "tf32")]
+        passes += [channels_last.ChannelsLast(), fold_columns.FoldColumns()]
+        passes += [lay_weights.LayWeights(float32=precision == "tf32")]
     # After precision, so that the casts of weights are folded into the weights themselves.
     passes += [fold_constants.FoldConstants(), Canonicalize()]
     # Last, as ops that are built anew lose the mark.

@@ -26,7 +26,8 @@ MODELS_DIFFER = 0.9
 
 
 def choose(dispatch: Dispatch, target: Target) -> tuple[Family, Schedule]:
-    """The cheapest of what the families that match have to offer; the last family's only where nothing else is legal.
+    """The cheapest of what the families that match have to offer; the last family's only where nothing else is legal,
+    or what is contested.
 
     Raises:
         InternalError: no family has a legal schedule; the message lists what each rejected.
@@ -35,7 +36,8 @@ def choose(dispatch: Dispatch, target: Target) -> tuple[Family, Schedule]:
     best: tuple[float, Family, Schedule] | None = None
     *specific, general = families(target)
     for family in (*specific, general):
-        if (best and family is general) or not _takes(family, dispatch, target):
+        settled = best is not None and family is general and not is_contested(best[1], dispatch)
+        if settled or not _takes(family, dispatch, target):
             continue
         found = _cheapest(family, dispatch, target, rejected)
         if found and (best is None or found[0] < MODELS_DIFFER * best[0]):
@@ -48,6 +50,12 @@ def choose(dispatch: Dispatch, target: Target) -> tuple[Family, Schedule]:
         node=str(dispatch.function.location),
         values=dict(list(rejected.items())[:8]),
     )
+
+
+def is_contested(family: Family, dispatch: Dispatch) -> bool:
+    """Whether even the general family may be faster on the dispatch."""
+    contested = getattr(family, "contested", None)
+    return contested is not None and contested(dispatch)
 
 
 def _takes(family: Family, dispatch: Dispatch, target: Target) -> bool:

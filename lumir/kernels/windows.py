@@ -1,14 +1,15 @@
 """Convolutions as sums of products: which operand of a contraction is read in windows, and how those lie in memory."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from lumir.kernels.contraction_space import ContractionSpace
+from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.strided import Factors, strided_argument
 from lumir.mlir import ir
-from lumir.sizes import is_static
+from lumir.sizes import Dim, is_static
 
 T = TypeVar("T")
 Value = ir.Value
@@ -28,16 +29,16 @@ class Slide:
         window, dilation: places of a window, and from each to the next.
     """
 
-    size: int
-    stride: int | None
-    count: int = 1
+    size: Dim
+    stride: Dim | None
+    count: Dim = 1
     step: int = 1
     low: int = 0
     window: int = 1
     dilation: int = 1
 
     @property
-    def last(self) -> int:
+    def last(self) -> Dim:
         """Where the last window begins, counted from the last place of the dimension."""
         return (self.count - 1) * self.step - self.low - (self.size - 1)
 
@@ -50,12 +51,12 @@ class Windows:
         argument: a tensor of the dispatch.
         offset: of the first element.
         channels: how many there are.
-        images: the outermost dimension, along which no window reaches.
+        images: the outermost dimension, along which no window reaches; how many they are may depend on the launch.
         slides: the other dimensions, the outermost first.
     """
 
     argument: Value
-    offset: int
+    offset: Dim
     channels: int
     images: Slide
     slides: tuple[Slide, ...]
@@ -73,15 +74,26 @@ def windows_of(dispatch: Dispatch, space: ContractionSpace, number: int) -> tupl
     (argument, view), shape = found, shape_of(tensor)
     factors = [view.joined([i]) for i in range(len(shape))]
     dims = _whole(_slide(space, *of) for of in zip(terms, shape, factors, low, strict=True))
-    if dims is None or len(dims) < 2:
+    if dims is None or len(dims) < 2 or not all(is_static(n) for slide in dims[1:] for n in vars(slide).values()):
         return None
     images, *slides, channels = dims
     if images != Slide(shape[0], images.stride, count=shape[0]) or channels != Slide(shape[-1], 1, window=shape[-1]):
         return None
-    if not all(is_static(n) for slide in slides for n in vars(slide).values()):
-        return None
     windows = Windows(argument, view.offset, shape[-1], images, tuple(slides))
     return windows, replace(space, batch=tuple(summed[:-1]), k=(summed[-1],))
+
+
+def read_shares(dispatch: Dispatch) -> dict[Value, float]:
+    """For each argument that a convolution reads in windows of several places, or apart, how much of it lies in any."""
+    space = contraction_of(dispatch)
+    if space is None:
+        return {}
+    found = [windows_of(dispatch, space, number) for number in (space.lhs, space.rhs)]
+    return {
+        windows.argument: math.prod(min(1.0, s.window / s.step) for s in windows.slides)
+        for windows, _ in filter(None, found)
+        if any((s.window, s.step) != (1, 1) for s in windows.slides)
+    }
 
 
 def _whole(found: Iterable[T | None]) -> list[T] | None:

@@ -13,7 +13,7 @@ from lumir.context import make_context
 from lumir.diagnostics import UserError
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.emit import EmitKernels, emit_kernel
-from lumir.kernels.families import choose, families, family_named
+from lumir.kernels.families import choose, families, family_named, is_contested
 from lumir.linalg.lower import LowerToLinalg
 from lumir.mlir import ir
 from lumir.module import dispatches, name_of, record_symbols, symbols, symbols_in
@@ -117,16 +117,18 @@ def compile_dispatch(
 
 
 def schedules_of(text: str, arch: str) -> list[Choice]:
-    """Every legal schedule of every family that matches, cheapest by cost model first; `map` only where it is alone."""
-    target, lowered, found = target_named(arch), _lowered(text), []
+    """Every legal schedule of every family that matches, cheapest by cost model first; `map` only where it is alone, or
+    those before it are contested."""
+    target, lowered, found, settled = target_named(arch), _lowered(text), [], False
     with lowered.context, ir.Location.unknown():
         dispatch = Dispatch(dispatches(lowered.module)[0])
         for family in families(target):
-            if (family.name == "map" and found) or not family.match(dispatch, target):
+            if (family.name == "map" and settled) or not family.match(dispatch, target):
                 continue
             for schedule in family.space(dispatch, target):
                 if not family.legal(dispatch, schedule, target):
                     found.append(Choice(family.name, vars(schedule), family.cost(dispatch, schedule, target)))
+            settled = settled or (bool(found) and not is_contested(family, dispatch))
     return sorted(found, key=lambda choice: choice.cost)
 
 

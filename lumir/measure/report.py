@@ -102,6 +102,8 @@ class Reporter:
             model: what the cost model alone would have chosen, where that is something else.
         """
         case = self._bench.case(item.text() if isinstance(kernel, LumirError) else kernel.text)
+        if item.inputs:
+            item.inputs(case.inputs)
         flops = case.reference.flops if item.flops is None else item.flops
         row = Row(item.group, item.name, flops, case.reference.nbytes, goal=item.goal)
         replays: list[Any] = []

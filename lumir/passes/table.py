@@ -13,6 +13,7 @@ PASSES: dict[str, str] = {
     "lumir-lay-weights": "lumir.graph.lay_weights:LayWeights",
     "lumir-fold-constants": "lumir.graph.fold_constants:FoldConstants",
     "lumir-channels-last": "lumir.graph.channels_last:ChannelsLast",
+    "lumir-fold-columns": "lumir.graph.fold_columns:FoldColumns",
     "lumir-convert-precision": "lumir.graph.convert_precision:ConvertPrecision",
     "lumir-form-dispatches": "lumir.dispatch.form:FormDispatches",
     "lumir-outline-constants": "lumir.dispatch.outline_constants:OutlineConstants",

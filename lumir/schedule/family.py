@@ -40,7 +40,8 @@ class KernelCode:
 class Family(Protocol):
     """One kind of kernel on one kind of target.
 
-    A family whose class says `symbolic = True` also takes dispatches with sizes that are not fixed.
+    A family whose class says `symbolic = True` also takes dispatches with sizes that are not fixed. One with a method
+    `contested(dispatch)` says where even the general family, which computes every element by itself, may be faster.
     """
 
     name: ClassVar[str]

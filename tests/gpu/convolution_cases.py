@@ -1,6 +1,6 @@
 """Convolutions with the channels last, for the families that multiply them on tensor cores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import cases
 
@@ -8,12 +8,14 @@ from lumir.dialects import build
 from lumir.dtypes import mlir_type
 from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
 from lumir.mlir import ir
+from lumir.size_text import declare
+from lumir.sizes import Dim, Symbol, size_of
 
 Sizes = tuple[int, ...]
 
 
 def convolution(
-    x: Sizes,
+    x: tuple[Dim, ...],
     w: Sizes,
     dtype: str = "float16",
     *,
@@ -82,6 +84,23 @@ CASES: dict[str, Callable[[], str]] = {
     "float32-result": lambda: convolution((2, 10, 10, 64), (64, 3, 3, 64), low=1, to="float32"),
     "float8_e4m3fn": lambda: convolution((2, 10, 10, 160), (64, 3, 3, 160), "float8_e4m3fn", low=1, to="float32"),
 }
+
+SYMBOLS = {"b": Symbol("b", 0, 9)}
+"""Of `OPEN`."""
+
+OPEN: dict[str, Callable[[Mapping[str, Dim]], str]] = {
+    "3x3": lambda sizes: convolution((sizes["b"], 14, 14, 64), (64, 3, 3, 64), low=1, residual=True),
+    "1x1-strided": lambda sizes: convolution((sizes["b"], 14, 15, 64), (128, 1, 1, 64), strides=2),
+}
+"""Dispatches of images whose number is known when they run."""
+
+
+def open_text(name: str) -> str:
+    with declare(SYMBOLS):
+        return OPEN[name]({symbol: size_of(s) for symbol, s in SYMBOLS.items()})
+
+
+BINDINGS = [{"b": 1}, {"b": 2}, {"b": 9}]
 
 SCHEDULES = [
     WgmmaSchedule(128, 256, 4),

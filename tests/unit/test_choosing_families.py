@@ -11,8 +11,9 @@ from lumir.kernels.nvidia.map import MapSchedule
 class Fake:
     symbolic = True
 
-    def __init__(self, name, *costs, matches=True, illegal=()):
+    def __init__(self, name, *costs, matches=True, illegal=(), contested=False):
         self.name, self.costs, self.matches, self.illegal = name, costs, matches, illegal
+        self.contested = lambda dispatch: contested
         self.asked = False
 
     def match(self, dispatch, target):
@@ -57,6 +58,12 @@ def test_the_general_family_is_asked_only_where_no_other_can(monkeypatch):
     general = Fake("general", 7.0)
     assert chosen(monkeypatch, Fake("a", 9.0), general) == ("a", 1) and not general.asked
     assert chosen(monkeypatch, Fake("a", 9.0, illegal=[1]), general) == ("general", 1)
+
+
+def test_the_general_family_competes_for_what_is_contested(monkeypatch):
+    assert chosen(monkeypatch, Fake("a", 9.0, contested=True), Fake("general", 0.1)) == ("general", 1)
+    assert chosen(monkeypatch, Fake("a", 9.0, contested=True), Fake("b", 1.0), Fake("general", 0.1)) == ("b", 1)
+    assert chosen(monkeypatch, Fake("a", 9.0, contested=True), Fake("general", 8.5)) == ("a", 1)
 
 
 def test_without_a_legal_schedule_each_says_why(monkeypatch):

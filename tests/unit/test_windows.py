@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from nvidia_helpers import harness
 
+from lumir.artifact.schema import Launch
 from lumir.artifact.tensor_map import TensorMap
 from lumir.codegen.ptx import find_ptxas
 from lumir.dialects import build
@@ -16,7 +17,9 @@ from lumir.dtypes import mlir_type
 from lumir.kernels.families import choose
 from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
 from lumir.kernels.nvidia.tma_windows import WindowMatrices
-from lumir.kernels.nvidia.wgmma_schedule import reading_of
+from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule, reading_of
+from lumir.measure import compile_dispatch
+from lumir.measure.kernel import schedules_of
 from lumir.target import NVIDIA_ARCHS, target_named
 
 needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
@@ -82,6 +85,15 @@ def test_filters_are_a_matrix_for_each_place():
     assert "cp.async.bulk.tensor.4d.shared::cluster.global.im2col" in built.ptx
 
 
+@pytest.mark.parametrize("name", convolution_cases.OPEN)
+def test_maps_follow_the_number_of_images(name):
+    kernel = compile_dispatch(convolution_cases.open_text(name), "sm_90a", FAMILY, WgmmaSchedule(128, 64))
+    for images in (1, 9):
+        (launch,) = kernel.plan.at({"b": images}).work
+        assert isinstance(launch, Launch) and launch.tensor_maps[0].dims[-1] == images
+    assert not kernel.plan.at({"b": 0}).work
+
+
 @needs_ptxas
 @pytest.mark.parametrize("schedule", convolution_cases.SCHEDULES, ids=str)
 @pytest.mark.parametrize("name", ["3x3-residual", "three-dimensional"])
@@ -125,3 +137,20 @@ def test_only_hopper_runs_it(arch):
     _module, dispatch = harness.lowered(convolution_cases.CASES["3x3-many"]())
     family, _schedule = choose(dispatch, target_named(arch))
     assert family.name == ("wgmma" if arch == "sm_90a" else "contraction")
+
+
+CHOSEN = {
+    "wgmma": lambda: convolution_cases.convolution((32, 28, 28, 128), (128, 3, 3, 128), low=1),
+    "contraction": lambda: convolution_cases.convolution((32, 112, 112, 8), (64, 3, 3, 8), low=1),
+    "map": lambda: contraction_cases.convolution((8, 64, 28, 28), (64, 1, 3, 3), "float16", pad=1, groups=64),
+}
+
+
+@pytest.mark.parametrize("family", CHOSEN)
+def test_costs_decide_between_families(family):
+    """Few channels fill little of a stage of wgmma's; a depthwise convolution has nothing that a tile could share."""
+    text = CHOSEN[family]()
+    _module, dispatch = harness.lowered(text)
+    chosen, _schedule = choose(dispatch, TARGET)
+    offered = {choice.family for choice in schedules_of(text, "sm_90a")}
+    assert chosen.name == family and {family, "contraction"} <= offered

@@ -170,6 +170,11 @@ class ContractionFamily:
             return False
         return all(0 not in shape_of(v) for v in (*dispatch.arguments, *dispatch.results))
 
+    def contested(self, dispatch: Dispatch) -> bool:
+        """Products of one row or column, of which a tile shares nothing; such as a depthwise convolution's."""
+        space = contraction_of(dispatch)
+        return space is not None and 1 in space.shape[1:3]
+
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[ContractionSchedule]:
         """All legal tiles, by estimated time."""
         space = contraction_of(dispatch)

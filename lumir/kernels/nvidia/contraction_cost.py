@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.nvidia.roofline import remembered, speeds
+from lumir.kernels.windows import read_shares
 from lumir.sizes import typical
 from lumir.target import Target
 
@@ -80,6 +81,6 @@ def _efficiency(problem: "Problem") -> float:
 
 
 def moved_bytes(dispatch: Dispatch) -> float:
-    """Through device memory: each buffer once."""
-    tensors = (*dispatch.arguments, *dispatch.results)
-    return sum(typical(math.prod(shape_of(v))) * byte_size(element_of(v)) for v in tensors)
+    """Through device memory: each buffer once, or what windows that lie apart read of it."""
+    tensors, shares = (*dispatch.arguments, *dispatch.results), read_shares(dispatch)
+    return sum(typical(math.prod(shape_of(v))) * byte_size(element_of(v)) * shares.get(v, 1.0) for v in tensors)

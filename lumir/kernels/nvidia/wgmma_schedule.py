@@ -10,6 +10,7 @@ from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tma_operand import Matrices, Operand, operands_of, results_of
+from lumir.kernels.nvidia.tma_windows import WindowMatrices
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP, Kinds
 from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
@@ -89,6 +90,10 @@ class Reading:
     @cached_property
     def element_bytes(self) -> int:
         return self.kinds.bytes
+
+    @property
+    def convolves(self) -> bool:
+        return any(isinstance(operand.matrices, WindowMatrices) for operand in (self.left, self.right))
 
     @cached_property
     def shape(self) -> tuple[Dim, Dim, Dim, Dim]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 Peer = Callable[..., Callable[[], Any]]
 """Given torch and the operands as its tensors, a function that computes the results: on the GPU, and capturable."""
 
@@ -19,6 +21,7 @@ class Benchmark:
         peers: what the best of others is taken from, by name.
         flops: operations that count; by default those of the dispatch's contractions.
         goal: the ratio to the peer's time that is aimed at.
+        inputs: changes the random operands in place, where they have something in common.
     """
 
     group: str
@@ -27,6 +30,7 @@ class Benchmark:
     peers: Mapping[str, Peer] = field(default_factory=dict)
     flops: int | None = None
     goal: float = 1.0
+    inputs: Callable[[list[np.ndarray]], None] | None = None
 
     @property
     def full_name(self) -> str:
