@@ -8,7 +8,7 @@ from lumir.kernels.nvidia.contraction_cost import moved_bytes
 from lumir.kernels.nvidia.roofline import operations_in, remembered, speeds
 from lumir.kernels.nvidia.wgmma import LINE, ROWS
 from lumir.kernels.nvidia.wgmma_schedule import Problem
-from lumir.sizes import Size, typical
+from lumir.sizes import Size, minimum, typical
 from lumir.target import Target
 
 # Fitted to 1,352 measurements on an H200: 64x1024x1024 to 4096x4096x4096 and 2048x14336x4096, 16 to 70 schedules each.
@@ -42,6 +42,8 @@ CLUSTER, SAVED = 1.3e-6, 0.005
 """Seconds of starting clusters, and the part that is saved by copying columns once: power rather than waiting."""
 
 
+WINDOWS, FEW = 0.45e-6, 16
+"""Seconds that a convolution takes longer for each doubling of its tiles of windows, up to so many: fitted to 20."""
 _PARTS = (0.9, 1.0)
 """How far up their ranges, in factors, sizes are that a schedule is rated at: half of all lie above the first."""
 
@@ -65,6 +67,8 @@ def _seconds(problem: Problem, target: Target, part: float) -> float:
         compute += JOIN + problem.part_bytes * (s.parts + 1) / JOINED_BYTES
     memory = remembered(problem.dispatch, "moved_bytes", moved_bytes) / speeds(target).bytes
     work = max(compute, memory) + 0.18 * min(compute, memory)
+    if problem.reading.convolves:
+        work += WINDOWS * math.log2(max(typical(minimum(problem.tiles[1], FEW), part), 1))
     return LAUNCH + work + (CLUSTER if s.cluster > 1 else 0) - (SAVED * work if s.sharers > 1 else 0)
 
 

@@ -98,7 +98,7 @@ def first_convolution(batch: int, layer: Layer, dtype: str) -> str:
 
     x = (batch, layer.size, layer.size, layer.channels)
     w = (layer.filters, layer.window, COLUMNS.window, step)
-    return dispatch(body, (x, dtype), (w, dtype), ((layer.filters,), dtype), weights=[1, 2])
+    return dispatch(body, (x, dtype), (w, dtype), ((layer.filters,), dtype), unwritten=[1, 2])
 
 
 def _zero_around(inputs: list[np.ndarray]) -> None:
