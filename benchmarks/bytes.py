@@ -1,10 +1,9 @@
-"""Products of bytes, summed in int32, against onnxruntime's QLinearMatMul on a CPU and torch's _int_mm on a GPU.
+"""Products of bytes on one CPU thread against onnxruntime's QLinearMatMul; `lumir-bench kernels int8` is the GPU's.
 
-    python benchmarks/bytes.py [--target cpu|cuda]
+    python benchmarks/bytes.py
 
-On a CPU one thread works, and its own time is measured, which other processes hardly change. Every result is checked
-first: int32 sums exactly, quantised results to one quantum. Prints medians, and writes them to
-benchmarks/results/bytes-<target>.json.
+The thread's own time is measured, which other processes hardly change. Every result is checked first, to one quantum.
+Prints medians, and writes them to benchmarks/results/bytes-cpu.json.
 """
 
 import datetime
@@ -14,36 +13,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
+import onnxruntime
 from onnx import helper, numpy_helper
 
 import lumir.api
 
 ROOT = Path(__file__).parent.parent
-SIZES = {
-    "cpu": [(1, 768, 3072), (128, 768, 768), (128, 768, 3072), (512, 512, 512)],
-    "cuda": [(1024, 1024, 1024), (2048, 2048, 2048), (4096, 4096, 4096)],
-}
+SIZES = [(1, 768, 3072), (128, 768, 768), (128, 768, 3072), (512, 512, 512)]
 Row = dict[str, Any]
 
 
-@click.command()
-@click.option("--target", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-def main(target: str) -> None:
-    rows = list(on_cpu() if target == "cpu" else on_gpu())
-    for row in rows:
-        print(json.dumps(row))
-    record = {"date": datetime.date.today().isoformat(), "target": target, "rows": rows}
-    (ROOT / "benchmarks" / "results" / f"bytes-{target}.json").write_text(json.dumps(record, indent=1) + "\n")
+def main() -> None:
+    rows = []
+    for found in measured():
+        print(json.dumps(found))
+        rows.append(found)
+    record = {"date": datetime.date.today().isoformat(), "target": "cpu", "rows": rows}
+    (ROOT / "benchmarks" / "results" / "bytes-cpu.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
-def on_cpu() -> Iterator[Row]:
-    import onnxruntime
-
+def measured() -> Iterator[Row]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    for m, k, n in SIZES["cpu"]:
+    for m, k, n in SIZES:
         for left, right in (("uint8", "int8"), ("int8", "int8"), ("uint8", "uint8")):
             model, x = qlinear_matmul(m, k, n, left, right)
             session = onnxruntime.InferenceSession(model.SerializeToString(), options)
@@ -85,48 +78,6 @@ def median(call: Callable[[], Any], count: int = 30) -> float:
         call()
         samples.append(time.thread_time() - start)
     return float(np.median(samples[3:]))
-
-
-def on_gpu() -> Iterator[Row]:
-    """The kernel alone, as one of many in a CUDA graph, and torch's the same way."""
-    import torch  # pyright: ignore[reportMissingImports]
-
-    from lumir.measure import Bench, compile_dispatch
-    from lumir.target import local_gpu
-
-    bench, arch = Bench(), local_gpu().arch
-    for m, k, n in SIZES["cuda"]:
-        text = (
-            f"module {{ func.func private @d(%x: tensor<{m}x{k}xi8>, %w: tensor<{n}x{k}xi8>) -> tensor<{m}x{n}xi32> "
-            'attributes {lumir.dispatch} { %0 = "lumir.contract"(%x, %w) {equation = "mk,nk->mn", to = i32} : '
-            f"(tensor<{m}x{k}xi8>, tensor<{n}x{k}xi8>) -> tensor<{m}x{n}xi32>\n return %0 : tensor<{m}x{n}xi32> }} }}"
-        )
-        rng, case = np.random.default_rng(1), bench.case(text)
-        arrays = [_bytes(rng, "int8", shape) for shape in ((m, k), (n, k))]
-        case.set_inputs(arrays)
-        kernel = compile_dispatch(text, arch)
-        case.check(kernel)
-        ours = case.time(kernel).median
-        x, w = (torch.from_numpy(array).cuda() for array in arrays)
-        yield row((m, k, n), ("int8", "int8"), ours, _torch_seconds(torch, lambda x=x, w=w: torch._int_mm(x, w.t())))
-
-
-def _torch_seconds(torch: Any, call: Callable[[], Any], calls: int = 20) -> float:
-    call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for _ in range(calls):
-            call()
-    samples = []
-    for _ in range(20):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        samples.append(start.elapsed_time(end) / 1e3 / calls)
-    return float(np.median(samples))
 
 
 def row(size: tuple[int, int, int], types: tuple[str, str], ours: float, theirs: float) -> Row:

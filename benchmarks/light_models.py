@@ -1,6 +1,6 @@
 """ONNX's nine light models with seeded random weights against onnxruntime: error, determinism, compile time.
 
-    python benchmarks/light_models.py [--target cpu|cuda] [--only resnet50,vgg19]
+    python benchmarks/light_models.py [--target cpu|cuda] [--only resnet50,vgg19] [--jobs N]
 
 The error is the largest difference over the largest magnitude, of the last Softmax and of what it reads. Writes
 benchmarks/results/light-models-<target>.json.
@@ -8,8 +8,11 @@ benchmarks/results/light-models-<target>.json.
 
 import datetime
 import json
+import multiprocessing
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import lumir
+from lumir.runtime.cuda_gpu import Gpu
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "models"))
@@ -47,18 +51,21 @@ def measure(name: str, target: str) -> dict[str, object]:
 @click.command()
 @click.option("--target", default="cpu", show_default=True)
 @click.option("--only", default="", help="Names, separated by commas.")
-def main(target: str, only: str) -> None:
+@click.option("--jobs", default=1, show_default=True, help="Models at a time; compile times are then not theirs alone.")
+def main(target: str, only: str, jobs: int) -> None:
     """Measure, print a table, write the numbers."""
     from light_models import NAMES
 
     table, rows = Table("model", "error", "spread", "same bits", "launches", "compile s", box=None), []
-    for name in only.split(",") if only else NAMES:
-        rows.append(measure(name, target))
-        table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in rows[-1].values()))
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        for row in pool.map(partial(measure, target=target), only.split(",") if only else NAMES):
+            rows.append(row)
+            table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
     Console(width=120).print(table)
     report = {
         "date": datetime.date.today().isoformat(),
         "command": f"python benchmarks/light_models.py --target {target}",
+        "device": Gpu(0).name if target == "cuda" else "CPU",
         "onnxruntime": onnxruntime.__version__,
         "rows": rows,
     }

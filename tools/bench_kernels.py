@@ -49,7 +49,7 @@ def list_kernels(groups: Sequence[str], console: Console, flags: Mapping[str, An
 
 
 def bench_kernels(groups: Sequence[str], console: Console, flags: Mapping[str, Any]) -> None:
-    """Measure, print a table, and write what is asked for.
+    """Measure, print a table, and write what is asked for; after Ctrl-C, of what was measured until then.
 
     Raises:
         InternalError: `wrong-kernel`, at the end, where one computes something else than the reference.
@@ -61,8 +61,11 @@ def bench_kernels(groups: Sequence[str], console: Console, flags: Mapping[str, A
     rows = []
     with Workers(flags["workers"]) as workers:
         compiled = compile_all(items, arch, workers, flags["tuning_db"], flags["cost"])
-        for item, kernel, model in _tracked(compiled, len(items)):
-            rows.append(reporter.row(item, kernel, model))
+        try:
+            for item, kernel, model in _tracked(compiled, len(items)):
+                rows.append(reporter.row(item, kernel, model))
+        except KeyboardInterrupt:
+            console.print(f"interrupted after {len(rows)} of {len(items)} kernels")
     print_rows(console, bench.gpu.name, roof, rows)
     record = {
         "command": " ".join(["lumir-bench", *sys.argv[1:]]),

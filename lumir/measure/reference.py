@@ -23,7 +23,7 @@ from lumir.reference.rules import RULES, Call, is_float
 
 SAMPLED_ROWS = 16
 _MAIN = ("contract", "conv", "attention", "softmax", "normalize", "reduce", "window_reduce", "scan", "top_k")
-WHOLE_OPERATIONS = 4e9
+WHOLE_OPERATIONS = 1e9
 
 
 class Reference:

@@ -34,19 +34,27 @@ def dispatch_here(body: Callable[..., Any], *arguments: Argument, unwritten: Seq
     if symbols := declared_symbols():
         record_symbols(module, symbols)
     types = [tensor_type(shape, mlir_type(dtype)) for shape, dtype in arguments]
-    with ir.InsertionPoint(module.body):
-        function = func.FuncOp("dispatch", (types, []), visibility="private")
-    with ir.InsertionPoint(function.add_entry_block()):
-        results = body(*function.arguments)
-        results = list(results) if isinstance(results, Sequence) else [results]
-        func.ReturnOp(results)
-    signature = ir.FunctionType.get(types, [r.type for r in results])
-    function.attributes["function_type"] = ir.TypeAttr.get(signature)
+    function = write_function(module, "dispatch", types, body, visibility="private")
     function.attributes["lumir.dispatch"] = ir.UnitAttr.get()
     if unwritten:
         marks = [{UNWRITTEN: ir.UnitAttr.get()} if i in unwritten else {} for i in range(len(arguments))]
         function.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(mark) for mark in marks])
     return str(module)
+
+
+def write_function(
+    module: ir.Module, name: str, types: Sequence[ir.Type], body: Callable[..., Any], visibility: str | None = None
+) -> func.FuncOp:
+    """Add a function of tensors of these types, which returns what `body` makes of its arguments."""
+    with ir.InsertionPoint(module.body):
+        function = func.FuncOp(name, (types, []), visibility=visibility)
+    with ir.InsertionPoint(function.add_entry_block()):
+        results = body(*function.arguments)
+        results = list(results) if isinstance(results, Sequence) else [results]
+        func.ReturnOp(results)
+    signature = ir.FunctionType.get(list(types), [r.type for r in results])
+    function.attributes["function_type"] = ir.TypeAttr.get(signature)
+    return function
 
 
 def scalar(value: float, like: ir.Value) -> ir.Value:

@@ -8,7 +8,8 @@ import numpy as np
 from lumir.context import make_context
 from lumir.dialects import build
 from lumir.dtypes import mlir_type, numpy_dtype
-from lumir.mlir import func, ir
+from lumir.measure.texts import write_function
+from lumir.mlir import ir
 from lumir.reference import evaluate
 
 
@@ -16,19 +17,16 @@ def make_module(body: Callable[..., Any], *arguments: np.ndarray) -> ir.Module:
     """`@main` with one argument `xI` an array, whose body is `body(values...)`; results are named `yI`."""
     module = ir.Module.create()
     types = [ir.RankedTensorType.get(a.shape, mlir_type(a.dtype)) for a in arguments]
-    with ir.InsertionPoint(module.body):
-        function = func.FuncOp("main", (types, []))
-    with ir.InsertionPoint(function.add_entry_block()):
-        results = body(*function.arguments)
-        results = list(results) if isinstance(results, Sequence) else [results]
-        func.ReturnOp(results)
-    signature = ir.FunctionType.get(types, [r.type for r in results])
-    function.attributes["function_type"] = ir.TypeAttr.get(signature)
-    function.arg_attrs = [ir.DictAttr.get({"lumir.name": ir.StringAttr.get(f"x{i}")}) for i in range(len(types))]
-    names = [ir.DictAttr.get({"lumir.name": ir.StringAttr.get(f"y{i}")}) for i in range(len(results))]
-    function.attributes["res_attrs"] = ir.ArrayAttr.get(names)
+    function = write_function(module, "main", types, body)
+    function.arg_attrs = _names("x", len(types))
+    results = ir.FunctionType(ir.TypeAttr(function.attributes["function_type"]).value).results
+    function.attributes["res_attrs"] = ir.ArrayAttr.get(_names("y", len(results)))
     assert module.operation.verify()
     return module
+
+
+def _names(letter: str, count: int) -> list[ir.DictAttr]:
+    return [ir.DictAttr.get({"lumir.name": ir.StringAttr.get(f"{letter}{i}")}) for i in range(count)]
 
 
 def run(name: str, *operands: np.ndarray, precision: Any = "declared", **attributes: Any) -> Any:

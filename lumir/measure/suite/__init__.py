@@ -3,7 +3,7 @@
 from lumir.measure.suite.attention import decode, prefill
 from lumir.measure.suite.benchmark import Benchmark
 from lumir.measure.suite.convolution import conv, grouped_conv
-from lumir.measure.suite.gemm import fp8, gemm
+from lumir.measure.suite.gemm import fp8, gemm, int8
 from lumir.measure.suite.moves import elementwise, transposes
 from lumir.measure.suite.rows import rows
 from lumir.measure.suite.skinny import int4, skinny
@@ -11,7 +11,7 @@ from lumir.measure.suite.skinny import int4, skinny
 
 def benchmarks() -> list[Benchmark]:
     """All of them, in the order in which they are reported."""
-    makers = (gemm, fp8, skinny, int4, prefill, decode, rows, conv, grouped_conv, transposes, elementwise)
+    makers = (gemm, fp8, int8, skinny, int4, prefill, decode, rows, conv, grouped_conv, transposes, elementwise)
     return [item for make in makers for item in make()]
 
 

@@ -39,6 +39,15 @@ def scaled(m: int, n: int, k: int) -> str:
     return dispatch(body, ((m, k), "float8_e4m3fn"), ((n, k), "float8_e4m3fn"), ((), "float32"), unwritten=[1, 2])
 
 
+def product_of_bytes(m: int, n: int, k: int) -> str:
+    """x [m, k] w [n, k]^T in int8, summed in int32."""
+
+    def body(x: ir.Value, w: ir.Value) -> ir.Value:
+        return build("contract", x, w, equation="mk,nk->mn", to=mlir_type("int32"))
+
+    return dispatch(body, ((m, k), "int8"), ((n, k), "int8"), unwritten=[1])
+
+
 def _cublas(torch: Any, x: Any, w: Any) -> Callable[[], Any]:
     return lambda: torch.nn.functional.linear(x, w)
 
@@ -56,6 +65,10 @@ def _scaled_mm(torch: Any, x: Any, w: Any, scale: Any) -> Callable[[], Any]:
     one = torch.ones((), device="cuda")
     scale = scale.reshape(())
     return lambda: torch._scaled_mm(x, w.t(), scale_a=scale, scale_b=one, out_dtype=torch.bfloat16)
+
+
+def _int_mm(torch: Any, x: Any, w: Any) -> Callable[[], Any]:
+    return lambda: torch._int_mm(x, w.t())
 
 
 SHAPES = (
@@ -80,4 +93,12 @@ def fp8() -> list[Benchmark]:
     return [
         Benchmark("fp8", f"{n}x{n}x{n}", partial(scaled, n, n, n), {"_scaled_mm": _scaled_mm}, goal=0.95)
         for n in (4096, 8192)
+    ]
+
+
+def int8() -> list[Benchmark]:
+    shapes = ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 4096, 4096), (128, 4096, 4096), (1024, 14336, 4096))
+    return [
+        Benchmark("int8", f"{m}x{n}x{k}", partial(product_of_bytes, m, n, k), {"_int_mm": _int_mm})
+        for m, n, k in shapes
     ]
