@@ -1,12 +1,13 @@
 """Step 3: which ops run in one launch."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from lumir.dispatch.fusion import POINTWISE, absorbs_consumer, absorbs_producer, is_root, short_name
 from lumir.dispatch.outline import outline
+from lumir.dispatch.row_chain import Rows, row_chain
 from lumir.dispatch.ways import DIRECT, Ways, few_enough, ways_into
 from lumir.mlir import ir
 from lumir.module import main_of
@@ -26,11 +27,13 @@ class Group:
         root: the op that decides the loop nest.
         tail: the last op, whose results the dispatch returns.
         ops: all ops, by their position in the function.
+        returned: other results that it returns besides.
     """
 
     root: ir.OpView
     tail: ir.OpView
     ops: dict[int, ir.OpView] = field(default_factory=dict)
+    returned: list[Value] = field(default_factory=list)
 
     def ordered(self) -> list[ir.OpView]:
         """The ops in program order, with each constant before its first reader: equal groups get equal texts."""
@@ -50,6 +53,8 @@ class Group:
 class FormDispatches:
     """Group the ops of @main into dispatches: a root, element-wise consumers of its only result, and cheap producers.
 
+    A root that reduces rows goes on with them as far as each row needs nothing but itself (`row_chain.py`).
+
     Requires: @main holds lumir ops on static shapes.
     Guarantees: @main holds only `lumir.load`, `lumir.bind`, `lumir.reshape` of a buffer, and calls of functions marked
     `lumir.dispatch`, in which every other op stands. Equal dispatches are one function.
@@ -64,7 +69,7 @@ class FormDispatches:
     def run(self, module: ir.Module) -> None:
         main = main_of(module)
         grouping = Grouping(main.regions[0].blocks[0])
-        outline(module, main, [group.ordered() for group in grouping.groups()])
+        outline(module, main, [(group.ordered(), group.returned) for group in grouping.groups()])
 
 
 class Grouping:
@@ -77,6 +82,7 @@ class Grouping:
             [use.owner.operation for result in op.results for use in result.uses] for op in self.ops
         ]
         self.fixed = _fixed(self.ops)
+        self.binds = any(op.operation.name == "lumir.bind" for op in self.ops)
         self.taken: set[ir.Operation] = set()
         self.members: dict[ir.Operation, list[Group]] = {}
 
@@ -86,11 +92,16 @@ class Grouping:
         Every root takes its consumers before any takes producers: an op between two roots belongs to the first, which
         can then return it. What is left is grouped from its last op back.
         """
-        found = [self._around_root(op) for op in self.ops if is_root(op) and self._users(op)]
+        roots = (op for op in self.ops if is_root(op) and self._users(op))
+        found = [self._around_root(op) for op in roots if op.operation not in self.taken]
         for group in found:
             self._absorb_producers(group)
         for op in reversed(self.ops):
             if op.operation not in self.taken and short_name(op) in POINTWISE and self._is_read(op):
+                if host := self._host_of(op):
+                    host.returned.append(op.results[0])
+                    self.taken.add(op.operation)
+                    continue
                 group = Group(op, op)
                 self._take(group, op)
                 self._absorb_producers(group)
@@ -133,8 +144,48 @@ class Grouping:
                 self._take(group, op)
             group.tail = consumers[-1]
             runs.append(consumers)
-        self._end_in_integers(group, runs)
+        if not self._go_on_with_rows(group):
+            self._end_in_integers(group, runs)
         return group
+
+    def _go_on_with_rows(self, group: Group) -> bool:
+        """Take what a root that reduces rows may do with them besides."""
+        following = self.ops[self._at(group.root) + 1 :]
+        free = self.position.keys() - self.taken if not self.binds else set()
+        chain = row_chain(list(group.ops.values()), following, lambda op: op.operation in free)
+        if chain is None:
+            return False
+        for op in chain.ops:
+            if self._at(op) not in group.ops:
+                self._take(group, op)
+        group.tail = max(chain.ops, key=self._at)
+        group.returned = [value for value in chain.outputs if value.owner != group.tail.operation]
+        return True
+
+    def _host_of(self, op: ir.OpView) -> Group | None:
+        """A group around rows that computes an element-wise op anyway, and can return what others read of it."""
+        for group in self.members.get(op.operation, ()):
+            rows = Rows.of(group.root)
+            if rows and rows.returns(op) and not self.binds and not self._comes_back(op, group):
+                return group
+        return None
+
+    def _comes_back(self, op: ir.OpView, group: Group) -> bool:
+        """Whether the group reads something that others compute from the op."""
+        waiting = [at for at in self._places(self._users(op)) if at not in group.ops]
+        seen = set(waiting)
+        while waiting:
+            for at in self._places(self._users(self.ops[waiting.pop()])):
+                if at in group.ops:
+                    return True
+                if at not in seen and at < self._at(group.tail):
+                    seen.add(at)
+                    waiting.append(at)
+        return False
+
+    def _places(self, ops: Iterable[ir.Operation]) -> list[int]:
+        """The positions of those that are in the block."""
+        return [self.position[op] for op in ops if op in self.position]
 
     def _end_in_integers(self, group: Group, runs: list[list[ir.OpView]]) -> None:
         """Leave a dequantisation at the end, and moves after it, to its readers: memory then holds the integers."""

@@ -8,12 +8,16 @@ from lumir.module import fused_location
 Value = ir.Value
 
 
-def outline(module: ir.Module, main: ir.OpView, groups: Sequence[Sequence[ir.OpView]]) -> None:
-    """Replace each group by a call of a function that holds it; groups are in the order of their last ops."""
+def outline(module: ir.Module, main: ir.OpView, groups: Sequence[tuple[Sequence[ir.OpView], Sequence[Value]]]) -> None:
+    """Replace each group by a call of a function that holds it.
+
+    Args:
+        groups: in the order of their last ops, whose results a group returns, each with what it returns besides.
+    """
     functions: dict[str, str] = {}
     replaced: dict[Value, Value] = {}
-    for ops in groups:
-        name, inputs, outputs = _outline_group(main, ops, functions)
+    for ops, returned in groups:
+        name, inputs, outputs = _outline_group(main, ops, returned, functions)
         tail = ops[-1]
         with ir.InsertionPoint(tail), fused_location(ops):
             call = ir.Operation.create(
@@ -26,10 +30,12 @@ def outline(module: ir.Module, main: ir.OpView, groups: Sequence[Sequence[ir.OpV
     for old, new in replaced.items():
         old.replace_all_uses_with(new)
     _erase_dead(main.regions[0].blocks[0])
+    if any(returned for _, returned in groups):
+        _sort(main.regions[0].blocks[0])
 
 
 def _outline_group(
-    main: ir.OpView, ops: Sequence[ir.OpView], functions: dict[str, str]
+    main: ir.OpView, ops: Sequence[ir.OpView], returned: Sequence[Value], functions: dict[str, str]
 ) -> tuple[str, list[Value], list[Value]]:
     inside = {op.operation for op in ops}
     inputs: list[Value] = []
@@ -39,6 +45,7 @@ def _outline_group(
             if external and operand not in inputs:
                 inputs.append(operand)
     outputs = [r for r in ops[-1].results if any(True for _ in r.uses)] or [ops[-1].results[0]]
+    outputs += returned
     function = _function(main, ops, inputs, outputs)
     text = function.get_asm(enable_debug_info=False, assume_verified=True)
     if text in functions:
@@ -85,3 +92,19 @@ def _erase_dead(block: ir.Block) -> None:
             continue
         if op.operation.name.startswith("lumir.") and not any(True for r in op.results for _ in r.uses):
             op.operation.erase()
+
+
+def _sort(block: ir.Block) -> None:
+    """Put each op behind what it reads, and else keep the order: what a call returns may be read ahead of it."""
+    *ops, terminator = (op.operation for op in block.operations)
+    sorted_: dict[ir.Operation, None] = {}
+    for op in ops:
+        waiting = [op]
+        while waiting:
+            owners = [v.owner for v in waiting[-1].operands if not isinstance(v.owner, ir.Block)]
+            if missing := [owner for owner in owners if owner not in sorted_]:
+                waiting += missing
+            else:
+                sorted_.setdefault(waiting.pop())
+    for op in sorted_:
+        op.move_before(terminator)
