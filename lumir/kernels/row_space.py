@@ -64,6 +64,11 @@ class RowSpace:
         """The part of the last reduced dimension that whole lane groups cover."""
         return self.inner // lanes * lanes
 
+    def whole_rows(self, dispatch: Dispatch) -> list[Value]:
+        """The arguments of the full shape, where a row is one run of memory."""
+        runs = self.axes == tuple(range(len(self.kept_axes), len(self.full)))
+        return [v for v in dispatch.arguments if runs and shape_of(v) == self.full]
+
     def is_row(self, tensor: Value) -> bool:
         """It has one element for each row: the kept shape, with dimensions of 1 anywhere."""
         return shape_of(tensor) != self.full and _without_ones(shape_of(tensor)) == _without_ones(self.kept)

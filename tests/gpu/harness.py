@@ -189,4 +189,4 @@ def compare(found: np.ndarray, wanted: np.ndarray, tolerance: float | None = Non
     assert error <= allowed * scale, f"error {error:.3g} of magnitude {scale:.3g}, allowed {allowed:.3g} relative"
 
 
-DEFAULT_TOLERANCE = {"float64": 1e-13, "float32": 3e-6, "float16": 1.5e-3, "bfloat16": 1.2e-2}
+DEFAULT_TOLERANCE = {"float64": 1e-13, "float32": 3e-6, "float16": 1.5e-3, "bfloat16": 1.2e-2, "float8_e4m3fn": 8e-2}

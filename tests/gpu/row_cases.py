@@ -48,6 +48,7 @@ def _cases() -> dict[str, Callable[[], str]]:
         "norm-quantised-float8_e4m3fn": partial(norm_quantise, 5, 4104, "float16", "float8_e4m3fn"),
         "arg-max-long": partial(cases.arg_reduce, "max", (3, 30011), 1, "float32"),
         "softmax-beyond-registers": partial(cases.softmax, (2, 600004), 1, "bfloat16"),
+        "layer-norm-bfloat16-wide": partial(cases.layer_norm, (9, 4096), "bfloat16"),
         "layer-norm-long": partial(cases.layer_norm, (4, 8192), "bfloat16"),
     }
 

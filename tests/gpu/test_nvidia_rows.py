@@ -1,6 +1,7 @@
 """The NVIDIA family rows on a GPU, against the numpy reference."""
 
 import zlib
+from dataclasses import replace
 
 import device
 import harness
@@ -87,6 +88,23 @@ def test_rows_of_a_cluster(name, cluster):
             ran += 1
     assert ran >= 2
     del module
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 100])
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("layer-norm-bfloat16-wide", RowsSchedule(128, 1, 8, 4)),
+        ("layer-norm-bfloat16-wide", RowsSchedule(64, 2, 8, 8)),
+        ("softmax-bfloat16", RowsSchedule(16, 4, 8, 3)),
+        ("norm-quantised-int8", RowsSchedule(32, 1, 8, 6)),
+        ("softmax-long", RowsSchedule(128, 1, 4, 4)),
+    ],
+    ids=str,
+)
+def test_rows_fetched_ahead(name, schedule, ahead):
+    text, schedule = row_cases.CASES[name](), replace(schedule, ahead=ahead)
+    device.bench().case(text, seed=11).check(compile_dispatch(text, "sm_90a", RowsFamily(), schedule), whole=True)
 
 
 @pytest.mark.parametrize("name", [name for name in row_cases.CASES if name.startswith("norm-quantised")])

@@ -103,6 +103,16 @@ def test_rows_keep_a_row_in_registers_between_passes():
     assert again.count("ld.global.v4") >= 3 * 8
 
 
+@needs_ptxas
+def test_a_workgroup_fetches_the_rows_of_a_later_one():
+    text = row_cases.CASES["layer-norm-bfloat16-wide"]()
+    built = harness.build(text, RowsFamily(), schedule=RowsSchedule(64, 2, 8, 8, ahead=3))
+    assemble(built)
+    assert built.ptx.count("cp.async.bulk.prefetch.L2") == 2, "one for each of what is added"
+    assert built.ptx.index("griddepcontrol.wait") < built.ptx.index("cp.async.bulk.prefetch.L2")
+    assert "prefetch" not in harness.build(text, RowsFamily(), schedule=RowsSchedule(64, 2, 8, 8)).ptx
+
+
 def test_rows_of_a_warp_need_no_shared_memory():
     text = row_cases.CASES["softmax-float32"]()
     assert ".shared" not in harness.build(text, RowsFamily(), schedule=RowsSchedule(32, 4, 4, 3)).ptx
@@ -164,9 +174,11 @@ def test_map_says_why_a_schedule_cannot_run(name, schedule, reason):
         ("softmax-float32", RowsSchedule(32, 1, 4, 32), "under way"),
         ("softmax-across", RowsSchedule(32, 1, 2, 1), "side by side"),
         ("layer-norm-float64", RowsSchedule(4, 256, 8, 1, True), "shared memory"),
-        ("softmax-long", RowsSchedule(1024, 1, 4, 16), "registers"),
+        ("softmax-beyond-registers", RowsSchedule(1024, 1, 4, 16), "registers"),
         ("softmax-long", RowsSchedule(256, 1, 4, 1, cluster=3), "1, 2, 4, 8 workgroups"),
         ("softmax-long", RowsSchedule(256, 2, 4, 1, cluster=2), "one row"),
+        ("softmax-ragged-float32", RowsSchedule(32, 2, 1, 4, ahead=2), "one run of memory"),
+        ("softmax-across", RowsSchedule(4, 8, 8, 8, across=True, ahead=2), "read along them"),
     ],
 )
 def test_rows_say_why_a_schedule_cannot_run(name, schedule, reason):

@@ -22,7 +22,7 @@ WORKGROUP_SECONDS = 0.62e-9
 """The time between the starts of two workgroups anywhere on the GPU, measured on an H200."""
 ACCESS_SECONDS = 0.8e-6
 """From a load of DRAM to its value, on a busy GPU."""
-THREADS, REGISTERS = 2048, 65536
+THREADS, REGISTERS, WORKGROUPS = 2048, 65536, 32
 """What a multiprocessor holds."""
 SHARED_BYTES_PER_SECOND = 128 * 1.7e9
 """What one multiprocessor reads from its shared memory."""
@@ -74,7 +74,8 @@ class Traffic:
 
     def resident(self, target: Target) -> int:
         """Threads that run at once."""
-        return min(self.workgroups * self.block, target.multiprocessors * min(THREADS, REGISTERS // self.registers))
+        most = min(THREADS, REGISTERS // self.registers, WORKGROUPS * self.block)
+        return min(self.workgroups * self.block, target.multiprocessors * most)
 
     def seconds(self, target: Target) -> float:
         """The longest of moving the bytes, waiting for loads with too few under way, and starting workgroups."""
@@ -106,11 +107,14 @@ def moved_bytes(dispatch: Dispatch) -> float:
 
 def operations_in(nest: LoopNest) -> int:
     """Instructions of one iteration of the body, roughly."""
-    names = (op.operation.name for op in nest.block.operations)
+    names = (op.operation.name for op in nest.block.operations if op.operation.name not in _FREE)
     return sum(TRANSCENDENTAL if name.startswith("math.") and name not in _CHEAP else 1 for name in names)
 
 
-_CHEAP = frozenset(["math.absf", "math.fma", "math.floor", "math.ceil", "math.trunc", "math.copysign", "math.absi"])
+_FREE = frozenset(["linalg.yield", "arith.constant"])
+_CHEAP = frozenset(
+    ["math.absf", "math.fma", "math.floor", "math.ceil", "math.roundeven", "math.trunc", "math.copysign", "math.absi"]
+)
 
 
 def remembered(dispatch: Dispatch, name: str, compute: Callable[[Dispatch], T]) -> T:

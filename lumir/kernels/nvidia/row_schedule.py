@@ -19,6 +19,7 @@ class RowsSchedule(Schedule):
         unroll: accesses of a thread that are written out one after the other.
         across: neighbouring threads take neighbouring rows instead of neighbouring elements of one row.
         cluster: workgroups that share a row, and join what they have through their shared memory.
+        ahead: each workgroup has the rows brought to the L2 cache that come so many workgroups later; 0 for none.
     """
 
     threads: int = 32
@@ -27,6 +28,7 @@ class RowsSchedule(Schedule):
     unroll: int = 1
     across: bool = False
     cluster: int = 1
+    ahead: int = 0
 
     @property
     def block(self) -> int:
@@ -51,11 +53,6 @@ class RowsSchedule(Schedule):
     def apart(self) -> int:
         """In how many warps the threads of one row are, if `across`."""
         return self.threads // min(self.threads, max(1, WARP // self.rows))
-
-    @property
-    def registers(self) -> int:
-        """What a thread needs of them, roughly: for elements of up to 4 bytes."""
-        return 24 + int(1.5 * self.unroll * self.lanes)
 
     def keeps(self, space: RowSpace) -> bool:
         """Whether a row's values stay in registers from pass to pass."""

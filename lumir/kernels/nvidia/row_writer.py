@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
+from lumir.dtypes import byte_size
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, Place
-from lumir.kernels.memory import Buffer
+from lumir.kernels.memory import Buffer, advance
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.joining import selects
+from lumir.kernels.nvidia.programmatic import fetch_to_l2
 from lumir.kernels.nvidia.row_joining import Member, RowJoining, equals, lanes_from
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.row_space import RowSpace
@@ -36,6 +38,8 @@ class RowWriter:
         tile, rank = self.index.divmod(kernel.workgroup(), schedule.cluster)
         self.joining = RowJoining(kernel, schedule, Member(own, slot, rank))
         self.member = self.index.add(self.index.scale(rank, schedule.threads), own)
+        if schedule.ahead:
+            self._fetch(self.index.offset(tile, schedule.ahead), own, slot)
         self.row = self._row(tile, slot)
         self._columns: dict[int, tuple[Place, Value | None]] = {}
         self._waiting: list[tuple[Buffer, Place, Value]] = []
@@ -48,6 +52,19 @@ class RowWriter:
             group = self.index.minimum(group, groups - 1)
         position = self.index.scale(group, lanes)
         return self.index.delinearize(lanes_from(position, lanes), self.space.kept)
+
+    def _fetch(self, tile: Index, own: Index, slot: Index) -> None:
+        """Have the rows of a later tile brought to the L2 cache, each by one thread."""
+        row = self.index.add(self.index.scale(tile, self.schedule.rows), slot)
+        there = self.index.below(row, self.space.row_count)
+        with only_if(arith.AndIOp(equals(self.index, own, 0), there).result):
+            for buffer in self._fetched():
+                start = self.index.scalar(self.index.scale(row, self.space.row_size).base)
+                size = self.space.row_size * byte_size(buffer.stored)
+                fetch_to_l2(advance(buffer.pointer, buffer.stored, start), size)
+
+    def _fetched(self) -> list[Buffer]:
+        return [self.kernel.inputs[tensor] for tensor in self.space.whole_rows(self.kernel.dispatch)]
 
     def write(self) -> None:
         for nest in self.kernel.dispatch.reductions:

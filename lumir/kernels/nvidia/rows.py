@@ -8,7 +8,8 @@ shared by the workgroups of a cluster.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import product
+from dataclasses import replace
+from itertools import chain, product
 from typing import ClassVar
 
 from lumir.kernels.dispatch import Dispatch
@@ -16,7 +17,7 @@ from lumir.kernels.nvidia.exchange import WARP
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, nvidia_kernel
 from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.roofline import REGISTERS, remembered
-from lumir.kernels.nvidia.row_cost import row_cost
+from lumir.kernels.nvidia.row_cost import registers_of, row_cost
 from lumir.kernels.nvidia.row_facts import RowFacts
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.nvidia.row_writer import RowWriter
@@ -32,6 +33,10 @@ MOST_VALUES = 64
 """Elements of a row that one thread may have under way."""
 CLUSTERED = 4096
 """Elements of the shortest rows that a cluster is tried for."""
+FETCH_UNIT = 16
+"""Bytes that a fetch to the L2 cache is a multiple of."""
+AHEAD = 2
+"""How many workgroups later, for each multiprocessor, the rows are used that a workgroup fetches: as measured best."""
 CLUSTERS = (1, 2, 4, 8)
 """How many workgroups may share a row."""
 
@@ -95,10 +100,19 @@ def _costs(dispatch: Dispatch, target: Target) -> dict[RowsSchedule, float]:
 
     def compute(dispatch: Dispatch) -> dict[RowsSchedule, float]:
         facts = _facts(dispatch)
-        found = (s for s in _schedules(facts, target) if not _reasons(facts, s, target))
+        every = chain.from_iterable(_both_ways(facts, s, target) for s in _schedules(facts, target))
+        found = (s for s in every if not _reasons(facts, s, target))
         return {schedule: row_cost(facts, schedule, target) for schedule in found}
 
     return remembered(dispatch, f"rows_costs_{target.arch}", compute)
+
+
+def _both_ways(facts: RowFacts, schedule: RowsSchedule, target: Target) -> Iterator[RowsSchedule]:
+    """As it is, and with later rows fetched where more workgroups follow than run at once."""
+    yield schedule
+    ahead = AHEAD * target.multiprocessors
+    if schedule.lanes * facts.narrowest >= 8 and typical(facts.space.row_count) // schedule.tile > 2 * ahead:
+        yield replace(schedule, ahead=ahead)
 
 
 def _unrolls(facts: RowFacts, columns: int, lanes: int) -> list[int]:
@@ -117,8 +131,10 @@ def _reasons(facts: RowFacts, schedule: RowsSchedule, target: Target) -> list[st
         reasons.append(f"a workgroup has 32 to 1024 threads, not {schedule.block}")
     if not 1 <= schedule.unroll * schedule.lanes <= MOST_VALUES:
         reasons.append(f"a thread has 1 to {MOST_VALUES} elements under way, not {schedule.unroll * schedule.lanes}")
-    if schedule.registers * schedule.block > REGISTERS:
-        reasons.append(f"{schedule.block} threads with about {schedule.registers} registers each")
+    if (registers := registers_of(facts, schedule)) * schedule.block > REGISTERS:
+        reasons.append(f"{schedule.block} threads with about {registers} registers each")
+    if schedule.ahead:
+        reasons += _no_fetching(facts, schedule, target)
     if (size := _vector_size(facts.space, schedule)) % schedule.lanes != 0:
         reasons.append(f"{size} neighbouring elements are not whole groups of {schedule.lanes}")
     if not facts.joinable and (schedule.threads > 1 or (schedule.lanes > 1 and not schedule.across)):
@@ -141,6 +157,18 @@ def _no_cluster(facts: RowFacts, schedule: RowsSchedule, target: Target) -> list
         reasons.append("a cluster has one row, along which neighbouring threads take neighbouring elements")
     if not facts.joinable:
         reasons.append("a reduction cannot join the results of parts of a row")
+    return reasons
+
+
+def _no_fetching(facts: RowFacts, schedule: RowsSchedule, target: Target) -> list[str]:
+    """Why later rows cannot be brought to the L2 cache."""
+    reasons = []
+    if not is_programmatic(target):
+        reasons.append(f"{target.arch} fetches nothing to the L2 cache in bulk")
+    if schedule.ahead < 0 or schedule.across or schedule.cluster > 1:
+        reasons.append("rows are fetched by workgroups of their own, which read along them")
+    if not facts.run or facts.run % FETCH_UNIT:
+        reasons.append(f"a row is not one run of memory in units of {FETCH_UNIT} bytes")
     return reasons
 
 
