@@ -35,6 +35,7 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
         fuse_attention,
         fuse_normalization,
         lay_weights,
+        merge_contractions,
     )
     from lumir.graph.canonicalize import Canonicalize
 
@@ -53,6 +54,8 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
         passes += [lay_weights.LayWeights(float32=precision == "tf32")]
     # After precision, so that the casts of weights are folded into the weights themselves.
     passes += [fold_constants.FoldConstants(), Canonicalize()]
+    if _combines_bands(target):
+        passes.append(merge_contractions.MergeContractions(joined=True))
     # Last, as ops that are built anew lose the mark.
     return [*passes, allow_tf32.AllowTf32()] if precision == "tf32" else passes
 
@@ -62,7 +65,12 @@ def dispatch(target: Target) -> list[Any]:
     from lumir.dispatch.form import FormDispatches
     from lumir.dispatch.outline_constants import OutlineConstants
 
-    return [OutlineConstants(), FormDispatches()]
+    return [OutlineConstants(), FormDispatches(bands=_combines_bands(target))]
+
+
+def _combines_bands(target: Target) -> bool:
+    """Whether kernels compute a value of equal bands of a product's columns."""
+    return target.arch == "sm_90a"
 
 
 def linalg(target: Target) -> list[Any]:

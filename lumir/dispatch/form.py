@@ -55,6 +55,9 @@ class FormDispatches:
 
     A root that reduces rows goes on with them as far as each row needs nothing but itself (`row_chain.py`).
 
+    Args:
+        bands: a contraction takes consumers that combine equal bands of its columns: the target has kernels for them.
+
     Requires: @main holds lumir ops on static shapes.
     Guarantees: @main holds only `lumir.load`, `lumir.bind`, `lumir.reshape` of a buffer, and calls of functions marked
     `lumir.dispatch`, in which every other op stands. Equal dispatches are one function.
@@ -65,17 +68,19 @@ class FormDispatches:
     """
 
     name: ClassVar[str] = "lumir-form-dispatches"
+    bands: bool = False
 
     def run(self, module: ir.Module) -> None:
         main = main_of(module)
-        grouping = Grouping(main.regions[0].blocks[0])
+        grouping = Grouping(main.regions[0].blocks[0], self.bands)
         outline(module, main, [(group.ordered(), group.returned) for group in grouping.groups()])
 
 
 class Grouping:
     """Assigns the ops of one block to groups."""
 
-    def __init__(self, block: ir.Block):
+    def __init__(self, block: ir.Block, bands: bool = False):
+        self.bands = bands
         self.ops = [op for op in block.operations if not op.operation.name.startswith("func.")]
         self.position = {op.operation: i for i, op in enumerate(self.ops)}
         self.users: list[list[ir.Operation]] = [
@@ -215,7 +220,7 @@ class Grouping:
                 op in self.taken
                 or op not in self.position
                 or op.name == "lumir.bind"
-                or not absorbs_consumer(group.root, group.tail.results[0], op.opview)
+                or not absorbs_consumer(group.root, group.tail.results[0], op.opview, self.bands)
             ):
                 return []
             run[op] = op.opview

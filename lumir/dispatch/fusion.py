@@ -1,10 +1,10 @@
 """Which ops may stand together in one launch."""
 
-from lumir.dialects import ELEMENTWISE, shape_of_type
+from lumir.dialects import ELEMENTWISE, attribute_of, shape_of_type
 from lumir.dialects.base import is_float, is_int
 from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
-from lumir.sizes import Shape
+from lumir.sizes import Shape, is_static
 
 Value = ir.Value
 
@@ -63,14 +63,36 @@ def dims(value: Value) -> Shape:
     return shape_of_type(value.type)
 
 
-def absorbs_consumer(root: ir.OpView, value: Value, consumer: ir.OpView) -> bool:
-    """Whether `consumer`, the only user of `value`, may run on a root's result before it is stored."""
+def absorbs_consumer(root: ir.OpView, value: Value, consumer: ir.OpView, bands: bool = False) -> bool:
+    """Whether `consumer` may run on a root's result `value` before it is stored, with all other users of it.
+
+    Args:
+        bands: equal bands of a contraction's columns may be combined.
+    """
     name = short_name(consumer)
+    band = band_shape(value) if bands and short_name(root) == "contract" else None
     if short_name(root) in UPDATES or is_packed_type(ir.RankedTensorType(consumer.results[0].type).element_type):
         return False
     if name in ELEMENTWISE_OPS:
-        return dims(consumer.results[0]) == dims(value)
+        return dims(consumer.results[0]) == (band or dims(value))
+    if name == "slice":
+        return band is not None and consumer.operands[0] == value
     return short_name(root) in CONTRACTION_ROOTS and name in ("reshape", "transpose")
+
+
+def band_shape(value: Value) -> Shape | None:
+    """The shape of the bands, where all users of a value are slices that cut its last dimension into equal ones."""
+    slices = [use.owner.opview for use in value.uses]
+    if len(slices) < 2 or any(short_name(op) != "slice" for op in slices):
+        return None
+    *outer, last = dims(value)
+    if not is_static(last) or last % len(slices):
+        return None
+    shape = (*outer, last // len(slices))
+    wanted = {(*(0 for _ in outer), start) for start in range(0, last, shape[-1])}
+    steps = {step for op in slices for step in attribute_of(op, "steps")}
+    starts = {tuple(attribute_of(op, "starts")) for op in slices}
+    return shape if starts == wanted and steps == {1} and all(dims(op.results[0]) == shape for op in slices) else None
 
 
 def absorbs_producer(root: ir.OpView, producer: ir.OpView, single_use: bool, reader: ir.OpView) -> bool:

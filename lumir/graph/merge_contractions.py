@@ -3,13 +3,18 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lumir.dialects import build
+from lumir.dialects import ELEMENTWISE, build
 from lumir.dialects.contraction import parse_equation
+from lumir.dtypes import byte_size
 from lumir.graph.derived_weights import Outliner
 from lumir.graph.rewrite import erase_with_producers, functions
-from lumir.graph.values import attribute, definition, shape, short_name
+from lumir.graph.values import attribute, definition, element, shape, short_name, users
 from lumir.mlir import ir
 from lumir.passes.registry import register_pass
+from lumir.sizes import Shape
+
+LONGEST_RUN = 24
+"""Ops that are looked at to find where results meet."""
 
 
 @register_pass
@@ -21,12 +26,17 @@ class MergeContractions:
     Guarantees: no two contractions read one left operand under one equation with weights that differ only in the size
     of one dimension of the result, unless the merged result would be wider than `max_width`.
 
+    Args:
+        joined: merge those alone whose results, equal in size, meet element by element in one value: a kernel that
+            computes both can go on to that value.
+
         %1 = lumir.contract(%x, load @q)  "mk,kn->mn"         %0 = lumir.contract(%x, load @q.concat)  "mk,kn->mn"
         %2 = lumir.contract(%x, load @k)  "mk,kn->mn"   ->    %1, %2 = lumir.slice(%0) ...
     """
 
     name: ClassVar[str] = "lumir-merge-contractions"
     max_width: int = 1 << 16
+    joined: bool = False
 
     def run(self, module: ir.Module) -> None:
         outliner = Outliner(module)
@@ -35,9 +45,58 @@ class MergeContractions:
             for view in block.operations:
                 if (key := _key(view.operation)) is not None:
                     groups.setdefault(key, []).append(view.operation)
-            for group in groups.values():
+            found = [band for group in groups.values() for band in (_joined(group) if self.joined else [group])]
+            for group in found:
                 if len(group) > 1 and sum(_width(op) for op in group) <= self.max_width:
                     _merge(group, outliner)
+
+
+def _joined(group: list[ir.Operation]) -> list[list[ir.Operation]]:
+    """The contractions of a group that meet, together; only of types that tensor cores multiply."""
+    found: list[list[ir.Operation]] = []
+    for op in group:
+        if not any(op in band for band in found) and byte_size(element(op.operands[1])) == 2 and _gives_columns(op):
+            found.append(_meeting(op, group))
+    return found
+
+
+def _gives_columns(op: ir.Operation) -> bool:
+    return parse_equation(attribute(op, "equation"))[2].endswith(_free_label(op) or " ")
+
+
+def _meeting(first: ir.Operation, group: list[ir.Operation]) -> list[ir.Operation]:
+    """The contractions of a group whose results, with that of `first`, element-wise ops use that end in one value."""
+    position = {view.operation: i for i, view in enumerate(first.block.operations)}
+    sources, run, dims = [first], list[ir.Operation](), shape(first.results[0])
+
+    def left(ops: list[ir.Operation]) -> set[ir.Operation]:
+        return {user for op in ops for user in users(op.results[0])} - set(run)
+
+    while len(run) < LONGEST_RUN and (waiting := left(sources + run)):
+        if len(sources) > 1 and not left(sources + run[:-1]):
+            return sources
+        op = min(waiting, key=lambda user: position[user])
+        if not _is_pointwise(op, dims):
+            break
+        run = sorted([*run, op], key=lambda one: position[one])
+        sources += [other for other in _behind(op, group) if other not in sources]
+    return [first]
+
+
+def _behind(op: ir.Operation, group: list[ir.Operation]) -> list[ir.Operation]:
+    """The contractions of a group that an element-wise op's operands come from, through others like it."""
+    found, waiting = [], list(op.operands)
+    while waiting:
+        producer = waiting.pop().owner
+        if producer in group:
+            found.append(producer.operation)
+        elif not isinstance(producer, ir.Block) and _is_pointwise(producer.operation, shape(op.results[0])):
+            waiting += producer.operands
+    return found
+
+
+def _is_pointwise(op: ir.Operation, dims: Shape) -> bool:
+    return short_name(op) in {*ELEMENTWISE, "cast", "select"} and shape(op.results[0]) == dims
 
 
 def _free_label(op: ir.Operation) -> str | None:

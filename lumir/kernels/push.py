@@ -7,10 +7,11 @@ two stand element-wise operations, transposes and reshapes; a `Path` is what the
 from dataclasses import dataclass
 
 from lumir.kernels.dispatch import Dispatch, shape_of
-from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.evaluate import LoopNest, mixed_sizes
 from lumir.kernels.index import ZERO, Index, IndexMath, Place
 from lumir.mlir import ir
 from lumir.shape_groups import matching_groups
+from lumir.sizes import is_static
 
 Value = ir.Value
 
@@ -43,12 +44,20 @@ class Reshape:
         return tuple(moved)
 
 
-Step = Permute | Reshape
+@dataclass(frozen=True)
+class Band:
+    """One of the equal bands of the last dimension: all have the same places, counted from where each starts."""
+
+    def place(self, index: IndexMath, place: Place) -> Place:
+        return place
+
+
+Step = Permute | Reshape | Band
 
 
 @dataclass(frozen=True)
 class Path:
-    """A one-to-one way from a tensor's places to another's, in normal form: equal paths do the same."""
+    """A one-to-one way from a tensor's places, or a band's, to another's, in normal form: equal paths do the same."""
 
     steps: tuple[Step, ...] = ()
 
@@ -65,21 +74,26 @@ class Path:
                 return Path(self.steps[:-1]).then(step)
             case (Reshape(old, _), Reshape(_, new)):
                 return Path(self.steps[:-1]).then(Reshape(old, new))
+            case (_, Band()):
+                return Path((*self.steps, step))
         unchanged = step.old == step.new if isinstance(step, Reshape) else step.order == tuple(range(len(step.order)))
         return self if unchanged else Path((*self.steps, step))
 
 
-def paths_from(dispatch: Dispatch, root: Value) -> dict[Value, Path]:
+def paths_from(dispatch: Dispatch, root: Value, bands: bool = False) -> dict[Value, Path]:
     """The path from `root` to every tensor that has its elements one to one.
 
     Left out is what needs an element of the root at another place than its own: by a reduction, a broadcast, a slice.
+
+    Args:
+        bands: go on to slices that are a `Band`, and to what has the elements of one one to one.
     """
     paths: dict[Value, Path] = {root: Path()}
     stray: set[Value] = set()
     for op in dispatch.operations:
         if op.operation.name == "func.return" or root in list(op.results):
             continue
-        found = _paths_through(op, paths, stray)
+        found = _paths_through(op, paths, stray, bands)
         if found is None:
             stray.update(op.results)
         elif found:
@@ -103,7 +117,19 @@ def result_places(index: IndexMath, dispatch: Dispatch, root: Value, place: Plac
     return None if paths is None else [path.place(index, place) for path in paths]
 
 
-def _paths_through(op: ir.OpView, paths: dict[Value, Path], stray: set[Value]) -> list[Path] | None:
+def band_of(op: ir.OpView) -> tuple[int, int] | None:
+    """The number of the band that a `tensor.extract_slice` takes of the last dimension, and how many there are."""
+    whole, band = shape_of(op.operands[0]), shape_of(op.results[0])
+    starts, steps = mixed_sizes(op, "static_offsets", 1), tuple(op.attributes["static_strides"])
+    if len(whole) != len(band) or whole[:-1] != band[:-1] or any(starts[:-1]) or set(steps) != {1}:
+        return None
+    size, start = band[-1], starts[-1]
+    if not all(map(is_static, (whole[-1], size, start))) or whole[-1] % size or start % size:
+        return None
+    return start // size, whole[-1] // size
+
+
+def _paths_through(op: ir.OpView, paths: dict[Value, Path], stray: set[Value], bands: bool) -> list[Path] | None:
     """The path to one operation's results; [] if it does not depend on the root, None if there is no single one."""
     operands = list(op.operands)
     name = op.operation.name
@@ -116,6 +142,8 @@ def _paths_through(op: ir.OpView, paths: dict[Value, Path], stray: set[Value]) -
         return _through_generic(LoopNest.of(op), paths)
     if name in ("tensor.collapse_shape", "tensor.expand_shape"):
         return [paths[operands[0]].then(Reshape(shape_of(operands[0]), shape_of(op.results[0])))]
+    if bands and name == "tensor.extract_slice" and band_of(op):
+        return [paths[operands[0]].then(Band())]
     return [paths[operands[0]]] if name == "builtin.unrealized_conversion_cast" else None
 
 

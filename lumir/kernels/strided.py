@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.evaluate import LoopNest, mixed_sizes
-from lumir.kernels.push import Permute, Reshape, matching_groups, result_paths
+from lumir.kernels.push import Band, Path, Reshape, Step, matching_groups, paths_from
 from lumir.mlir import ir
 from lumir.sizes import Dim
 
@@ -59,6 +59,13 @@ class Strided:
             offset += start * stride
             dims.append(factors if whole else _factors([(size, step * stride)]))
         return Strided(tuple(dims), offset)
+
+    def undone(self, path: Path) -> "Strided | None":
+        """This view of where a path ends as one of where it begins; of a band, as if it were the whole."""
+        view: Strided | None = self
+        for step in reversed(path.steps):
+            view = view and _undone(view, step)
+        return view
 
     def joined(self, dims: Sequence[int]) -> Factors:
         """Several dimensions as one, counted row-major in this order."""
@@ -116,21 +123,18 @@ def strided_argument(dispatch: Dispatch, tensor: Value) -> tuple[Value, Strided]
 
 
 def strided_results(dispatch: Dispatch, root: Value) -> list[Strided | None]:
-    """How each result's memory lies in terms of the dimensions of `root`, whose elements it has one to one."""
-    paths = result_paths(dispatch, root)
-    if paths is None:
-        return [None] * len(dispatch.results)
-    found: list[Strided | None] = []
-    for result, path in zip(dispatch.results, paths, strict=True):
-        view: Strided | None = Strided.dense(shape_of(result))
-        for step in reversed(path.steps):
-            view = view and _undone(view, step)
-        found.append(view)
-    return found
+    """How each result's memory lies in terms of the dimensions of `root`, or of a band of it, whose elements it has."""
+    paths = paths_from(dispatch, root, bands=True)
+    return [
+        Strided.dense(shape_of(result)).undone(paths[result]) if result in paths else None
+        for result in dispatch.results
+    ]
 
 
-def _undone(view: Strided, step: Permute | Reshape) -> Strided | None:
+def _undone(view: Strided, step: Step) -> Strided | None:
     """A view of a step's result as one of its source."""
+    if isinstance(step, Band):
+        return view
     if isinstance(step, Reshape):
         return view.reshaped(step.new, step.old)
     rank = max((i for i in step.order if i is not None), default=-1) + 1

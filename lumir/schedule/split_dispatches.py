@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lumir.kernels.bands import bands_of
+from lumir.kernels.contraction_space import contraction_of
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.families import choose
 from lumir.mlir import ir
@@ -21,7 +23,8 @@ class SplitDispatches:
     """Split dispatches that fall to the family `map` and would compute the same elements many times.
 
     Requires: dispatch functions in linalg.
-    Guarantees: what such a dispatch recomputes is a result of a dispatch of its own, which writes it to memory once.
+    Guarantees: what such a dispatch recomputes, and a product whose bands it combines, is a result of a dispatch of its
+    own, which writes it to memory once.
 
         func @dispatch_0(%x)                          func @dispatch_0_0(%x) { %m = max of each row of %x }
           %m = max of each row of %x            ->    func @dispatch_0_1(%x, %m) { %y = %x - %m }
@@ -33,13 +36,22 @@ class SplitDispatches:
 
     def run(self, module: ir.Module) -> None:
         target = target_named(self.target)
-        for function in dispatches(module):
-            dispatch = Dispatch(function)
-            if not dispatch.reductions or not (cut := recomputed(dispatch)):
+        waiting = dispatches(module)
+        while waiting:
+            dispatch = Dispatch(waiting.pop(0))
+            if not dispatch.reductions or not (cut := _apart(dispatch)):
                 continue
             family, _ = choose(dispatch, target)
             if family.name == FALLBACK:
-                split(module, dispatch, cut)
+                waiting += split(module, dispatch, cut)
+
+
+def _apart(dispatch: Dispatch) -> list[Value]:
+    """What is better computed by a kernel of its own than by `map`."""
+    space = contraction_of(dispatch)
+    bands = bands_of(dispatch, space) if space else None
+    product = [bands[0].owner.operands[0]] if bands and len(bands) > 1 else []
+    return recomputed(dispatch) or product
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class Piece:
     outputs: list[Value]
 
 
-def split(module: ir.Module, dispatch: Dispatch, cut: Sequence[Value]) -> None:
+def split(module: ir.Module, dispatch: Dispatch, cut: Sequence[Value]) -> list[ir.OpView]:
     """Replace the dispatch by one for each operation whose results are cut off, and one for what is left."""
     owners = {value.owner: [v for v in cut if v.owner == value.owner] for value in cut}
     groups = [*owners.values(), list(dispatch.operations[-1].operands)]
@@ -69,6 +81,7 @@ def split(module: ir.Module, dispatch: Dispatch, cut: Sequence[Value]) -> None:
     for call in callers(module).get(dispatch.name, []):
         _call_pieces(call, dispatch, pieces)
     dispatch.function.operation.erase()
+    return [symbols(module)[piece.name] for piece in pieces]
 
 
 def _carve(dispatch: Dispatch, name: str, outputs: Sequence[Value], given: Sequence[Value]) -> Piece:

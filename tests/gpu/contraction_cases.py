@@ -8,6 +8,7 @@ import numpy as np
 from lumir.dialects import build
 from lumir.dialects.constants import constant
 from lumir.dtypes import mlir_type
+from lumir.measure.texts import silu
 from lumir.mlir import ir
 from lumir.sizes import Dim
 
@@ -32,6 +33,18 @@ def linear(m: Dim, n: Dim, k: Dim, dtype: str) -> str:
         return [out, build("cast", z, to=mlir_type("float32"))]
 
     return cases.dispatch(body, ((m, k), dtype), ((k, n), dtype), ((n,), dtype), ((m, n), dtype))
+
+
+def gated(m: Dim, n: int, k: int, dtype: str, equation: str = "mk,nk->mn") -> str:
+    """silu(x w + b) * (x v + c) of one weight that holds w and v, one after the other."""
+
+    def body(x: ir.Value, w: ir.Value, bias: ir.Value) -> ir.Value:
+        y = build("add", build("contract", x, w, equation=equation, to=mlir_type(dtype)), bias)
+        gate, up = (build("slice", y, starts=[0, start], sizes=[m, n], steps=[1, 1]) for start in (0, n))
+        return build("mul", silu(gate), up)
+
+    weight = (2 * n, k) if equation.endswith("nk->mn") else (k, 2 * n)
+    return cases.dispatch(body, ((m, k), dtype), (weight, dtype), ((2 * n,), dtype))
 
 
 def heads(b: Dim, s: Dim, h: int, d: int, k: int, dtype: str) -> str:

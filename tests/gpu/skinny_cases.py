@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import cases
-from contraction_cases import product
+from contraction_cases import gated, product
 
 from lumir.dialects import build
 from lumir.dtypes import mlir_type, numpy_dtype
@@ -109,6 +109,9 @@ CASES: dict[str, Callable[[], str]] = {
     "batched-float16": lambda: skinny(2, 50, 136, "float16", "bmk,bnk->bmn", b=3),
     "batched-float32": lambda: skinny(1, 33, 140, "float32", "bmk,bnk->bmn", b=5),
     "small": lambda: skinny(1, 1, 8, "float16"),
+    "gated-float16": lambda: weight(gated(5, 72, 136, "float16")),
+    "gated-bfloat16": lambda: weight(gated(16, 67, 200, "bfloat16")),
+    "gated-float32": lambda: weight(gated(1, 43, 96, "float32")),
     "linear-float16": lambda: linear(4, 200, 264, "float16"),
     "linear-float32": lambda: linear(2, 75, 132, "float32"),
     "computed-bfloat16": lambda: computed(3, 120, 520, "bfloat16"),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import cases
-from contraction_cases import heads, linear, product, products_of_bytes, transposed_result
+from contraction_cases import gated, heads, linear, product, products_of_bytes, transposed_result
 
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
@@ -46,6 +46,21 @@ def scaled(m: int, n: int, k: int, dtype: str, to: str) -> str:
         return build("cast", build("mul", build("mul", y, scale), rows), to=mlir_type(to))
 
     return cases.dispatch(body, ((m, k), dtype), ((n, k), dtype), ((), "float32"), ((m, 1), "float32"))
+
+
+def three_bands(m: int, n: int, k: int, dtype: str) -> str:
+    """a * b - c of three bands of a product, plus a residual; and without it, transposed."""
+
+    def body(x: ir.Value, w: ir.Value, residual: ir.Value) -> list[ir.Value]:
+        y = build("contract", x, w, equation="mk,nk->mn", to=mlir_type("float32"))
+        a, b, c = (build("slice", y, starts=[0, start], sizes=[m, n], steps=[1, 1]) for start in (0, n, 2 * n))
+        z = build("sub", build("mul", a, b), c)
+        return [
+            build("cast", build("add", z, residual), to=mlir_type(dtype)),
+            build("transpose", z, permutation=[1, 0]),
+        ]
+
+    return cases.dispatch(body, ((m, k), dtype), ((3 * n, k), dtype), ((m, n), "float32"))
 
 
 def mixed(sizes: Mapping[str, int], left: str, right: str, to: str) -> str:
@@ -92,6 +107,10 @@ CASES: dict[str, Callable[[], str]] = {
     "requantised": lambda: products_of_bytes(296, 264, 336, "uint8", "int8"),
     "float8_e4m3fn-float8_e5m2": lambda: mixed(RAGGED | {"k": 336}, "float8_e4m3fn", "float8_e5m2", "float32"),
     "float8_e5m2-float8_e4m3fn": lambda: mixed(RAGGED | {"k": 336}, "float8_e5m2", "float8_e4m3fn", "bfloat16"),
+    "gated-float16": lambda: gated(296, 264, 200, "float16"),
+    "gated-bfloat16": lambda: gated(300, 192, 136, "bfloat16", "mk,kn->mn"),
+    "gated-odd": lambda: gated(131, 67, 64, "float16"),
+    "three-bands": lambda: three_bands(200, 72, 136, "bfloat16"),
     "tf32": lambda: rounded_to_tf32(product("mk,nk->mn", RAGGED, "float32")),
     "tf32-batched": lambda: rounded_to_tf32(product("bmk,bnk->bmn", RAGGED | {"k": 36}, "float32")),
     "tf32-linear": lambda: rounded_to_tf32(tf32_linear(130, 56, 72)),
@@ -121,6 +140,7 @@ OPEN: dict[str, Callable[[Mapping[str, Dim]], str]] = {
         )
     },
     "linear": lambda sizes: linear(sizes["m"], 264, 136, "float16"),
+    "gated": lambda sizes: gated(sizes["m"], 264, 136, "float16"),
     "heads": lambda sizes: heads(sizes["b"], sizes["m"], 4, 64, 80, "bfloat16"),
     "scores": lambda sizes: product("bmk,bnk->bmn", {**sizes, "n": sizes["m"], "k": 64}, "float16"),
     "transposed": lambda sizes: transposed_result(sizes["m"], 136, 64, "float16"),

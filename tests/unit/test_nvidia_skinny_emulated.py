@@ -1,6 +1,7 @@
 """Skinny kernels run by the emulator against the numpy reference: the paths that need no copy engine."""
 
 import pytest
+from contraction_cases import gated
 from nvidia_helpers import emulator, harness, skinny_cases
 
 from lumir.kernels.nvidia.skinny import SkinnyFamily
@@ -9,6 +10,9 @@ from lumir.kernels.nvidia.skinny_plan import SkinnySchedule
 CASES = {
     "mma": (lambda: product(3, 20, 328, "float16"), SkinnySchedule("mma", 16, 2, 1, 2)),
     "mma-columns": (lambda: product(11, 33, 264, "float16"), SkinnySchedule("mma", 32, 2, 1, 1)),
+    "gated": (lambda: gated(3, 20, 328, "float16"), SkinnySchedule("mma", 16, 2, 1, 2)),
+    "gated-ragged": (lambda: gated(11, 33, 264, "float16"), SkinnySchedule("mma", 32, 2, 1, 1)),
+    "gated-simt": (lambda: gated(2, 9, 140, "float32"), SkinnySchedule("simt", 2, 2, 2, 1)),
     "simt": (lambda: product(2, 9, 140, "float32"), SkinnySchedule("simt", 2, 2, 1, 1)),
     "uint4": (lambda: packed("float16", "uint4", 128, "uint4"), SkinnySchedule("mma", 16, 2, 1, 1)),
     "uint4-columns": (lambda: packed("float16", "uint4", 128, None, m=9), SkinnySchedule("mma", 16, 1, 1, 2)),

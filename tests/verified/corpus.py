@@ -50,7 +50,7 @@ _NAMES = {
         wgmma_cases.CASES,
         "mk,kn->mn-bfloat16 mk,nk->mn-float16 km,kn->mn-float16 km,nk->mn-bfloat16 bmk,bkn->bmn-float16 "
         "mk,nk->mn-small row odd-result long large float8_e4m3fn int8 scaled-float8 linear-float16 heads unheads "
-        "uint8-int8 requantised float8_e4m3fn-float8_e5m2 tf32 tf32-linear transposed sliced",
+        "gated-float16 three-bands uint8-int8 requantised float8_e4m3fn-float8_e5m2 tf32 tf32-linear transposed sliced",
     ),
     "convolution": (
         convolution_cases.CASES,
@@ -76,8 +76,9 @@ _NAMES = {
     ),
     "skinny": (
         skinny_cases.CASES,
-        "float16 float64 int8 swapped batched-float16 small linear-float16 computed-bfloat16 uint4-float16 "
-        "uint4-float16-blocks-of-32 uint4-bfloat16 uint4-padded int8-bfloat16 uint8-float16 per-channel-float16",
+        "float16 float64 int8 swapped batched-float16 small gated-float16 linear-float16 computed-bfloat16 "
+        "uint4-float16 uint4-float16-blocks-of-32 uint4-bfloat16 uint4-padded int8-bfloat16 uint8-float16 "
+        "per-channel-float16",
     ),
     "transpose": (
         transpose_cases.CASES,

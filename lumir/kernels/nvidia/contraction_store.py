@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from lumir.dtypes import byte_size
+from lumir.kernels.bands import bands_of, bind_bands
 from lumir.kernels.contraction_space import ContractionSpace, View
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import Evaluator
@@ -13,8 +14,9 @@ from lumir.kernels.memory import Buffer
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import all_of, byte_offset
+from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tiles_plan import scratch
-from lumir.kernels.push import Path, Reshape, result_paths
+from lumir.kernels.push import Path, Reshape, paths_from
 from lumir.mlir import ir, llvm
 
 Value = ir.Value
@@ -64,7 +66,8 @@ def staging_within(budget: int, tile: tuple[int, int], groups: int, most_passes:
 def store_lanes(dispatch: Dispatch, space: ContractionSpace) -> int:
     """How many neighbouring columns of the product can be stored, and every fused operand read, at once."""
     lanes = min(8, 16 // max(byte_size(element_of(v)) for v in dispatch.results))
-    while lanes > 1 and (space.extent(space.n) % lanes != 0 or _scatters(dispatch, space, lanes)):
+    columns = space.extent(space.n) // len(_bands(dispatch, space))
+    while lanes > 1 and (columns % lanes != 0 or _scatters(dispatch, space, lanes)):
         lanes //= 2
     return lanes
 
@@ -75,31 +78,51 @@ def _scatters(dispatch: Dispatch, space: ContractionSpace, lanes: int) -> bool:
         outputs = [Buffer(pointer, shape_of(v), element_of(v), 256) for v in dispatch.results]
         total = llvm.PoisonOp(ir.VectorType.get([lanes], space.accumulator)).result
         view = space.result_view(evaluator.index, Index(position), Index(position), Index(position, 1, lanes))
-        store_results(evaluator, space, dispatch, outputs, view, total)
+        totals = [total] * len(_bands(dispatch, space))
+        store_results(evaluator, space, dispatch, outputs, view, *totals)
         return evaluator.memory.scattered > 0
 
 
 def store_results(
-    evaluator: Evaluator, space: ContractionSpace, dispatch: Dispatch, outputs: list[Buffer], view: View, total: Value
+    evaluator: Evaluator, space: ContractionSpace, dispatch: Dispatch, outputs: list[Buffer], view: View, *totals: Value
 ) -> None:
-    """Every result's element that the product's element at a place, with value `total`, ends in."""
-    for buffer, (place, value) in zip(outputs, results_at(evaluator, space, dispatch, view, total), strict=True):
+    """Every result's element that the product's element at a place ends in."""
+    for buffer, (place, value) in zip(outputs, results_at(evaluator, space, dispatch, view, *totals), strict=True):
         evaluator.memory.store(buffer, place, value)
 
 
 def results_at(
-    evaluator: Evaluator, space: ContractionSpace, dispatch: Dispatch, view: View, total: Value
+    evaluator: Evaluator, space: ContractionSpace, dispatch: Dispatch, view: View, *totals: Value
 ) -> list[tuple[Place, Value]]:
-    """Where each result has what becomes of the product's element at a place, whose value is `total`, and its value."""
-    evaluator.bind(space.result, lambda _: total)
-    paths = result_paths(dispatch, space.result)
-    assert paths is not None
+    """Where each result has what becomes of the product's element at a place, and its value.
+
+    Args:
+        view: the place, in the first band of the columns where there are several.
+        totals: the element's value in each band.
+    """
+    bind_bands(evaluator, space, _bands(dispatch, space), totals)
+    ends = _ends(dispatch, space.result)
+    paths = [ends[result] for result in dispatch.results]
     whole = Path().then(Reshape(view.shape, shape_of(space.result)))
     found = []
     for result, path in zip(dispatch.results, paths, strict=True):
         place = reduce(Path.then, path.steps, whole).place(evaluator.index, view.place)
         found.append((place, evaluator.at(result, place)))
     return found
+
+
+def _ends(dispatch: Dispatch, root: Value) -> dict[Value, Path]:
+    """`paths_from(root)`, which every element that is stored asks for."""
+    known = remembered(dispatch, "ends", lambda _: dict[Value, dict[Value, Path]]())
+    if root not in known:
+        known[root] = paths_from(dispatch, root, bands=True)
+    return known[root]
+
+
+def _bands(dispatch: Dispatch, space: ContractionSpace) -> tuple[Value, ...]:
+    bands = remembered(dispatch, f"bands along {space.n}", lambda d: bands_of(d, space))
+    assert bands is not None
+    return bands
 
 
 @dataclass(frozen=True)

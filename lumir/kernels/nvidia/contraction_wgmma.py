@@ -29,7 +29,6 @@ from lumir.kernels.nvidia.wgmma_schedule import (
     reading_of,
     schedules,
 )
-from lumir.kernels.push import result_paths
 from lumir.mlir import arith, ir, scf
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
@@ -51,7 +50,7 @@ class WgmmaFamily:
         if any(0 in shape_of(v) for v in (*dispatch.arguments, *dispatch.results)):
             return False
         reading = reading_of(dispatch)
-        if reading is None or result_paths(dispatch, reading.space.result) is None:
+        if reading is None:
             return False
         return any(True for _ in self._legal(dispatch, target))
 
@@ -91,7 +90,7 @@ def tensor_maps(problem: Problem) -> tuple[TensorMap, ...]:
     s, reading = problem.schedule, problem.reading
     operands = [
         replace(operand.matrices.tensor_map(*box_of(operand, rows, problem.k)), tf32=reading.kinds.left == "tf32")
-        for operand, rows in ((reading.left, s.m), (reading.right, s.n // s.sharers))
+        for operand, rows in ((reading.left, s.m), (reading.right, problem.columns // s.sharers))
     ]
     results = [
         matrices.tensor_map(ROWS, problem.chunk)

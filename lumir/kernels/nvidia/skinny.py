@@ -18,7 +18,6 @@ from lumir.kernels.nvidia.skinny_mma import emit_mma
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem, SkinnySchedule
 from lumir.kernels.nvidia.skinny_ring import emit_ring
 from lumir.kernels.nvidia.skinny_simt import emit_simt
-from lumir.kernels.push import result_paths
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
@@ -34,8 +33,7 @@ class SkinnyFamily:
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         """One contraction with few rows, both operands read along k, and all results one element from each sum."""
-        facts = SkinnyFacts.of(dispatch)
-        return facts is not None and not dispatch.writes_packed and _stores(dispatch, facts)
+        return SkinnyFacts.of(dispatch) is not None and not dispatch.writes_packed
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[SkinnySchedule]:
         facts = SkinnyFacts.of(dispatch)
@@ -64,6 +62,8 @@ class SkinnyFamily:
             reasons += _no_ring(problem)
         if problem.tiles * schedule.split >= 2**31 or problem.sizes[0] >= 2**16:
             reasons.append("more workgroups than a grid can have")
+        if len(problem.facts.bands) > 1:
+            reasons += _no_bands(problem)
         if (schedule.split > 1 or schedule.keep) and not schedule.stages:
             reasons.append("only workgroups that stay form clusters, and keep activations")
         return reasons
@@ -77,6 +77,19 @@ class SkinnyFamily:
         kernel = emit(problem, name)
         cluster = (schedule.split, 1, 1)
         return KernelCode(problem.grid, schedule.block, kernel.shared_bytes, cluster=cluster, pdl=problem.programmatic)
+
+
+def _no_bands(problem: SkinnyProblem) -> list[str]:
+    """Why a tile cannot have rows of each band."""
+    schedule, bands = problem.schedule, len(problem.facts.bands)
+    reasons = []
+    if schedule.tile % bands:
+        reasons.append(f"{schedule.tile} rows are not as many of each of {bands} bands")
+    if schedule.split > 1:
+        reasons.append("a cluster's shares of a tile are of one band")
+    if schedule.instruction not in ("mma", "simt"):
+        reasons.append(f"{schedule.instruction} multiplies rows of one band")
+    return reasons
 
 
 def _no_ring(problem: SkinnyProblem) -> list[str]:
@@ -99,10 +112,6 @@ def _problem(dispatch: Dispatch, schedule: SkinnySchedule, target: Target) -> Sk
     facts = SkinnyFacts.of(dispatch)
     assert facts is not None
     return SkinnyProblem(dispatch, schedule, facts, is_programmatic(target), target.multiprocessors)
-
-
-def _stores(dispatch: Dispatch, facts: SkinnyFacts) -> bool:
-    return result_paths(dispatch, facts.space.result) is not None
 
 
 def _accumulators(problem: SkinnyProblem) -> int:

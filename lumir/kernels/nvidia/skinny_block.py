@@ -33,7 +33,7 @@ class SkinnyBlock(ABC):
         self.group, self.warp = index.divmod(warp, schedule.warps)
         self.tile, self.rank = index.divmod(kernel.workgroup(), schedule.split)
         self.part = index.add(index.scale(self.rank, schedule.warps), self.warp)
-        self.first = index.scale(self.tile, schedule.tile)
+        self.first = index.scale(self.tile, problem.columns)
         self.batch = kernel.workgroup("y") if problem.sizes[0] > 1 else Index(0)
 
     def write(self) -> None:
@@ -104,9 +104,11 @@ class SkinnyBlock(ABC):
 
     def row(self, offset: Index) -> Index:
         """The weight's row at an offset in this workgroup's tile; past the last one, the last one again."""
-        _, _, rows, _ = self.problem.sizes
-        row = self.index.add(self.first, offset)
-        return self.index.minimum(row, rows - 1) if rows % self.problem.schedule.tile else row
+        index, rows, columns = self.index, self.problem.rows, self.problem.columns
+        band, column = index.divmod(offset, columns) if len(self.problem.facts.bands) > 1 else (Index(0), offset)
+        row = index.add(self.first, column)
+        row = index.minimum(row, rows - 1) if rows % columns else row
+        return index.add(row, index.scale(band, rows))
 
     def _sum(self) -> list[Value]:
         problem, schedule = self.problem, self.problem.schedule
@@ -140,9 +142,10 @@ class SkinnyBlock(ABC):
 
     def store(self) -> None:
         """Each thread joins the parts of some elements, in order, and stores what the dispatch makes of them."""
-        for unit, condition in self.elements(self.problem.sizes[1] * self.problem.schedule.tile):
+        bands = range(len(self.problem.facts.bands))
+        for unit, condition in self.elements(self.problem.sizes[1] * self.problem.columns):
             with only_if(condition, self.plain):
-                self.store_element(unit, self.joined(unit))
+                self.store_element(unit, *(self.joined(unit, band) for band in bands))
 
     def elements(self, count: int) -> Iterator[tuple[Index, Value | None]]:
         """Numbers of a tile's elements for each turn of this thread, and whether there are so many."""
@@ -150,24 +153,25 @@ class SkinnyBlock(ABC):
             unit = self.index.add(self.index.scale(turn, self.kernel.block), self.kernel.thread())
             yield unit, self.index.below(unit, count) if count % self.kernel.block else None
 
-    def joined(self, unit: Index) -> Value:
-        """The sum of the warps' parts of an element."""
-        load, (row, column) = self.plain.memory.load, self.index.divmod(unit, self.problem.schedule.tile)
+    def joined(self, unit: Index, band: int = 0) -> Value:
+        """The sum of the warps' parts of an element, in one band."""
+        load, (row, column) = self.plain.memory.load, self.index.divmod(unit, self.problem.columns)
+        column = self.index.offset(column, band * self.problem.columns)
         total = load(self.partial, (Index(0), row, column))
         for part in range(1, self.problem.schedule.warps):
             total = self.sum_of(total, load(self.partial, (Index(part), row, column)))
         return total
 
-    def store_element(self, unit: Index, total: Value) -> None:
-        """Store what the dispatch makes of an element, if the weight has its row."""
+    def store_element(self, unit: Index, *totals: Value) -> None:
+        """Store what the dispatch makes of an element in all bands, if the weight has its row."""
         problem = self.problem
-        row, column = self.index.divmod(unit, problem.schedule.tile)
+        row, column = self.index.divmod(unit, problem.columns)
         n = self.index.add(self.first, column)
-        ragged = problem.sizes[2] % problem.schedule.tile
-        with only_if(self.index.below(n, problem.sizes[2]) if ragged else None, self.plain):
+        ragged = problem.rows % problem.columns
+        with only_if(self.index.below(n, problem.rows) if ragged else None, self.plain):
             view = problem.space.result_view(self.index, self.batch, row, n)
             evaluator = self.kernel.evaluator()
-            store_results(evaluator, problem.space, problem.dispatch, self.kernel.outputs, view, total)
+            store_results(evaluator, problem.space, problem.dispatch, self.kernel.outputs, view, *totals)
 
     def sum_of(self, x: Value, y: Value) -> Value:
         name = "arith.addf" if isinstance(self.problem.space.accumulator, ir.FloatType) else "arith.addi"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lumir.dtypes import byte_size
+from lumir.kernels.bands import bands_of
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.index import Index
@@ -33,11 +34,13 @@ class SkinnyFacts:
     signed: whether they are two's complement.
     grouped: whether they share one scale along all k that a warp reads at once.
     contiguous: whether a row of the weight, packed or not, is one run of memory.
+    bands: the product's columns, in bands of which each tile has as many.
     """
 
     space: ContractionSpace
     lanes: int
     cores: bool
+    bands: tuple[Value, ...]
     packed: Value | None = None
     signed: bool = False
     grouped: bool = False
@@ -66,17 +69,20 @@ def _gather(dispatch: Dispatch) -> SkinnyFacts | None:
     if not 0 < space.extent(space.m) <= MOST_ROWS or 0 in space.shape:
         return None
     lanes = CHUNK_BYTES // max(byte_size(element_of(operand)) for operand in space.nest.inputs)
+    bands = bands_of(dispatch, space)
+    if bands is None:
+        return None
     for order in space.summation_orders():
-        if (facts := _packed_facts(dispatch, order)) is not None:
+        if (facts := _packed_facts(dispatch, order, bands)) is not None:
             return facts
         if all(_reads_along_k(dispatch, order, number, lanes) for number in (0, 1)):
             weight = order.operand(order.rhs)
             contiguous = weight in dispatch.arguments and _is_contiguous(dispatch, order, weight)
-            return SkinnyFacts(order, lanes, _multiplied_by_cores(order), contiguous=contiguous)
+            return SkinnyFacts(order, lanes, _multiplied_by_cores(order), bands, contiguous=contiguous)
     return None
 
 
-def _packed_facts(dispatch: Dispatch, space: ContractionSpace) -> SkinnyFacts | None:
+def _packed_facts(dispatch: Dispatch, space: ContractionSpace, bands: tuple[Value, ...]) -> SkinnyFacts | None:
     argument = packed_argument(dispatch, space.operand(space.rhs))
     if argument is None or not _multiplied_by_cores(space):
         return None
@@ -87,7 +93,8 @@ def _packed_facts(dispatch: Dispatch, space: ContractionSpace) -> SkinnyFacts | 
     if not _reads_along_k(dispatch, space, space.lhs, ACTIVATION_LANES):
         return None
     grouped = _formula(dispatch, space, argument, QUAD * lanes)[0] is not None
-    return SkinnyFacts(space, lanes, True, argument, formula.signed, grouped, _is_contiguous(dispatch, space, argument))
+    contiguous = _is_contiguous(dispatch, space, argument)
+    return SkinnyFacts(space, lanes, True, bands, argument, formula.signed, grouped, contiguous)
 
 
 def _formula(dispatch: Dispatch, space: ContractionSpace, argument: Value, lanes: int) -> tuple[Formula | None, Index]:

@@ -93,6 +93,16 @@ class SkinnyProblem:
         return self.space.shape
 
     @property
+    def rows(self) -> int:
+        """Of the weight in each band."""
+        return self.sizes[2] // len(self.facts.bands)
+
+    @property
+    def columns(self) -> int:
+        """Rows of the weight in each band of a tile."""
+        return self.schedule.tile // len(self.facts.bands)
+
+    @property
     def narrow(self) -> bool:
         """Whether every position is below 2**31."""
         tensors = (*self.dispatch.arguments, *self.dispatch.results, self.facts.weight)

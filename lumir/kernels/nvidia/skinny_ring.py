@@ -125,7 +125,7 @@ class RingBlock(MmaBlock):
     def _go_to(self, number: Index) -> None:
         """Take the cluster's tile of this number."""
         tile = self.index.add(self.cluster, self.index.scale(number, self.problem.clusters))
-        self.first = self.index.scale(tile, self.problem.schedule.tile)
+        self.first = self.index.scale(tile, self.problem.columns)
 
     def _line_of(self, turn: Index) -> tuple[Index, Value]:
         """Where in a row this warp's line of a turn begins, and its size (i32), in bytes; always inside the row."""

@@ -155,7 +155,7 @@ class WgmmaBlock:
         row, column = grouped(index, number, down, across, s.group)
         if s.sharers > 1:
             row, part = index.add(index.scale(row, s.sharers), Index(self.rank)), Index(0)
-        return Tile(batch, index.scale(row, s.m), index.scale(column, s.n), unit, whole, part)
+        return Tile(batch, index.scale(row, s.m), index.scale(column, self.problem.columns), unit, whole, part)
 
 
 def widened(index: IndexMath, at: Index) -> Index:

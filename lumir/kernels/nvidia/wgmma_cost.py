@@ -82,8 +82,9 @@ def _step_seconds(problem: Problem, target: Target) -> float:
 
 def _store_seconds(problem: Problem) -> float:
     s = problem.schedule
-    chunks = s.rows // ROWS * s.n // problem.chunk
-    return s.m * s.n * remembered(problem.dispatch, "wgmma_end", _element_seconds) + chunks * CHUNK_STORED
+    chunks = s.rows // ROWS * problem.columns // problem.chunk
+    elements = s.m * problem.columns
+    return elements * remembered(problem.dispatch, "wgmma_end", _element_seconds) + chunks * CHUNK_STORED
 
 
 def _element_seconds(dispatch: Dispatch) -> float:

@@ -70,20 +70,22 @@ def _copy(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index, operands: Sequ
     left, (tap, inner) = byte_offset(block.ring, offset), index.divmod(step, problem.tap_steps)
     batch, k = index.add(index.scale(tile.batch, reading.taps), tap), index.scale(inner, problem.k)
     right = byte_offset(left, s.m * LINE)
-    for operand, shared, rows, at, number in (
-        (reading.left, left, s.m, tile.row, 0),
-        (reading.right, right, s.n, tile.column, 1),
-    ):
+    wide, (_, _, n, _) = problem.columns, reading.shape
+    columns = [
+        (reading.right, byte_offset(right, band * wide * LINE), wide, index.offset(tile.column, band * n), 1)
+        for band in range(len(reading.bands))
+    ]
+    for operand, shared, rows, at, number in ((reading.left, left, s.m, tile.row, 0), *columns):
         if number not in operands:
             continue
         shared_by = s.sharers if number else 1
-        part = rows // shared_by
+        share = rows // shared_by
         if shared_by > 1:
-            at = index.add(at, index.scale(Index(block.rank), part))
-            shared = byte_offset(shared, arith.MulIOp(block.rank, constant_i32(part * LINE)).result)
+            at = index.add(at, index.scale(Index(block.rank), share))
+            shared = byte_offset(shared, arith.MulIOp(block.rank, constant_i32(share * LINE)).result)
         blocks = (1 << shared_by) - 1 if shared_by > 1 else None
         offsets = operand.matrices.offsets(index, batch)
-        for done, place in _boxes(block, operand, part, batch, at, k):
+        for done, place in _boxes(block, operand, share, batch, at, k):
             box, tensor_map = byte_offset(shared, done * LINE), block.kernel.tensor_maps[number]
             tma.load_box(box, tensor_map, place, block.full.at(ring.stage), blocks, offsets)
 

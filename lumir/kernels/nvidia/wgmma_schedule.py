@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lumir.dtypes import byte_size
+from lumir.kernels.bands import bands_of
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.roofline import remembered
@@ -77,6 +78,7 @@ class Reading:
     Args:
         kinds: what wgmma multiplies.
         taps: products that are summed: one for each place of a convolution's window, else one.
+        bands: the product's columns, in bands of which each tile has as many columns.
         results: where TMA can write them.
     """
 
@@ -85,6 +87,7 @@ class Reading:
     left: Operand
     right: Operand
     taps: int
+    bands: tuple[ir.Value, ...]
     results: tuple[Matrices | None, ...]
 
     @cached_property
@@ -97,8 +100,9 @@ class Reading:
 
     @cached_property
     def shape(self) -> tuple[Dim, Dim, Dim, Dim]:
-        """The number of products, and m, n and k of each."""
-        return self.space.shape
+        """The number of products, m, n of each band, and k."""
+        batch, m, n, k = self.space.shape
+        return batch, m, n // len(self.bands), k
 
 
 def reading_of(dispatch: Dispatch) -> Reading | None:
@@ -131,11 +135,11 @@ def _multiplied(space: ContractionSpace) -> Kinds | None:
 
 
 def _read(dispatch: Dispatch, space: ContractionSpace, kinds: Kinds) -> Reading | None:
-    operands = operands_of(dispatch, space)
-    if operands is None:
+    operands, bands = operands_of(dispatch, space), bands_of(dispatch, space)
+    if operands is None or bands is None:
         return None
     left, right, taps = operands
-    reading = Reading(space, kinds, left, right, taps, tuple(results_of(dispatch, space)))
+    reading = Reading(space, kinds, left, right, taps, bands, tuple(results_of(dispatch, space)))
     wide = reading.element_bytes != 2  # only two-byte operands may have their rows side by side
     return None if wide and not (left.along_k and right.along_k) else reading
 
@@ -177,7 +181,12 @@ class Problem:
         """Batches, tiles down (whole clusters of them), tiles across."""
         batch, m, n, _ = self.reading.shape
         sharers = self.schedule.sharers
-        return batch, -(-m // (self.schedule.m * sharers)) * sharers, -(-n // self.schedule.n)
+        return batch, -(-m // (self.schedule.m * sharers)) * sharers, -(-n // self.columns)
+
+    @property
+    def columns(self) -> int:
+        """Of each band in a tile."""
+        return self.schedule.n // len(self.reading.bands)
 
     @property
     def units(self) -> Dim:
@@ -203,7 +212,7 @@ class Problem:
     def chunk(self) -> int:
         """Columns that a warpgroup stages for storing at once: a line of the widest result, or fewer."""
         widest = max(byte_size(element_of(v)) for v in self.dispatch.results)
-        return math.gcd(self.schedule.n, min(CHUNK, LINE // widest))
+        return math.gcd(self.columns, min(CHUNK, LINE // widest))
 
     @cached_property
     def staged_bytes(self) -> int:
@@ -262,7 +271,8 @@ def schedules(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
         problem: the dispatch with any schedule.
     """
     for m, consumers, pingpong, most in _TEAMS:
-        for n in range(16, most + 1, 16):
+        step = 16 * len(problem.reading.bands)
+        for n in range(step, most + 1, step):
             for cluster in (1, 2):
                 other = replace(problem, schedule=WgmmaSchedule(m, n, 2, consumers, pingpong, cluster))
                 for whole in _with_stages_and_groups(other, target):
@@ -307,13 +317,15 @@ def problems_of(problem: Problem, target: Target) -> list[str]:
         return reasons
     if problem.shared_bytes > target.shared_bytes:
         reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
-    for name, operand, rows in (("left", reading.left, s.m), ("right", reading.right, s.n // s.sharers)):
+    for name, operand, rows in (("left", reading.left, s.m), ("right", reading.right, problem.columns // s.sharers)):
         box = box_of(operand, rows, problem.k)
         reasons += [f"{name} operand: {why}" for why in operand.matrices.problems(*box)]
         if not operand.along_k and rows % 64:
             reasons.append(f"{name} operand: rows lie side by side, and {rows} are not whole lines of 64")
     if s.parts > 1:
         reasons += _problems_of_parts(problem, target)
+    if s.n % (8 * s.sharers * len(reading.bands)):
+        reasons.append("a cluster's share of each band of the columns is not whole boxes")
     if max(map(high, reading.shape)) >= 2**31 - 2**16 or high(math.prod(problem.tiles)) >= 2**31:
         reasons.append("more rows, columns or tiles than 32 bits count")
     if low(reading.shape[3]) < 1:

@@ -79,14 +79,14 @@ class TileStore:
 
     def store(self, tile: Tile, parts: Sequence[Sums]) -> None:
         """Store the tile's sums: this thread's of each 64 rows of the warpgroup."""
-        s, index = self.problem.schedule, self.block.index
+        s, index, wide = self.problem.schedule, self.block.index, self.problem.columns
         first = tile.row
         if not s.pingpong and s.consumers > 1:
             first = index.add(first, index.scale(Index(self.team), s.rows))
         for part, values in enumerate(parts):
             row, chunk = index.offset(first, part * ROWS), self.problem.chunk
-            for column in range(0, s.n, chunk):
-                own = values[column // 2 : (column + chunk) // 2]
+            for column in range(0, wide, chunk):
+                own = [values[at // 2 : (at + chunk) // 2] for at in range(column, s.n, wide)]
                 self._chunk(tile.batch, row, index.offset(tile.column, column), own)
 
     def sync(self) -> None:
@@ -99,12 +99,12 @@ class TileStore:
             with only_if(self.leads):
                 tma.wait_stores_read(0)
 
-    def _chunk(self, batch: Index, row: Index, column: Index, sums: list[Value]) -> None:
-        """A chunk of every result; the sums number 4 j + 2 half + element, as wgmma holds them."""
+    def _chunk(self, batch: Index, row: Index, column: Index, bands: list[list[Value]]) -> None:
+        """A chunk of every result; each band's sums number 4 j + 2 half + element, as wgmma holds them."""
         evaluator = self.block.kernel.evaluator(self.lanes)
         pairs = self._pairs(evaluator.index, row, column)
         values = [
-            self._values(evaluator, widened(evaluator.index, batch), pair, sums[2 * i : 2 * i + 2])
+            self._values(evaluator, widened(evaluator.index, batch), pair, [sums[2 * i : 2 * i + 2] for sums in bands])
             for i, pair in enumerate(pairs)
         ]
         for number, staging in enumerate(self.stagings):
@@ -125,7 +125,7 @@ class TileStore:
         pairs = []
         for j in range(self.problem.chunk // 8):
             offsets = range(8 * j, 8 * j + 2, self.lanes)
-            columns = [self._kept(index, base.offset(side, at), n, s.n, self.lanes) for at in offsets]
+            columns = [self._kept(index, base.offset(side, at), n, self.problem.columns, self.lanes) for at in offsets]
             for at, in_rows in rows:
                 inside = [all_of([in_rows, in_columns]) for _, in_columns in columns]
                 pairs.append(Pair(at, [c for c, _ in columns], inside))
@@ -140,14 +140,14 @@ class TileStore:
         return Index(kept.base, int(lanes > 1), kept.multiple), index.below(at, extent)
 
     def _values(
-        self, evaluator: Evaluator, batch: Index, pair: Pair, sums: list[Value]
+        self, evaluator: Evaluator, batch: Index, pair: Pair, bands: list[list[Value]]
     ) -> list[list[tuple[Place, Value]]]:
-        """For each result, the place and the value of each lane group."""
-        totals = [joined(sums)] if self.lanes == 2 else sums
+        """For each result, the place and the value of each lane group, made of the pair's sums in each band."""
+        lanes = [[joined(sums)] if self.lanes == 2 else sums for sums in bands]
         groups = []
-        for column, total in zip(pair.columns, totals, strict=True):
+        for column, *totals in zip(pair.columns, *lanes, strict=True):
             view = self.problem.space.result_view(evaluator.index, batch, pair.row, column)
-            groups.append(results_at(evaluator, self.problem.space, self.problem.dispatch, view, total))
+            groups.append(results_at(evaluator, self.problem.space, self.problem.dispatch, view, *totals))
         return [list(of_result) for of_result in zip(*groups, strict=True)]
 
     def _scatter(
