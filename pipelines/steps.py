@@ -36,6 +36,7 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
         fuse_normalization,
         lay_weights,
         merge_contractions,
+        merge_groups,
     )
     from lumir.graph.canonicalize import Canonicalize
 
@@ -50,7 +51,7 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
         passes.append(convert_precision.ConvertPrecision(to=HALF[precision]))
     if target.kind == "nvidia":
         # After precision, which decides what tensor cores can multiply.
-        passes += [channels_last.ChannelsLast(), fold_columns.FoldColumns()]
+        passes += [channels_last.ChannelsLast(), fold_columns.FoldColumns(), merge_groups.MergeGroups()]
         passes += [lay_weights.LayWeights(float32=precision == "tf32")]
     # After precision, so that the casts of weights are folded into the weights themselves.
     passes += [fold_constants.FoldConstants(), Canonicalize()]

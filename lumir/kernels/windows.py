@@ -50,7 +50,8 @@ class Windows:
     Args:
         argument: a tensor of the dispatch.
         offset: of the first element.
-        channels: how many there are.
+        channels: how many each product sums.
+        groups: of channels, one after the other; each has filters of its own.
         images: the outermost dimension, along which no window reaches; how many they are may depend on the launch.
         slides: the other dimensions, the outermost first.
     """
@@ -58,18 +59,24 @@ class Windows:
     argument: Value
     offset: Dim
     channels: int
+    groups: int
     images: Slide
     slides: tuple[Slide, ...]
 
+    @property
+    def places(self) -> int:
+        """Of a window."""
+        return math.prod(slide.window for slide in self.slides)
+
 
 def windows_of(dispatch: Dispatch, space: ContractionSpace, number: int) -> tuple[Windows, ContractionSpace] | None:
-    """Input `number` of a convolution, and the convolution as a batch of products over channels, one for each place of
-    a window, that are summed; None for any other operand.
+    """Input `number` of a convolution, and the convolution as a batch of products over channels, for each group and
+    each place of a window, innermost, that are summed; None for any other operand.
     """
     tensor, low = _amid_zeros(space.operand(number))
     found, terms = strided_argument(dispatch, tensor), _whole(map(_terms, space.expressions(number)))
-    summed = [d for d in space.k if space.nest.sizes[d] != 1]
-    if found is None or terms is None or space.batch or not summed or not _in_order(space, number, terms):
+    summed, groups = ([d for d in dims if space.nest.sizes[d] != 1] for dims in (space.k, space.batch))
+    if found is None or terms is None or not summed or not _in_order(space, number, terms):
         return None
     (argument, view), shape = found, shape_of(tensor)
     factors = [view.joined([i]) for i in range(len(shape))]
@@ -77,10 +84,15 @@ def windows_of(dispatch: Dispatch, space: ContractionSpace, number: int) -> tupl
     if dims is None or len(dims) < 2 or not all(is_static(n) for slide in dims[1:] for n in vars(slide).values()):
         return None
     images, *slides, channels = dims
+    if groups:
+        *slides, group = slides
+        if terms[-2] != {groups[0]: 1} or group != Slide(group.size, shape[-1], group.size) or len(groups) > 1:
+            return None
     if images != Slide(shape[0], images.stride, count=shape[0]) or channels != Slide(shape[-1], 1, window=shape[-1]):
         return None
-    windows = Windows(argument, view.offset, shape[-1], images, tuple(slides))
-    return windows, replace(space, batch=tuple(summed[:-1]), k=(summed[-1],))
+    count = space.nest.sizes[groups[0]] if groups else 1
+    windows = Windows(argument, view.offset, shape[-1], count, images, tuple(slides))
+    return windows, replace(space, batch=(*groups, *summed[:-1]), k=(summed[-1],))
 
 
 def read_shares(dispatch: Dispatch) -> dict[Value, float]:

@@ -74,11 +74,12 @@ def lower_conv(source: Source, x: Value, w: Value) -> Value:
     Several groups are a dimension of their own.
     """
     groups, last = source.groups, source.channels_last
-    x = padded(x, _around(source.low, last), _around(source.high, last), constant(0, element_of(x)))
     (n, channels, *extent), (filters, per_group, *window) = (channels_second(dims_of(v), last) for v in (x, w))
     grouped = [groups] if groups > 1 else []
     split = [*grouped, channels // groups]
     x = reshaped(x, [n, *extent, *split] if last else [n, *split, *extent])
+    low, high = (_around(spatial, last, len(split)) for spatial in (source.low, source.high))
+    x = padded(x, low, high, constant(0, element_of(x)))
     w = reshaped(w, [*grouped, filters // groups, *([*window, per_group] if last else [per_group, *window])])
     places, split = source.shape[1:-1] if last else source.shape[2:], [*grouped, filters // groups]
     outer = [n, *places, *split] if last else [n, *split, *places]
@@ -90,9 +91,10 @@ def lower_conv(source: Source, x: Value, w: Value) -> Value:
     return cast_to(reshaped(result, source.shape), source.element)
 
 
-def _around(spatial: Sequence[int], channels_last: bool) -> list[int]:
-    """Amounts of padding of every dimension."""
-    return [0, *spatial, 0] if channels_last else [0, 0, *spatial]
+def _around(spatial: Sequence[int], channels_last: bool, channels: int = 1) -> list[int]:
+    """Amounts of padding of every dimension, of which so many are channels."""
+    none = [0] * channels
+    return [0, *spatial, *none] if channels_last else [0, *none, *spatial]
 
 
 def _conv_maps(grouped: int, source: Source) -> tuple[ir.AffineMap, ir.AffineMap]:

@@ -14,6 +14,7 @@ PASSES: dict[str, str] = {
     "lumir-fold-constants": "lumir.graph.fold_constants:FoldConstants",
     "lumir-channels-last": "lumir.graph.channels_last:ChannelsLast",
     "lumir-fold-columns": "lumir.graph.fold_columns:FoldColumns",
+    "lumir-merge-groups": "lumir.graph.merge_groups:MergeGroups",
     "lumir-convert-precision": "lumir.graph.convert_precision:ConvertPrecision",
     "lumir-form-dispatches": "lumir.dispatch.form:FormDispatches",
     "lumir-outline-constants": "lumir.dispatch.outline_constants:OutlineConstants",

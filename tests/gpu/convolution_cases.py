@@ -23,6 +23,7 @@ def convolution(
     low: int | Sizes = 0,
     high: int | Sizes | None = None,
     dilations: int | Sizes = 1,
+    groups: int = 1,
     residual: bool = False,
     to: str | None = None,
 ) -> str:
@@ -44,7 +45,7 @@ def convolution(
     ]
 
     def body(image: ir.Value, filters: ir.Value, bias: ir.Value, zero: ir.Value, *rest: ir.Value) -> ir.Value:
-        y = build("conv", image, filters, **where, groups=1, to=mlir_type(to or dtype), channels_last=True)
+        y = build("conv", image, filters, **where, groups=groups, to=mlir_type(to or dtype), channels_last=True)
         y = build("add", y, bias)
         for other in rest:
             y = build("add", y, other)
@@ -76,6 +77,9 @@ CASES: dict[str, Callable[[], str]] = {
     "1x1-strided": lambda: convolution((3, 14, 15, 64), (128, 1, 1, 64), strides=2),
     "1x1-strided-residual": lambda: convolution((2, 28, 28, 136), (72, 1, 1, 136), strides=2, residual=True),
     "1x3": lambda: convolution((2, 9, 20, 64), (64, 1, 3, 64), low=(0, 1)),
+    "grouped": lambda: convolution((2, 12, 13, 192), (120, 3, 3, 64), low=1, groups=3, residual=True),
+    "grouped-strided": lambda: convolution((3, 14, 14, 256), (64, 3, 3, 128), strides=2, low=1, groups=2),
+    "grouped-1x1-strided": lambda: convolution((3, 14, 14, 256), (64, 1, 1, 64), strides=2, groups=4),
     "whole-image": lambda: convolution((5, 7, 7, 64), (64, 7, 7, 64)),
     "one-pixel": lambda: convolution((3, 1, 1, 64), (64, 3, 3, 64), low=1),
     "one-dimensional": lambda: convolution((2, 200, 64), (64, 5, 64), strides=2, low=2),
@@ -110,4 +114,5 @@ SCHEDULES = [
     WgmmaSchedule(64, 64, 8, pingpong=True, cluster=2),
     WgmmaSchedule(192, 64, 3, consumers=3),
     WgmmaSchedule(64, 16, 8, consumers=1),
+    WgmmaSchedule(64, 64, 6, consumers=1, parts=3),
 ]

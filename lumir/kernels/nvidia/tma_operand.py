@@ -142,9 +142,9 @@ def _convolved(dispatch: Dispatch, space: ContractionSpace) -> tuple[Operand, Op
         filters = found and operand_of(dispatch, found[1], other)
         if not found or not filters:
             continue
-        windows, products = found
+        windows, _ = found
         arg, element = dispatch.arguments.index(windows.argument), element_of(space.operand(number))
-        images, taps = Operand(WindowMatrices(arg, element, windows), True), int(products.extent(products.batch))
+        images, taps = Operand(WindowMatrices(arg, element, windows), True), windows.places
         return (images, filters, taps) if number == space.lhs else (filters, images, taps)
     return None
 
