@@ -17,7 +17,7 @@ from lumir.sizes import typical
 
 CHANNELS = 64
 """What the copy engine of a GPU brings of a pixel at once, in elements of 16 bits."""
-PLACES = 2048
+PLACES = 1024
 """Of a result: with fewer, tensor cores wait for their operands whatever they multiply."""
 
 
@@ -47,15 +47,20 @@ class MergeGroups:
 def merge_groups(op: ir.Operation) -> ir.Value | None:
     attributes, (image, filters) = attributes_of(op), op.operands
     count, *window, channels = shape(filters)
-    groups, merged = attributes["groups"], CHANNELS // max(channels, 1)
     if not attributes["channels_last"] or not isinstance(element(image), (ir.F16Type, ir.BF16Type)):
         return None
-    if not 1 < channels < CHANNELS or CHANNELS % channels or groups % merged:
-        return None
-    if typical(math.prod(shape(op.results[0])[:-1])) < PLACES:
+    groups = attributes["groups"]
+    merged = groups_merged(channels, groups, typical(math.prod(shape(op.results[0])[:-1])))
+    if merged == 1:
         return None
     apart = [groups // merged, merged, count // groups, *window, 1, channels]
     ones = np.eye(merged, dtype=numpy_dtype(element(filters))).reshape(merged, 1, *(1 for _ in window), merged, 1)
     spread = build("mul", build("reshape", filters, shape=apart), constant(ones))
     filters = build("reshape", spread, shape=[count, *window, CHANNELS])
     return build("conv", image, filters, **attributes | {"groups": groups // merged})
+
+
+def groups_merged(channels: int, groups: int, places: int) -> int:
+    """How many groups of so many channels become one, where the result has so many places; 1 where they stay."""
+    merged = CHANNELS // channels if 1 < channels < CHANNELS and CHANNELS % channels == 0 else 1
+    return merged if groups % merged == 0 and places >= PLACES else 1

@@ -10,6 +10,7 @@ import numpy as np
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
 from lumir.graph.fold_columns import Columns
+from lumir.graph.merge_groups import groups_merged
 from lumir.measure.suite.benchmark import Benchmark
 from lumir.measure.texts import dispatch, relu
 from lumir.mlir import ir
@@ -67,63 +68,62 @@ DEPTHWISE = [
 GROUPED = [Layer(size, channels, channels, 3, 1, 32) for size, channels in ((56, 128), (28, 256), (14, 512), (7, 1024))]
 
 
+def stored(batch: int, layer: Layer) -> np.ndarray:
+    """Which elements of the filters, as graph passes lay them, are the layer's; the others are zeros."""
+    own = np.ones((layer.filters, layer.window, layer.window, layer.channels // layer.groups), bool)
+    if layer.is_first:
+        own = np.pad(own, ((0, 0), (0, 0), (COLUMNS.before, COLUMNS.after), (0, 0)))
+        return own.reshape(layer.filters, layer.window, COLUMNS.window, -1)
+    merged = groups_merged(own.shape[-1], layer.groups, batch * (layer.size // layer.stride) ** 2)
+    of = np.arange(layer.filters) // (layer.filters // layer.groups) % merged
+    here = of[:, None] == np.arange(merged)
+    return (here[:, None, None, :, None] & own[..., None, :]).reshape(*own.shape[:-1], -1)
+
+
 def convolution(batch: int, layer: Layer, dtype: str) -> str:
-    """relu(conv + bias); image, filters and result have the channels last. One place alone is a contraction."""
-    pad = [layer.window // 2] * 2
-    pointwise = layer.window == layer.stride == 1
+    """relu(conv + bias) as it is compiled; image, filters and result have the channels last."""
+    filters = stored(batch, layer).shape
+    low, high = ([layer.window // 2] * 2 for _ in range(2))
+    strides, image_shape = [layer.stride] * 2, [batch, layer.size, layer.size, layer.channels]
+    if layer.is_first:
+        low[1], high[1], strides[1] = COLUMNS.low, 1, 1
+        image_shape[2:] = [layer.size // COLUMNS.step, COLUMNS.step * layer.channels]
 
-    def body(image: ir.Value, filters: ir.Value, bias: ir.Value) -> ir.Value:
-        if pointwise:
-            flat = build("reshape", filters, shape=[layer.filters, layer.channels])
-            y = build("contract", image, flat, equation="abcy,zy->abcz", to=mlir_type(dtype))
-        else:
-            where = {"strides": [layer.stride] * 2, "dilations": [1, 1], "low": pad, "high": pad}
-            y = build("conv", image, filters, **where, groups=layer.groups, to=mlir_type(dtype), channels_last=True)
+    def body(image: ir.Value, w: ir.Value, bias: ir.Value) -> ir.Value:
+        to = mlir_type(dtype)
+        if layer.window == layer.stride == 1:
+            flat = build("reshape", w, shape=[layer.filters, layer.channels])
+            return relu(build("add", build("contract", image, flat, equation="abcy,zy->abcz", to=to), bias))
+        where = {"strides": strides, "dilations": [1, 1], "low": low, "high": high}
+        image = build("reshape", image, shape=image_shape) if layer.is_first else image
+        groups = image_shape[-1] // filters[-1]
+        y = build("conv", image, w, **where, groups=groups, to=to, channels_last=True)
         return relu(build("add", y, bias))
 
     x = (batch, layer.size, layer.size, layer.channels)
-    w = (layer.filters, layer.window, layer.window, layer.channels // layer.groups)
-    return dispatch(body, (x, dtype), (w, dtype), ((layer.filters,), dtype), unwritten=[1, 2])
+    return dispatch(body, (x, dtype), (filters, dtype), ((layer.filters,), dtype), unwritten=[1, 2])
 
 
-def first_convolution(batch: int, layer: Layer, dtype: str) -> str:
-    """relu(conv + bias) of the first layer as it is compiled, with pairs of columns as channels."""
-    pairs, step = layer.size // COLUMNS.step, COLUMNS.step * layer.channels
-    where = {"strides": [layer.stride, 1], "dilations": [1, 1], "low": [3, COLUMNS.low], "high": [3, 1]}
-
-    def body(image: ir.Value, filters: ir.Value, bias: ir.Value) -> ir.Value:
-        image = build("reshape", image, shape=[batch, layer.size, pairs, step])
-        y = build("conv", image, filters, **where, groups=1, to=mlir_type(dtype), channels_last=True)
-        return relu(build("add", y, bias))
-
-    x = (batch, layer.size, layer.size, layer.channels)
-    w = (layer.filters, layer.window, COLUMNS.window, step)
-    return dispatch(body, (x, dtype), (w, dtype), ((layer.filters,), dtype), unwritten=[1, 2])
+def _with_zeros(inputs: list[np.ndarray], batch: int, layer: Layer) -> None:
+    inputs[1][~stored(batch, layer)] = 0
 
 
-def _zero_around(inputs: list[np.ndarray]) -> None:
-    """The columns of the first layer's filters that only fill up pairs."""
-    inputs[1][..., 0, : COLUMNS.before * (inputs[1].shape[-1] // COLUMNS.step)] = 0
-
-
-def _first_filters(w: Any, layer: Layer) -> Any:
-    """Without the columns of zeros."""
-    columns = w.reshape(layer.filters, layer.window, -1, layer.channels)[:, :, COLUMNS.before :]
-    return columns.contiguous()
+def _operands(torch: Any, x: Any, w: Any, layer: Layer) -> tuple[Any, Any]:
+    """The image, and the filters without the zeros that are compiled into them, as torch has them."""
+    torch.backends.cudnn.benchmark = True
+    own = torch.from_numpy(stored(len(x), layer)).to(w.device)
+    filters = w[own].reshape(layer.filters, layer.window, layer.window, -1)
+    return x.permute(0, 3, 1, 2), filters.permute(0, 3, 1, 2)
 
 
 def _cudnn(torch: Any, x: Any, w: Any, bias: Any, layer: Layer) -> Callable[[], Any]:
-    torch.backends.cudnn.benchmark = True
-    w = _first_filters(w, layer) if layer.is_first else w
-    image, filters = x.permute(0, 3, 1, 2), w.permute(0, 3, 1, 2)
+    image, filters = _operands(torch, x, w, layer)
     where = ([layer.stride] * 2, [layer.window // 2] * 2, [1, 1], layer.groups)
     return lambda: torch.relu(torch.nn.functional.conv2d(image, filters, bias, *where)).permute(0, 2, 3, 1)
 
 
 def _cudnn_fused(torch: Any, x: Any, w: Any, bias: Any, layer: Layer) -> Callable[[], Any]:
-    torch.backends.cudnn.benchmark = True
-    w = _first_filters(w, layer) if layer.is_first else w
-    image, filters = x.permute(0, 3, 1, 2), w.permute(0, 3, 1, 2)
+    image, filters = _operands(torch, x, w, layer)
     where = ([layer.stride] * 2, [layer.window // 2] * 2, [1, 1], layer.groups)
     fused = torch.cudnn_convolution_relu
     return lambda: fused(image, filters, bias, *where).permute(0, 2, 3, 1)
@@ -134,10 +134,10 @@ def _benchmarks(group: str, layers: list[Layer]) -> list[Benchmark]:
         Benchmark(
             group,
             f"b{batch}-{layer}",
-            partial(first_convolution if layer.is_first else convolution, batch, layer, "float16"),
+            partial(convolution, batch, layer, "float16"),
             {"cudnn": partial(_cudnn, layer=layer), "cudnn relu": partial(_cudnn_fused, layer=layer)},
             flops=layer.flops(batch),
-            inputs=_zero_around if layer.is_first else None,
+            inputs=partial(_with_zeros, batch=batch, layer=layer),
         )
         for batch in (1, 32)
         for layer in layers
