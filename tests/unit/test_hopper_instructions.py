@@ -28,7 +28,7 @@ def producer(kernel, shared, barriers):
 def consumer(kernel, shared, barriers):
     warps.take_registers(232)
     mbarrier.wait(barriers.at(0), 0)
-    product = wgmma.Product(ir.BF16Type.get(), 64, wgmma.Operand(True), wgmma.Operand(False, 8192))
+    product = wgmma.Product(wgmma.Kinds("bf16", "bf16"), 64, wgmma.Operand(True), wgmma.Operand(False, 8192))
     left, right = product.left.descriptor(shared), product.right.descriptor(byte_offset(shared, 8192))
     wgmma.fence_products()
     sums = product.multiply(product.undefined(), left, right, fresh=True)
@@ -136,8 +136,10 @@ def test_every_element_type(element, n, instruction):
     with harness.kernel_context():
         _module, dispatch = harness.lowered(TEXT)
         module = ir.Module.create()
+        kinds = wgmma.Kinds.of(ir.Type.parse(element), ir.Type.parse(element))
+        assert kinds
         with ir.InsertionPoint(module.body), kernel_module("k"), nvidia_kernel(dispatch, "k", 128) as kernel:
-            product = wgmma.Product(ir.Type.parse(element), n, wgmma.Operand(True), wgmma.Operand(True))
+            product = wgmma.Product(kinds, n, wgmma.Operand(True), wgmma.Operand(True))
             shared = kernel.shared([65536], ir.IntegerType.get_signless(8), 1024).pointer
             left = product.left.descriptor(shared)
             sums = product.values(product.multiply(product.undefined(), left, left, fresh=True))

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 from runtime_helpers import KERNELS, host_modules, mlp_plan, write_add, write_mlp
 
-from lumir.artifact.schema import Result
+from lumir.artifact.schema import SCHEMA_VERSION, Result
 from lumir.artifact.write import write_artifact
 from lumir.codegen.host import host_target
 from lumir.tools.lumir_run import main
@@ -90,7 +90,7 @@ def test_inspect(tmp_path, run):
     assert status == 0
     for part in (
         "kind=cpu",
-        "schema 2",
+        f"schema {SCHEMA_VERSION}",
         "2, and 1 copies",
         "matmul",
         "contraction",

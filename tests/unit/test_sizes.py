@@ -137,7 +137,7 @@ def test_a_size_is_no_int():
     with pytest.raises(TypeError):
         range(size("batch"))
     with pytest.raises(TypeError):
-        [0] * size("batch")
+        _ = [0] * size("batch")
 
 
 def test_symbols_of_one_value_are_ints():

@@ -34,6 +34,7 @@ class TiledAttention:
 def matrices_along(dispatch: Dispatch, space: ContractionSpace, number: int, *, along_k: bool) -> Matrices | None:
     """How TMA reads two-byte elements of an input, lines along k or along the rows; None where it cannot."""
     operand = operand_of(dispatch, space, number)
-    if operand is None or operand.along_k != along_k or operand.matrices.size != 2:
+    if operand is None or operand.along_k != along_k or not isinstance(operand.matrices, Matrices):
         return None
-    return None if operand.matrices.problems(1, LINE_ELEMENTS) else operand.matrices
+    matrices = operand.matrices
+    return None if matrices.size != 2 or matrices.problems(1, LINE_ELEMENTS) else matrices
