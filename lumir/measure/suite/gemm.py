@@ -48,7 +48,7 @@ def product_of_bytes(m: int, n: int, k: int) -> str:
     return dispatch(body, ((m, k), "int8"), ((n, k), "int8"), unwritten=[1])
 
 
-def _cublas(torch: Any, x: Any, w: Any) -> Callable[[], Any]:
+def cublas(torch: Any, x: Any, w: Any) -> Callable[[], Any]:
     return lambda: torch.nn.functional.linear(x, w)
 
 
@@ -84,7 +84,7 @@ def gemm() -> list[Benchmark]:
         dtype, fused = ("bfloat16", "float16")[number % 2], number % 4 in (1, 2)
         name = f"{m}x{n}x{k}-{dtype}{'-gelu' if fused else ''}"
         text = partial(linear_gelu if fused else product, m, n, k, dtype)
-        peers = {"cublas+gelu": _eager_gelu, "cublaslt": _fused_gelu} if fused else {"cublas": _cublas}
+        peers = {"cublas+gelu": _eager_gelu, "cublaslt": _fused_gelu} if fused else {"cublas": cublas}
         found.append(Benchmark("gemm", name, text, peers))
     return found
 
