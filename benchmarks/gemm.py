@@ -1,6 +1,6 @@
 """Matrix products on Hopper's tensor cores: the best of the schedules that cost least by the model, beside the peers.
 
-python benchmarks/gemm.py                      # the groups gemm and fp8 of lumir-bench
+python benchmarks/gemm.py                      # the groups gemm and fp8 of lumir-bench, and products of few tiles
 python benchmarks/gemm.py --only 4096x4096x4096 --choices 40 --json gemm.json
 
 Every schedule is held against the reference before it counts. The peers, the two best schedules and the model's first
@@ -19,6 +19,7 @@ from lumir.measure.peer import PeerReplay, peer_calls, torch_or_none
 from lumir.measure.search import search
 from lumir.measure.suite.benchmark import Benchmark
 from lumir.measure.suite.gemm import fp8, gemm
+from lumir.measure.suite.grid import few_tiles
 from lumir.measure.timing import time_together
 from lumir.measure.workers import Workers
 
@@ -60,8 +61,10 @@ def shown(row: dict[str, Any]) -> str:
 @click.option("--choices", default=14, show_default=True, help="Schedules to measure of each.")
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Where the measurements go.")
 def main(only: tuple[str, ...], choices: int, path: Path | None) -> None:
-    """Measure the products of lumir-bench's groups gemm and fp8."""
-    items = [item for item in (*gemm(), *fp8()) if not only or any(text in item.full_name for text in only)]
+    """Measure the products of lumir-bench's groups gemm and fp8, and those of few tiles."""
+    items = [
+        item for item in (*gemm(), *fp8(), *few_tiles()) if not only or any(text in item.full_name for text in only)
+    ]
     bench, rows = Bench(), []
     with Workers() as workers:
         for item in items:

@@ -20,7 +20,7 @@ from lumir.measure.bench import Case
 from lumir.measure.dispatches import DispatchText, dispatch_texts
 from lumir.measure.kernel import schedules_of
 from lumir.measure.search import Candidate
-from lumir.measure.suite import benchmarks, grid
+from lumir.measure.suite import benchmarks, few_tiles, grid
 from lumir.measure.tune import Compiling, Plan, Tuned, compile_all, plan, tune
 from lumir.measure.workers import Workers
 from lumir.mlir import ir
@@ -35,7 +35,7 @@ KERNELS = "kernels"
 def dispatches_of(model: Path, dims: Dims, precision: str | None, target: str) -> list[DispatchText]:
     """The dispatches of a model after step 3, those in a file of dispatch functions alone, or those of `KERNELS`."""
     if str(model) == KERNELS:
-        return [DispatchText(item.full_name, item.text(), 1) for item in (*benchmarks(), *grid())]
+        return [DispatchText(item.full_name, item.text(), 1) for item in (*benchmarks(), *few_tiles(), *grid())]
     if model.suffix == ".mlir":
         with make_context(), ir.Location.unknown():
             module = parse(model)

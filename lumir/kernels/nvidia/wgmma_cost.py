@@ -18,6 +18,8 @@ BYTE_PRODUCTS = 8.3e14
 """Products times two of 16-bit operands a second that all multiprocessors reach, at the clock that power allows."""
 COPIED_BYTES = 116e9
 """That one multiprocessor copies from the L2 cache in a second."""
+WIDE = 0.4
+"""How the copies of a lone warpgroup's tile slow down as it is wider than 64 columns: seen, not explained."""
 LEAST_STEP = 60e-9
 """Seconds of a step however small."""
 LATENCY = 1.1e-6
@@ -77,6 +79,8 @@ def _step_seconds(problem: Problem, target: Target) -> float:
     rate = BYTE_PRODUCTS * 2 / size / target.multiprocessors
     multiply = 2 * s.m * s.n * problem.k / rate
     copy = (s.m + s.n) * LINE / COPIED_BYTES
+    if s.consumers == 1:
+        copy *= max(s.n / ROWS, 1) ** WIDE
     return sum(part**_SHARP for part in (multiply, copy, LATENCY / s.stages, LEAST_STEP)) ** (1 / _SHARP)
 
 

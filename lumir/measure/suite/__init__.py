@@ -4,7 +4,7 @@ from lumir.measure.suite.attention import decode, prefill
 from lumir.measure.suite.benchmark import Benchmark
 from lumir.measure.suite.convolution import conv, grouped_conv
 from lumir.measure.suite.gemm import fp8, gemm, int8
-from lumir.measure.suite.grid import grid
+from lumir.measure.suite.grid import few_tiles, grid
 from lumir.measure.suite.moves import elementwise, transposes
 from lumir.measure.suite.rows import rows
 from lumir.measure.suite.skinny import int4, skinny
@@ -16,4 +16,4 @@ def benchmarks() -> list[Benchmark]:
     return [item for make in makers for item in make()]
 
 
-__all__ = ["Benchmark", "benchmarks", "grid"]
+__all__ = ["Benchmark", "benchmarks", "few_tiles", "grid"]
