@@ -1,14 +1,15 @@
 """What a tiled product on Hopper's tensor cores costs: steps of the slower of multiplying and copying, in waves."""
 
 import math
+from dataclasses import replace
 
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.contraction_cost import moved_bytes
 from lumir.kernels.nvidia.roofline import operations_in, remembered, speeds
 from lumir.kernels.nvidia.wgmma import LINE, ROWS
-from lumir.kernels.nvidia.wgmma_schedule import Problem
-from lumir.sizes import Size, minimum, typical
+from lumir.kernels.nvidia.wgmma_schedule import Problem, Reading
+from lumir.sizes import is_static, typical
 from lumir.target import Target
 
 # Fitted to 1,352 measurements on an H200: 64x1024x1024 to 4096x4096x4096 and 2048x14336x4096, 16 to 70 schedules each.
@@ -43,25 +44,30 @@ JOINED_BYTES = 64e9
 CLUSTER, SAVED = 1.3e-6, 0.005
 """Seconds of starting clusters, and the part that is saved by copying columns once: power rather than waiting."""
 
-
 WINDOWS, FEW = 0.45e-6, 16
 """Seconds that a convolution takes longer for each doubling of its tiles of windows, up to so many: fitted to 20."""
-_PARTS = (0.9, 1.0)
+_PARTS = (0.91, 0.94, 0.97, 1.0)
 """How far up their ranges, in factors, sizes are that a schedule is rated at: half of all lie above the first."""
 
 
 def wgmma_cost(problem: Problem, target: Target) -> float:
     """Estimated seconds; the mean over some sizes where they are not fixed."""
-    parts = _PARTS if any(isinstance(n, Size) for n in problem.reading.shape) else _PARTS[-1:]
-    return sum(_seconds(problem, target, part) for part in parts) / len(parts)
+    readings = remembered(problem.dispatch, "wgmma_sizes", lambda _: _at_some_sizes(problem.reading))
+    return sum(_seconds(replace(problem, reading=reading), target) for reading in readings) / len(readings)
 
 
-def _seconds(problem: Problem, target: Target, part: float) -> float:
+def _at_some_sizes(reading: Reading) -> list[Reading]:
+    if all(map(is_static, reading.shape)):
+        return [reading]
+    batch, m, n, k = reading.shape
+    return [replace(reading, shape=tuple(typical(x, part) for x in (batch, m, n, k))) for part in _PARTS]
+
+
+def _seconds(problem: Problem, target: Target) -> float:
     s = problem.schedule
-    units, blocks, steps = (typical(n, part) for n in (problem.units, problem.blocks(target), problem.steps))
-    waves = math.ceil(units / blocks)
+    waves = math.ceil(problem.units / problem.blocks(target))
     end = _store_seconds(problem)
-    compute = waves * steps * _step_seconds(problem, target) * (TURNS if s.pingpong else 1)
+    compute = waves * problem.steps * _step_seconds(problem, target) * (TURNS if s.pingpong else 1)
     compute += end * (1 if s.pingpong else waves)
     if problem.received_bytes:
         compute += JOIN_IN_CLUSTER + problem.received_bytes / JOINED_BYTES
@@ -70,7 +76,7 @@ def _seconds(problem: Problem, target: Target, part: float) -> float:
     memory = remembered(problem.dispatch, "moved_bytes", moved_bytes) / speeds(target).bytes
     work = max(compute, memory) + 0.18 * min(compute, memory)
     if problem.reading.convolves:
-        work += WINDOWS * math.log2(max(typical(minimum(problem.tiles[1], FEW), part), 1))
+        work += WINDOWS * math.log2(max(min(problem.tiles[1], FEW), 1))
     return LAUNCH + work + (CLUSTER if s.cluster > 1 else 0) - (SAVED * work if s.sharers > 1 else 0)
 
 

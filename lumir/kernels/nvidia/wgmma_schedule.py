@@ -80,6 +80,7 @@ class Reading:
         taps: products that are summed: one for each place of a convolution's window, else one.
         bands: the product's columns, in bands of which each tile has as many columns.
         results: where TMA can write them.
+        shape: the number of products, m, n of each band, and k.
     """
 
     space: ContractionSpace
@@ -89,6 +90,7 @@ class Reading:
     taps: int
     bands: tuple[ir.Value, ...]
     results: tuple[Matrices | None, ...]
+    shape: tuple[Dim, Dim, Dim, Dim]
 
     @cached_property
     def element_bytes(self) -> int:
@@ -97,12 +99,6 @@ class Reading:
     @property
     def convolves(self) -> bool:
         return any(isinstance(operand.matrices, WindowMatrices) for operand in (self.left, self.right))
-
-    @cached_property
-    def shape(self) -> tuple[Dim, Dim, Dim, Dim]:
-        """The number of products, m, n of each band, and k."""
-        batch, m, n, k = self.space.shape
-        return batch, m, n // len(self.bands), k
 
 
 def reading_of(dispatch: Dispatch) -> Reading | None:
@@ -139,7 +135,9 @@ def _read(dispatch: Dispatch, space: ContractionSpace, kinds: Kinds) -> Reading 
     if operands is None or bands is None:
         return None
     left, right, taps = operands
-    reading = Reading(space, kinds, left, right, taps, bands, tuple(results_of(dispatch, space)))
+    batch, m, n, k = space.shape
+    shape = batch, m, n // len(bands), k
+    reading = Reading(space, kinds, left, right, taps, bands, tuple(results_of(dispatch, space)), shape)
     wide = reading.element_bytes != 2  # only two-byte operands may have their rows side by side
     return None if wide and not (left.along_k and right.along_k) else reading
 
@@ -176,7 +174,7 @@ class Problem:
         """Stages along all of k."""
         return self.reading.taps * self.tap_steps
 
-    @property
+    @cached_property
     def tiles(self) -> tuple[Dim, Dim, Dim]:
         """Batches, tiles down (whole clusters of them), tiles across."""
         batch, m, n, _ = self.reading.shape
