@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,10 @@ class CompiledDispatch:
     files: Mapping[str, bytes]
     plan: Plan
     seconds: float
+
+    def at(self, binding: Mapping[str, int]) -> "CompiledDispatch":
+        """The same code, called for given values of the dispatch's symbols."""
+        return replace(self, plan=self.plan.at(binding))
 
     @property
     def ptx(self) -> str:

@@ -53,7 +53,7 @@ def test_one_kernel_for_every_size(name):
         for binding in wgmma_cases.BINDINGS:
             built = harness.build(case(binding), FAMILY)
             inputs = harness.random_inputs(built, number)
-            found = device.run(replace(kernel, plan=kernel.plan.at(binding)), inputs, case(binding))
+            found = device.run(kernel.at(binding), inputs, case(binding))
             for got, wanted in zip(found, harness.expected(built, inputs), strict=True):
                 harness.compare(got, wanted)
 

@@ -6,7 +6,7 @@ a change of a cost model, or schedules that are added, leave most cases as they 
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,7 +26,10 @@ from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.families import families
 from lumir.linalg.lower import LowerToLinalg, dispatches
 from lumir.mlir import ir
-from lumir.target import NVIDIA_ARCHS, target_named
+from lumir.module import symbols_in
+from lumir.schedule.family import Family
+from lumir.size_text import declare
+from lumir.target import NVIDIA_ARCHS, Target, target_named
 
 MAIN = "sm_90a"
 """The architecture with the most cases: the one that can be verified on a Hopper GPU, with its own instructions."""
@@ -106,7 +109,20 @@ def _texts() -> dict[str, Callable[[], str]]:
     return found
 
 
-TEXTS = _texts()
+OPEN = {
+    f"open/{name}": wgmma_cases.OPEN[name]
+    for name in ["mk,nk->mn-float16", "bmk,bkn->bmn-float16", "linear", "gated", "heads", "scores", "sums-of-eight"]
+}
+"""Dispatches whose sizes are known when they run."""
+TEXTS = _texts() | {name: lambda name=name: wgmma_cases.open_text(name.removeprefix("open/")) for name in OPEN}
+
+
+def runs_of(name: str) -> list[tuple[Mapping[str, int], str]]:
+    """Values of a dispatch's symbols to run it with, and its text with those; once where all sizes are fixed."""
+    with harness.kernel_context():
+        if name in OPEN:
+            return [(binding, OPEN[name](binding)) for binding in wgmma_cases.BINDINGS]
+        return [({}, TEXTS[name]())]
 
 
 @dataclass(frozen=True)
@@ -139,20 +155,23 @@ def cases_of(name: str) -> list[Case]:
     with harness.kernel_context():
         text = TEXTS[name]()
         module = ir.Module.parse(text)
-        LowerToLinalg().run(module)
-        dispatch = Dispatch(dispatches(module)[0])
-        for arch in _archs(name):
-            target = target_named(arch)
-            for family in families(target):
-                if family.name == "map" and not name.startswith("map/"):
-                    continue
-                if family.match(dispatch, target):
+        with declare(symbols_in(module)):
+            LowerToLinalg().run(module)
+            dispatch = Dispatch(dispatches(module)[0])
+            for arch in _archs(name):
+                target = target_named(arch)
+                for family in families(target):
+                    if (family.name == "map" and not name.startswith("map/")) or not _takes(family, dispatch, target):
+                        continue
                     legal = [s for s in family.space(dispatch, target) if not family.legal(dispatch, s, target)]
-                    taken = sorted(map(asdict, legal), key=lambda s: _digest(name, s))[
-                        : SCHEDULES if arch == MAIN else 1
-                    ]
-                    found += [Case(name, text, arch, family.name, schedule) for schedule in taken]
+                    taken = sorted(map(asdict, legal), key=lambda s: _digest(name, s))
+                    count = SCHEDULES if arch == MAIN else 1
+                    found += [Case(name, text, arch, family.name, schedule) for schedule in taken[:count]]
     return found
+
+
+def _takes(family: Family, dispatch: Dispatch, target: Target) -> bool:
+    return (dispatch.is_static or getattr(family, "symbolic", False)) and family.match(dispatch, target)
 
 
 def _archs(name: str) -> list[str]:

@@ -49,13 +49,15 @@ Kernels = list[tuple[str, CompiledDispatch]]
 
 def compiled(name: str) -> Kernels:
     """The cases of a dispatch on the architecture that is at hand, with their kernels."""
-    from corpus import MAIN, cases_of
+    from corpus import MAIN, cases_of, runs_of
 
     found: Kernels = []
+    runs = runs_of(name)
     for case in cases_of(name):
         if case.arch == MAIN:
             with suppress(LumirError):  # verify.py reports these
-                found.append((case.key, compile_dispatch(case.text, case.arch, case.family, case.schedule)))
+                kernel = compile_dispatch(case.text, case.arch, case.family, case.schedule)
+                found += [(case.key, kernel.at(binding)) for binding, _ in runs]
     return found
 
 

@@ -17,7 +17,7 @@ import click
 sys.path.append(str(Path(__file__).parents[1] / "gpu"))
 
 import ledger
-from corpus import RUNNABLE, TEXTS, Case, cases_of
+from corpus import RUNNABLE, TEXTS, Case, cases_of, runs_of
 
 from lumir.codegen.ptx import assemble
 from lumir.diagnostics import LumirError
@@ -45,12 +45,12 @@ Found = ledger.Verified | LumirError
 
 
 class Checker:
-    """Runs the kernels of one dispatch, on fresh inputs for each seed."""
+    """Runs the kernels of one dispatch, on fresh inputs for each seed and for all sizes that it is run with."""
 
-    def __init__(self, bench: Bench, text: str):
+    def __init__(self, bench: Bench, name: str):
         self._device = bench.gpu.name
-        self._cases = [bench.case(text, seed, sets=1) for seed in SEEDS]
-        for inputs in self._cases:
+        self._cases = [(binding, bench.case(text, seed, sets=1)) for binding, text in runs_of(name) for seed in SEEDS]
+        for _, inputs in self._cases:
             inputs.make_ready()
 
     def check_all(
@@ -73,7 +73,7 @@ class Checker:
             if case.arch not in RUNNABLE:
                 assemble(kernel.ptx, case.arch)
                 return []
-            return [inputs.prepare(kernel) for inputs in self._cases]
+            return [inputs.prepare(kernel.at(binding)) for binding, inputs in self._cases]
         except LumirError as error:
             return error
 
@@ -81,7 +81,7 @@ class Checker:
         sha, today = ledger.sha256_of(kernel.ptx), datetime.date.today().isoformat()
         if not loaded:
             return ledger.Verified(sha, None, ledger.ASSEMBLED, today)
-        errors = [inputs.check(one, whole=True).relative for inputs, one in zip(self._cases, loaded, strict=True)]
+        errors = [inputs.check(one, whole=True).relative for (_, inputs), one in zip(self._cases, loaded, strict=True)]
         return ledger.Verified(sha, float(f"{max(errors):.3g}"), self._device, today)
 
 
@@ -108,7 +108,7 @@ def main(everything: bool, only: str, path: Path) -> None:
                     wrong[case.key] = kernel
                 elif only in case.key and (everything or _changed(entries.get(case.key), kernel)):
                     changed.append((case, kernel))
-            for case, found in Checker(bench, changed[0][0].text).check_all(changed) if changed else ():
+            for case, found in Checker(bench, changed[0][0].name).check_all(changed) if changed else ():
                 ran += 1
                 if isinstance(found, LumirError):
                     wrong[case.key] = found
