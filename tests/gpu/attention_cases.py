@@ -1,12 +1,15 @@
 """Attention dispatches by name: masks, head dimensions, grouped heads, layouts, ragged lengths."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import cases
 
-from lumir.dialects import build
+from lumir.context import make_context
+from lumir.dialects import build, shape_of_type
 from lumir.mlir import ir
+from lumir.size_text import declare
+from lumir.sizes import Dim, Symbol, size_of
 
 
 @dataclass(frozen=True)
@@ -14,16 +17,16 @@ class Attention:
     """softmax(scale q k^T ...) v with b batches, h query heads on g key heads, m queries, n keys, depths d and e."""
 
     dtype: str = "float16"
-    b: int = 2
+    b: Dim = 2
     h: int = 4
     g: int = 4
-    m: int = 50
-    n: int = 77
+    m: Dim = 50
+    n: Dim = 77
     d: int = 64
     e: int = 64
     mask: str = ""
     causal: bool = False
-    offset: int = 0
+    offset: Dim = 0
     window: int = 0
     softcap: float = 0.0
     unwritten: bool = False
@@ -63,7 +66,7 @@ class Attention:
         return cases.dispatch(body, *self.arguments, unwritten=(1, 2) if c.unwritten else ())
 
     def _heads(self, x: ir.Value, heads: int, depth: int) -> ir.Value:
-        length = ir.RankedTensorType(x.type).shape[1]
+        length = shape_of_type(x.type)[1]
         x = build("reshape", x, shape=[self.b, length, heads, depth])
         return build("transpose", x, permutation=[0, 2, 1, 3])
 
@@ -105,3 +108,21 @@ CASES: dict[str, Callable[[], str]] = {
     for name, changes in _VARIANTS.items()
     for dtype in ("float16", "bfloat16", "float32")
 }
+
+
+SYMBOLS = {"b": Symbol("b", 1, 5), "m": Symbol("m", 1, 700), "past": Symbol("past", 0, 3000)}
+BINDINGS = [
+    {"b": 1, "m": 1, "past": 0},
+    {"b": 2, "m": 129, "past": 0},
+    {"b": 5, "m": 64, "past": 65},
+    {"b": 1, "m": 700, "past": 1000},
+]
+
+Open = Callable[[Mapping[str, Dim]], Attention]
+"""Given sizes, or symbols in their place, an attention."""
+
+
+def open_text(case: Open) -> str:
+    """The dispatch with its sizes left to the launch."""
+    with make_context(), ir.Location.unknown(), declare(SYMBOLS):
+        return case({name: size_of(symbol) for name, symbol in SYMBOLS.items()}).text()

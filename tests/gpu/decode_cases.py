@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from attention_cases import Attention
+from attention_cases import Attention, Open
 
 _PLAIN = Attention(h=8, g=2, m=1, n=300, d=128, e=128)
 _VARIANTS = {
@@ -44,3 +44,16 @@ CASES: dict[str, Callable[[], str]] = {
     for name, changes in _VARIANTS.items()
     for dtype in ("float16", "bfloat16")
 }
+
+
+def _after(**changes) -> Open:
+    """One query behind a past, itself the last key."""
+    return lambda s: replace(_PLAIN, b=2, n=s["past"] + 1, offset=s["past"], **changes)
+
+
+OPEN: dict[str, Open] = {
+    "past": _after(),
+    "window": _after(causal=True, window=200, dtype="bfloat16"),
+    "masked": _after(mask="keys"),
+}
+"""Of sizes that are known when they run."""

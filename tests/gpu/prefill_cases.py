@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from attention_cases import Attention
+from attention_cases import Attention, Open
 
 _PLAIN = Attention(h=4, g=2, m=200, n=333, d=128, e=128, b=1)
 _VARIANTS = {
@@ -45,3 +45,22 @@ CASES: dict[str, Callable[[], str]] = {
     for name, changes in _VARIANTS.items()
     for dtype in ("float16", "bfloat16")
 }
+
+
+def _self(**changes) -> Open:
+    return lambda s: replace(_PLAIN, b=s["b"], m=s["m"], n=s["m"], **changes)
+
+
+def _with_past(**changes) -> Open:
+    return lambda s: replace(_PLAIN, b=s["b"], m=s["m"], n=s["past"] + s["m"], offset=s["past"], **changes)
+
+
+OPEN: dict[str, Open] = {
+    "full": _self(dtype="bfloat16"),
+    "causal": _self(causal=True),
+    "packed": _self(packed=True, dtype="bfloat16"),
+    "masked": _self(causal=True, mask="keys"),
+    "past": _with_past(causal=True, dtype="bfloat16"),
+    "window": _with_past(causal=True, window=100),
+}
+"""Of sizes that are known when they run."""

@@ -13,6 +13,8 @@ from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.kernels.nvidia.decode_schedule import DecodeSchedule
 from lumir.kernels.nvidia.prefill import PrefillFamily
 from lumir.kernels.nvidia.prefill_schedule import PrefillSchedule
+from lumir.measure import compile_dispatch
+from lumir.size_text import declare
 from lumir.target import target_named
 
 needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
@@ -52,6 +54,24 @@ def chosen(case: attention_cases.Attention, arch: str = "sm_90a") -> str:
 )
 def test_which_family_a_dispatch_gets(case, arch, family):
     assert chosen(case, arch) == family
+
+
+@pytest.mark.parametrize(
+    ("family", "case"),
+    [(PrefillFamily(), case) for case in prefill_cases.OPEN.values()]
+    + [(DecodeFamily(), case) for case in decode_cases.OPEN.values()],
+)
+@needs_ptxas
+def test_sizes_that_are_known_at_the_launch(family, case):
+    text = attention_cases.open_text(case)
+    with declare(attention_cases.SYMBOLS):
+        built = harness.build(text, family)
+        report = built.assemble()
+    assert not report.spills and not report.warnings
+    kernel = compile_dispatch(text, "sm_90a")
+    assert kernel.family == family.name
+    (launch,) = kernel.plan.at({"b": 2, "m": 129, "past": 65}).work
+    assert launch.tensor_maps and all(not m.problems() for m in launch.tensor_maps)
 
 
 @needs_ptxas

@@ -63,19 +63,21 @@ _NAMES = {
     "attention": (
         attention_cases.CASES,
         "plain-float16 aligned-bfloat16 causal-long-bfloat16 causal-offset-float16 grouped-causal-float16 "
-        "bool-mask-float16 float-mask-bfloat16 key-mask-float32 softcap-float16 everything-float16 "
-        "depth-96-float16 depth-128-bfloat16 depth-256-float16 depth-odd-float32 one-query-float16 one-key-float16",
+        "bool-mask-float16 float-mask-bfloat16 key-mask-float32 softcap-float16 everything-float16 window-float16 "
+        "band-bfloat16 depth-96-float16 depth-128-bfloat16 depth-256-float16 depth-odd-float32 one-query-float16 one-key-float16",
     ),
     "prefill": (
         prefill_cases.CASES,
         "plain-float16 aligned-bfloat16 batches-float16 causal-bfloat16 causal-aligned-float16 causal-offset-bfloat16 "
         "bool-mask-float16 float32-mask-bfloat16 softcap-float16 packed-bfloat16 everything-float16 depth-64-float16 "
+        "window-long-bfloat16 window-offset-float16 band-float16 first-keys-dropped-bfloat16 window-masked-float16 "
         "depth-96-bfloat16 depth-256-float16",
     ),
     "decode": (
         decode_cases.CASES,
         "grouped-float16 aligned-bfloat16 long-float16 sixteen-rows-bfloat16 twenty-rows-float16 few-keys-float16 "
-        "causal-bfloat16 bool-mask-float16 float-mask-bfloat16 everything-float16 depth-64-float16 depth-256-bfloat16",
+        "causal-bfloat16 bool-mask-float16 float-mask-bfloat16 everything-float16 depth-64-float16 depth-256-bfloat16 "
+        "window-long-float16 band-bfloat16 first-keys-dropped-float16 unwritten-bfloat16",
     ),
     "skinny": (
         skinny_cases.CASES,

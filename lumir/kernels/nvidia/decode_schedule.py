@@ -16,7 +16,7 @@ from lumir.kernels.nvidia.tiles_plan import plan_operand
 from lumir.kernels.nvidia.tma_operand import Matrices
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.schedule.schedule import Schedule
-from lumir.sizes import Dim, is_static, maximum
+from lumir.sizes import Dim, low, maximum
 
 ROWS = 16
 """Query rows of a block at most, in tiles of eight: what an `mma.sync` multiplies with sixteen keys."""
@@ -152,8 +152,8 @@ class DecodeProblem(TiledAttention):
 
     @cached_property
     def reading(self) -> Reading | None:
-        """None also for a number of keys that is known only at the launch: a tensor map needs numbers."""
-        return remembered(self.dispatch, "decode_reading", _reading) if is_static(self.space.shape[2]) else None
+        """None also where there may be no keys: a tensor map spans something."""
+        return remembered(self.dispatch, "decode_reading", _reading) if low(self.space.shape[2]) > 0 else None
 
     @property
     def reads_ahead(self) -> bool:

@@ -72,6 +72,11 @@ class NvidiaKernel:
         """Index arithmetic of the kernel's width."""
         return IndexMath(self.index_type, lanes, lambda size: self.sizes.value(size, self.index_type))
 
+    def narrow_index(self) -> IndexMath:
+        """Index arithmetic 32 bits wide, for places that are known to fit."""
+        i32 = ir.IntegerType.get_signless(32)
+        return IndexMath(i32, size=lambda size: self.sizes.value(size, i32))
+
     def take_buffers(self, apart: Collection[Value] = ()) -> None:
         """Have no access to a buffer move ahead of this place, but to those of the arguments `apart`."""
         for argument, buffer in self.inputs.items():

@@ -26,6 +26,7 @@ from lumir.kernels.nvidia.wgmma import ROWS
 from lumir.kernels.push import result_paths
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import high, is_static, low, typical
 from lumir.target import Target
 
 _FEW_QUERIES = 32  # of a head: a tile has rows of one head alone
@@ -39,14 +40,16 @@ _BESIDE, _BESIDE_GENERAL = 32, 40  # registers that a thread needs beside sums a
 class PrefillFamily:
     name: ClassVar[str] = "prefill"
     schedule: ClassVar[type[Schedule]] = PrefillSchedule
+    symbolic: ClassVar[bool] = True
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
         space = remembered(dispatch, "attention_space", AttentionSpace.of)
         if target.arch != "sm_90a" or space is None or dispatch.writes_packed:
             return False
-        if result_paths(dispatch, space.second.result) is None or max(space.shape[3:]) > 256:
+        _, _, keys, depth, columns = space.shape
+        if result_paths(dispatch, space.second.result) is None or not (is_static(depth) and is_static(columns)):
             return False
-        if space.queries < _FEW_QUERIES or space.shape[2] <= FEW_KEYS:
+        if max(depth, columns) > 256 or typical(space.queries) < _FEW_QUERIES or typical(keys) <= FEW_KEYS:
             return False
         kinds = {tensor_core_type(space.first), tensor_core_type(space.second)}
         empty = any(0 in shape_of(v) for v in (*dispatch.arguments, *dispatch.results))
@@ -77,16 +80,19 @@ class PrefillFamily:
             reasons.append(f"a thread holds {held} sums and weights, and has {problem.registers[1]} registers")
         if s.turns and s.groups == 1:
             reasons.append("one warpgroup has no other to take turns with")
-        if max(problem.space.shape) >= 2**31 - 2**16 or problem.blocks >= 2**31:
+        if max(map(high, problem.space.shape)) >= 2**31 - 2**16 or high(problem.blocks) >= 2**31:
             reasons.append("more rows, keys or tiles than 32 bits count")
+        if low(problem.space.shape[2]) < 1:
+            reasons.append("there may be no keys")
         return reasons
 
     def cost(self, dispatch: Dispatch, schedule: PrefillSchedule, target: Target) -> float:
         """Estimated seconds: a multiprocessor's steps, at the rate of as many warpgroups as it has, and tiles' ends."""
         problem, s = problem_of(dispatch, schedule), schedule
         band = problem.space.band
-        at_once = min(s.resident, -(-problem.blocks // target.multiprocessors))
-        tiles = problem.blocks / target.multiprocessors
+        blocks = typical(problem.blocks)
+        at_once = min(s.resident, -(-blocks // target.multiprocessors))
+        tiles = blocks / target.multiprocessors
         tiles = tiles + 0.5 * at_once if band.last is not None else at_once * math.ceil(tiles / at_once)
         steps = _steps(problem)
         step = _step_seconds(problem, at_once * s.groups, target)
@@ -103,11 +109,13 @@ class PrefillFamily:
 
 def _steps(problem: PrefillProblem) -> float:
     """Of a tile, on average."""
-    keys, band, s = problem.space.shape[2], problem.space.band, problem.schedule
+    keys, band, s = typical(problem.space.shape[2]), problem.space.band, problem.schedule
     steps = -(-keys // s.n)
     if band == Band():
         return steps
-    seen = 0.5 * keys if band.first is None or band.last is None else min(band.last - band.first + 1, 0.5 * keys)
+    seen = 0.5 * keys
+    if band.first is not None and band.last is not None:
+        seen = min(typical(band.last - band.first) + 1, seen)
     return min(max((seen + 0.5 * s.m) / s.n + (band.first is not None), 1.0), steps)
 
 

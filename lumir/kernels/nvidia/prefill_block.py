@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lumir.kernels.evaluate import Evaluator
-from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.index import Index
 from lumir.kernels.nvidia import mbarrier, tma, warps
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
@@ -36,7 +36,7 @@ class PrefillBlock:
 
     def __init__(self, problem: "PrefillProblem", kernel: NvidiaKernel):
         self.problem, self.kernel = problem, kernel
-        self.index = IndexMath(i32())
+        self.index = kernel.narrow_index()
         i8 = ir.IntegerType.get_signless(8)
         self.shared = kernel.shared([problem.shared_bytes], i8, alignment=1024).pointer
         self.loops = Evaluator(self.index, {})

@@ -164,7 +164,7 @@ class PrefillConsumer:
         if together:
             sums = [v for i in range(0, len(sums), 8) for v in self._exchanged(sums[i : i + 8])]
         first = index.scale(self.lane, 8 if together else 2)
-        inside = [index.below(row, p.space.queries)] if p.space.queries % p.schedule.m else []
+        inside = [index.below(row, p.space.queries)] if p.space.queries % p.schedule.m != 0 else []
         place = index.add(index.scale(self.block.head, p.space.queries), row)
         with only_if(all_of(inside)):
             for i in range(0, len(sums), p.lanes):

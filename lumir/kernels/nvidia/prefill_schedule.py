@@ -14,6 +14,7 @@ from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tma_operand import Matrices
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP
 from lumir.schedule.schedule import Schedule
+from lumir.sizes import Dim, divisor, typical
 
 REGISTERS = {
     (1, 1): (24, 240),
@@ -72,7 +73,7 @@ class PrefillProblem(TiledAttention):
     reading: Reading
 
     @property
-    def heads(self) -> int:
+    def heads(self) -> Dim:
         """Query heads that share a key head."""
         return self.space.shape[1] // self.space.queries
 
@@ -82,7 +83,7 @@ class PrefillProblem(TiledAttention):
         return -(-self.space.shape[4] // 8) * 8
 
     @property
-    def query_tiles(self) -> int:
+    def query_tiles(self) -> Dim:
         return -(-self.space.queries // self.schedule.m)
 
     @property
@@ -119,7 +120,7 @@ class PrefillProblem(TiledAttention):
     @property
     def is_masked(self) -> bool:
         """Whether some keys of the last tile may not count."""
-        return self.is_banded or self.space.shape[2] % self.schedule.n > 0
+        return self.is_banded or self.space.shape[2] % self.schedule.n != 0
 
     @cached_property
     def lanes(self) -> int:
@@ -142,7 +143,7 @@ class PrefillProblem(TiledAttention):
         )
 
     @property
-    def blocks(self) -> int:
+    def blocks(self) -> Dim:
         return self.space.shape[0] * self.heads * self.query_tiles
 
     @property
@@ -150,8 +151,8 @@ class PrefillProblem(TiledAttention):
         """Heads (of all batches) whose tiles run side by side: a divisor of their number."""
         batch, _, keys, depth, columns = self.space.shape
         heads = batch * self.heads
-        most = max(int(_L2_BYTES * self.heads / (keys * (depth + columns) * 2)), 1)
-        return max(d for d in range(1, heads + 1) if heads % d == 0 and d <= most)
+        most = max(int(_L2_BYTES * typical(self.heads) / (typical(keys) * (depth + columns) * 2)), 1)
+        return max(d for d in range(1, divisor(heads) + 1) if heads % d == 0 and d <= most)
 
 
 def problem_of(dispatch: Dispatch, schedule: PrefillSchedule) -> PrefillProblem:

@@ -8,11 +8,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.index import Index
 from lumir.kernels.nvidia.attention_block import minus_infinity
 from lumir.kernels.nvidia.attention_softmax import LOWEST, RowSoftmax, RowState, f32
 from lumir.kernels.nvidia.function import NvidiaKernel
-from lumir.kernels.nvidia.mma import i32, joined, packed_pair, separated
+from lumir.kernels.nvidia.mma import joined, packed_pair, separated
 from lumir.mlir import arith, ir, llvm, scf
 from lumir.mlir import math as math_ops
 
@@ -38,7 +38,7 @@ class PrefillSoftmax:
     def __init__(
         self, problem: "PrefillProblem", kernel: NvidiaKernel, batch: Index, head: Index, first_row: Index, pair: Index
     ):
-        self.problem, self.kernel, self.index = problem, kernel, IndexMath(i32())
+        self.problem, self.kernel, self.index = problem, kernel, kernel.narrow_index()
         self.batch, self.head, self.pair = batch, head, pair
         self.rows = [first_row, self.index.offset(first_row, 8)]
         self.across = RowSoftmax((1, 2)).across
@@ -141,7 +141,7 @@ class PrefillSoftmax:
         problem, lanes = self.problem, self.problem.score_lanes
         evaluator, space = self.kernel.evaluator(lanes), problem.space
         index, keys = evaluator.index, space.shape[2]
-        at = self.index.minimum(at, space.queries - 1) if space.queries % problem.schedule.m else at
+        at = self.index.minimum(at, space.queries - 1) if space.queries % problem.schedule.m != 0 else at
         of = self.kernel.index_of
         batch, place_row = of(self.batch), index.add(index.scale(of(self.head), space.queries), of(at))
         first = of(self.index.add(first_key, self.pair))
@@ -150,7 +150,7 @@ class PrefillSoftmax:
             total = joined(row[i : i + lanes])
             key = index.offset(first, 8 * (i // 2) + i % 2)
             key = Index(key.base, 0, max(key.multiple, lanes))
-            ragged = keys % problem.schedule.n
+            ragged = keys % problem.schedule.n != 0
             kept = index.minimum(key, keys - lanes) if ragged else key
             evaluator.bind(space.first.result, lambda _, total=total: total)
             place = space.score_place(index, batch, place_row, Index(kept.base, int(lanes > 1), kept.multiple))
