@@ -23,6 +23,9 @@ UPDATES = frozenset({"scatter_elements", "scatter_nd"})
 OTHER_ROOTS = frozenset({"window_reduce", "scan", "top_k", *UPDATES})
 ROOTS = ROW_ROOTS | CONTRACTION_ROOTS | OTHER_ROOTS
 
+FEW_QUERIES = 16
+"""Of an attention whose keys and values are gathered where they are read, not before."""
+
 CHEAP = frozenset(
     [
         "add",
@@ -105,10 +108,18 @@ def absorbs_producer(root: ir.OpView, producer: ir.OpView, single_use: bool, rea
     if name in COUNTS or name in ("reshape", "transpose", "broadcast", "cast", "dequantize"):
         return True
     if reads_many_times(root):
-        return name == "slice" and single_use
+        return single_use and (name == "slice" or _is_paged_cache(root, producer))
     if short_name(reader) in ("pad", "concat"):
         return name in VIEWS or (name in CHEAP and single_use)
     return single_use or name in CHEAP or name in VIEWS
+
+
+def _is_paged_cache(root: ir.OpView, gather: ir.OpView) -> bool:
+    """Whole rows chosen for an attention of few queries, which reads them about once: a cache in pages."""
+    if short_name(gather) != "gather" or short_name(root) != "attention":
+        return False
+    queries, depth = dims(root.operands[0])[2:]
+    return is_static(queries) and queries <= FEW_QUERIES and dims(gather.results[0])[-1:] == (depth,)
 
 
 def _quantizes(cast: ir.OpView) -> bool:

@@ -109,13 +109,17 @@ def _split(factors: Factors, sizes: Sequence[Dim]) -> list[Factors] | None:
 
 def strided_argument(dispatch: Dispatch, tensor: Value) -> tuple[Value, Strided] | None:
     """The argument that a tensor is a strided view of, and the view; None if there is none."""
-    if isinstance(tensor.owner, ir.Block):
-        return (tensor, Strided.dense(shape_of(tensor))) if tensor in dispatch.arguments else None
-    name = tensor.owner.name
-    step = _VIEWS.get(name)
+    return strided_view(tensor, lambda value: value in dispatch.arguments)
+
+
+def strided_view(tensor: Value, is_root: Callable[[Value], bool]) -> tuple[Value, Strided] | None:
+    """The nearest root that a tensor is a strided view of, as if it were dense memory, and the view."""
+    if is_root(tensor):
+        return tensor, Strided.dense(shape_of(tensor))
+    step = None if isinstance(tensor.owner, ir.Block) else _VIEWS.get(tensor.owner.name)
     if step is None or not len(tensor.owner.operands):
         return None
-    source = strided_argument(dispatch, tensor.owner.operands[0])
+    source = strided_view(tensor.owner.operands[0], is_root)
     if source is None:
         return None
     view = step(tensor.owner.opview, source[1])

@@ -1,9 +1,13 @@
 """Attention of few rows by name: groups of heads, masks, depths, layouts, ragged and tiny lengths."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import cases
 from attention_cases import Attention, Open
+
+from lumir.dialects import build
+from lumir.mlir import ir
 
 _PLAIN = Attention(h=8, g=2, m=1, n=300, d=128, e=128)
 _VARIANTS = {
@@ -44,6 +48,70 @@ CASES: dict[str, Callable[[], str]] = {
     for name, changes in _VARIANTS.items()
     for dtype in ("float16", "bfloat16")
 }
+
+
+@dataclass(frozen=True)
+class Paged:
+    """One query of each of b sequences against a cache in pages, which a table [b, table] says the order of.
+
+    Args:
+        heads_first: a page is [g, page, d], else [page, g, d].
+        length: keys that count, of the table's pages together; 0 for all.
+    """
+
+    dtype: str = "float16"
+    b: int = 2
+    h: int = 8
+    g: int = 2
+    d: int = 128
+    page: int = 16
+    pages: int = 50
+    table: int = 20
+    heads_first: bool = False
+    length: int = 0
+    masked: bool = False
+    unwritten: bool = True
+
+    def text(self) -> str:
+        c = self
+        keys = c.table * c.page
+
+        def seen(cache: ir.Value, table: ir.Value) -> ir.Value:
+            chosen = build("gather", cache, table, axis=0)
+            turned = build("transpose", chosen, permutation=[0, 2, 1, 3, 4] if c.heads_first else [0, 3, 1, 2, 4])
+            whole = build("reshape", turned, shape=[c.b, c.g, keys, c.d])
+            if not c.length:
+                return whole
+            return build("slice", whole, starts=[0] * 4, sizes=[c.b, c.g, c.length, c.d], steps=[1] * 4)
+
+        def body(q: ir.Value, k: ir.Value, v: ir.Value, table: ir.Value, *mask: ir.Value) -> ir.Value:
+            options = {"scale": c.d**-0.5, "causal": False, "offset": 0, "window": 0, "softcap": 0.0}
+            return build("attention", q, seen(k, table), seen(v, table), *mask, **options)
+
+        inner = (c.g, c.page, c.d) if c.heads_first else (c.page, c.g, c.d)
+        cache = ((c.pages, *inner), c.dtype)
+        arguments = [((c.b, c.h, 1, c.d), c.dtype), cache, cache, ((c.b, c.table), "int64")]
+        arguments += [((c.b, 1, 1, keys), "bool")] if c.masked else []
+        return cases.dispatch(body, *arguments, unwritten=(1, 2, 3) if c.unwritten else ())
+
+
+_PAGED = Paged()
+_PAGED_VARIANTS = {
+    "paged": {},
+    "paged-heads-first": {"heads_first": True},
+    "paged-masked": {"masked": True, "h": 16},
+    "paged-written": {"unwritten": False, "page": 64, "table": 5},
+    "paged-wide": {"page": 128, "table": 3, "d": 64, "g": 1},
+    "paged-one": {"table": 1, "page": 32, "b": 5},
+    "paged-part": {"length": 311},
+}
+PAGED: dict[str, Callable[[], str]] = {
+    f"{name}-{dtype}": replace(_PAGED, dtype=dtype, **changes).text
+    for name, changes in _PAGED_VARIANTS.items()
+    for dtype in ("float16", "bfloat16")
+}
+"""Negative entries of the table count from the end, as random ones of -5 to 5 do."""
+CASES |= PAGED
 
 
 def _after(**changes) -> Open:

@@ -121,3 +121,21 @@ def test_scores_that_no_stack_holds_are_split():
     """What no family takes whole is split: nothing is computed once for every element of the result."""
     ran = check(_attention(), *_operands(np.random.default_rng(10), (1, 1, 1, 2, 530_000, 2, 3)), rtol=1e-4, atol=1e-6)
     assert ran.families.count("contraction") == 2
+
+
+@pytest.mark.parametrize(("queries", "launches"), [(1, 1), (16, 1), (17, 3)])
+def test_a_cache_in_pages_is_read_where_it_lies(queries, launches):
+    """Where few queries read it; many have it put in order first."""
+    rng = np.random.default_rng(queries)
+    cache = [values(rng, (11, 8, 2, 16)) for _ in range(2)]
+    table = rng.integers(-11, 11, (3, 4))
+
+    def seen(x, table):
+        turned = build("transpose", build("gather", x, table, axis=0), permutation=[0, 3, 1, 2, 4])
+        return build("reshape", turned, shape=[3, 2, 32, 16])
+
+    def body(q, k, v, table):
+        return _attention()(q, seen(k, table), seen(v, table))
+
+    ran = check(body, values(rng, (3, 4, queries, 16)), *cache, table, rtol=3e-5, atol=3e-5)
+    assert ran.families.count("attention") == 1 and len(ran.families) == launches

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from nvidia_helpers import attention_cases, contraction_cases, emulator, harness, map_cases, row_cases
+from nvidia_helpers import attention_cases, contraction_cases, decode_cases, emulator, harness, map_cases, row_cases
 
 from lumir.kernels.nvidia.contraction import ContractionFamily
 from lumir.kernels.nvidia.decode import DecodeFamily
@@ -103,6 +103,8 @@ _DECODES = {
     "causal": ({"h": 4, "g": 1, "m": 3, "n": 50, "causal": True, "offset": 47}, DecodeSchedule(2, 16, 2)),
     "twenty-rows": ({"h": 4, "g": 1, "m": 5, "n": 33}, DecodeSchedule(1, 16, 3)),
     "bool-mask": ({"h": 8, "g": 1, "m": 2, "mask": "bool"}, DecodeSchedule(1, 16, 1)),
+    "window": ({"n": 70, "causal": True, "offset": 69, "window": 21}, DecodeSchedule(2, 16, 2)),
+    "band": ({"h": 4, "g": 1, "m": 3, "n": 50, "causal": True, "offset": 20, "window": 9}, DecodeSchedule(1, 16, 1)),
     "narrow": ({"d": 32, "e": 32, "softcap": 3.0, "packed": True}, DecodeSchedule(1, 16, 3)),
 }
 
@@ -112,6 +114,14 @@ def test_decode(name):
     """Tensor cores, the order of lanes, the joining of warps and of blocks through workspace and counters."""
     changes, schedule = _DECODES[name]
     check(replace(_DECODED, **changes).text(), DecodeFamily(), schedule, zlib.crc32(name.encode()))
+
+
+@pytest.mark.parametrize("length", [0, 37])
+@pytest.mark.parametrize("heads_first", [True, False])
+def test_decode_of_a_cache_in_pages(heads_first, length):
+    """Pages in the order of a table, whose negative entries count from the end; the last page may count in part."""
+    case = decode_cases.Paged(b=2, h=4, g=2, d=64, page=8, pages=6, table=5, heads_first=heads_first, length=length)
+    check(case.text(), DecodeFamily(), DecodeSchedule(2, 16, 2), length)
 
 
 def test_decode_with_a_context_that_is_known_at_the_launch():

@@ -21,6 +21,7 @@ from lumir.kernels.nvidia.decode_schedule import DecodeProblem, DecodeSchedule, 
 from lumir.kernels.nvidia.function import Extra, nvidia_kernel
 from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.roofline import ACCESS_SECONDS, remembered, speeds
+from lumir.kernels.nvidia.tma_pages import PagedMatrices
 from lumir.kernels.push import result_paths
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
@@ -75,6 +76,7 @@ class DecodeFamily:
             reasons.append(f"{s.splits} splits of {problem.steps} steps leave one without keys")
         if s.stages and (target.arch not in _HAS_TMA or problem.reading is None):
             reasons.append("TMA cannot bring keys and values here")
+        reasons += _unpaged(problem) if s.stages else []
         if s.stages and problem.tile > 256:
             reasons.append(f"a tile of {problem.tile} keys is more than TMA brings at once")
         if problem.registers > min(65536 // s.threads, 250):
@@ -103,6 +105,16 @@ class DecodeFamily:
             tensor_maps=maps,
             pdl=overlaps,
         )
+
+
+def _unpaged(problem: DecodeProblem) -> list[str]:
+    """Why tiles of keys are not boxes of pages, where keys or values lie in pages."""
+    read = (problem.reading.key, problem.reading.value) if problem.reading else ()
+    paged = [matrices for matrices in read if isinstance(matrices, PagedMatrices)]
+    reasons = [reason for matrices in paged for reason in matrices.problems(problem.tile)]
+    if paged and problem.first_key != 0:
+        reasons.append("keys that count do not begin with a page")
+    return reasons
 
 
 def _few_rows(space: AttentionSpace) -> bool:

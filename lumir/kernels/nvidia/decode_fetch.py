@@ -1,6 +1,6 @@
 """How the family `decode` gets a step's keys and values: from memory into registers, or tile by tile through TMA."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +15,7 @@ from lumir.kernels.nvidia.mma import CHUNK_BYTES, byte_offset, constant_i32
 from lumir.kernels.nvidia.tiles import xor
 from lumir.kernels.nvidia.tiles_fill import zero_of
 from lumir.kernels.nvidia.tma_operand import Matrices
+from lumir.kernels.nvidia.tma_pages import PagedMatrices
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.mlir import arith, ir, llvm, scf
 from lumir.sizes import Dim
@@ -114,7 +115,7 @@ class Tiled:
         self._initialize()
         count = index.scalar(index.add(stop, index.scale(first, -1)).base)
         branch = scf.IfOp(index.below(self.warp, s.warps), [v.type for v in start], has_else=True)
-        with ir.InsertionPoint(branch.then_block):
+        with ir.InsertionPoint(branch.then_block), self.kernel.buffers_apart():
             compute = begin()
             with loops.loop(0, count, 1, start) as (turn, now, done):
                 stage, parity = self._stage(turn)
@@ -128,9 +129,10 @@ class Tiled:
                     mbarrier.arrive(self.empty.at(stage))
                 done(now)
             scf.YieldOp(done.results)
-        with ir.InsertionPoint(branch.else_block):
+        with ir.InsertionPoint(branch.else_block), self.kernel.buffers_apart():
             if self.problem.overlaps and not self.problem.reads_ahead:
                 warps.wait_for_dependencies()
+                self.kernel.take_buffers()
             with only_if(warps.elected()), loops.loop(0, count, 1) as (turn, _, _done):
                 self._bring(turn, self._first_key(first, turn))
             if self.problem.overlaps and self.problem.reads_ahead:
@@ -161,23 +163,30 @@ class Tiled:
 
     def _bring(self, turn: Index, key: Index) -> None:
         """Copy the tile whose first key this is, once its stage is free."""
+        reading, problem = self.problem.reading, self.problem
+        assert reading is not None
+        boxes = [self._boxes(matrices, key) for matrices in (reading.key, reading.value)]  # tables are read here
         stage, parity = self._stage(turn)
         mbarrier.wait(self.empty.at(stage), arith.XOrIOp(parity, constant_i32(1)).result)
         barrier = self.full.at(stage)
-        mbarrier.arrive_expecting(barrier, self.problem.tile_bytes)
+        mbarrier.arrive_expecting(barrier, problem.tile_bytes)
         at = byte_offset(self.shared, self._bytes(stage))
-        reading, line_bytes = self.problem.reading, self.problem.tile * LINE
-        assert reading is not None
-        boxes: Sequence[tuple[Matrices, int]] = (
-            (reading.key, self.problem.depth_lines),
-            (reading.value, self.problem.column_lines),
-        )
-        for number, (matrices, lines) in enumerate(boxes):
+        for number, lines in enumerate((problem.depth_lines, problem.column_lines)):
             for i in range(lines):
-                place = matrices.place(self.index, self.batch, key, Index(i * LINE // 2))
-                place = [_i32(at) for at in place]
-                tma.load_box(at, self.kernel.tensor_maps[number], place, barrier)
-                at = byte_offset(at, line_bytes)
+                for first, place in boxes[number]:
+                    coordinates = [_i32(value) for value in place(Index(i * LINE // 2))]
+                    to = byte_offset(at, first * LINE)
+                    tma.load_box(to, self.kernel.tensor_maps[number], coordinates, barrier)
+                at = byte_offset(at, problem.tile * LINE)
+
+    def _boxes(
+        self, matrices: Matrices | PagedMatrices, key: Index
+    ) -> list[tuple[int, Callable[[Index], list[Value]]]]:
+        """The boxes that make up a tile: the first line of each in it, and by column its coordinates."""
+        evaluator, tile = self.kernel.evaluator(), self.problem.tile
+        lines = matrices.box_lines(tile)
+        starts = [(first, evaluator.index.offset(key, first)) for first in range(0, tile, lines)]
+        return [(first, matrices.boxes(evaluator, self.batch, line, lines)) for first, line in starts]
 
     def _read(self, memory: Value, tile: Index, chunk: Chunk) -> Value:
         """A chunk out of the tile that starts with key `tile`."""

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from lumir.artifact.tensor_map import TensorMap
 from lumir.kernels.attention_space import AttentionSpace
+from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.attention_tma import LINE_ELEMENTS, TiledAttention, matrices_along
 from lumir.kernels.nvidia.contraction_store import store_lanes
@@ -14,6 +15,7 @@ from lumir.kernels.nvidia.mma import WARP
 from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tiles_plan import plan_operand
 from lumir.kernels.nvidia.tma_operand import Matrices
+from lumir.kernels.nvidia.tma_pages import PagedMatrices, paged_along
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.schedule.schedule import Schedule
 from lumir.sizes import Dim, low, maximum
@@ -46,8 +48,8 @@ class DecodeSchedule(Schedule):
 class Reading:
     """How TMA reads keys, lines along their depth, and values, lines along their columns."""
 
-    key: Matrices
-    value: Matrices
+    key: Matrices | PagedMatrices
+    value: Matrices | PagedMatrices
 
 
 @dataclass(frozen=True)
@@ -158,14 +160,15 @@ class DecodeProblem(TiledAttention):
     @property
     def reads_ahead(self) -> bool:
         """Whether no kernel writes what TMA reads."""
-        read, unwritten = self.reading, [self.dispatch.arguments.index(a) for a in self.dispatch.unwritten]
-        return read is not None and read.key.arg in unwritten and read.value.arg in unwritten
+        unwritten = {self.dispatch.arguments.index(a) for a in self.dispatch.unwritten}
+        return self.reading is not None and unwritten.issuperset((*self.reading.key.args, *self.reading.value.args))
 
     @property
     def tensor_maps(self) -> tuple[TensorMap, ...]:
         if not self.schedule.stages or self.reading is None:
             return ()
-        return tuple(m.tensor_map(self.tile, LINE_ELEMENTS) for m in (self.reading.key, self.reading.value))
+        matrices = (self.reading.key, self.reading.value)
+        return tuple(m.tensor_map(m.box_lines(self.tile), LINE_ELEMENTS) for m in matrices)
 
 
 def problem_of(dispatch: Dispatch, schedule: DecodeSchedule, overlaps: bool = False) -> DecodeProblem:
@@ -177,9 +180,14 @@ def problem_of(dispatch: Dispatch, schedule: DecodeSchedule, overlaps: bool = Fa
 def _reading(dispatch: Dispatch) -> Reading | None:
     space = remembered(dispatch, "attention_space", AttentionSpace.of)
     assert space is not None
-    key = matrices_along(dispatch, space.first, space.first.rhs, along_k=True)
-    value = matrices_along(dispatch, space.second, space.second.rhs, along_k=False)
+    key = _along(dispatch, space.first, along_k=True)
+    value = _along(dispatch, space.second, along_k=False)
     return None if key is None or value is None else Reading(key, value)
+
+
+def _along(dispatch: Dispatch, product: ContractionSpace, *, along_k: bool) -> Matrices | PagedMatrices | None:
+    dense = matrices_along(dispatch, product, product.rhs, along_k=along_k)
+    return dense or paged_along(dispatch, product, product.rhs, along_k=along_k, box_columns=LINE_ELEMENTS)
 
 
 def reads_in_chunks(dispatch: Dispatch) -> bool:

@@ -1,6 +1,6 @@
 """Operands and results of a contraction as tensor maps: which of them TMA can address, and the place of a box."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +8,7 @@ from lumir.artifact.tensor_map import ALIGNMENT, MAX_RANK, MAX_STRIDE, TensorMap
 from lumir.dtypes import byte_size, dtype_name
 from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of
+from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.tma_windows import WindowMatrices
 from lumir.kernels.strided import Factor, Factors, Strided, strided_argument, strided_results
@@ -103,6 +104,19 @@ class Matrices:
         ]
         return [index.scalar(at.base) for at in (columns[-1], lines[-1], *outer)]
 
+    @property
+    def args(self) -> tuple[int, ...]:
+        """The buffers that are read."""
+        return (self.arg,)
+
+    def box_lines(self, lines: int) -> int:
+        """Lines that one copy can bring of so many."""
+        return lines
+
+    def boxes(self, evaluator: Evaluator, batch: Index, line: Index, _lines: int) -> Callable[[Index], list[Value]]:
+        """The coordinates, by column, of the box that starts at a line."""
+        return lambda column: self.place(evaluator.index, batch, line, column)
+
     def offsets(self, index: IndexMath, batch: Index) -> list[Value]:
         """None: boxes are where their coordinates say."""
         return []
@@ -151,11 +165,15 @@ def _convolved(dispatch: Dispatch, space: ContractionSpace) -> tuple[Operand, Op
 
 def operand_of(dispatch: Dispatch, space: ContractionSpace, number: int) -> Operand | None:
     """Input `number` of the contraction, if it is a view of an argument with neighbours along k or along the rows."""
-    tensor = space.operand(number)
-    found = strided_argument(dispatch, tensor)
+    found = strided_argument(dispatch, space.operand(number))
     if found is None:
         return None
     argument, view = found
+    return operand_in(space, number, dispatch.arguments.index(argument), view)
+
+
+def operand_in(space: ContractionSpace, number: int, arg: int, view: Strided) -> Operand | None:
+    """Input `number` of the contraction, a view of the buffer `arg`, if it has neighbours as `operand_of` says."""
     places = _dims_of_map(space.nest.maps[number])
     if places is None:
         return None
@@ -164,7 +182,7 @@ def operand_of(dispatch: Dispatch, space: ContractionSpace, number: int) -> Oper
         return view.joined([places[d] for d in dims if d in places])
 
     rows, k, batch = (factors(dims) for dims in (space.rows_of(number), space.k, space.batch))
-    arg, element = dispatch.arguments.index(argument), element_of(tensor)
+    element = element_of(space.operand(number))
     if not k or k[-1][1] == 1:
         return Operand(Matrices(arg, element, rows, k, batch, view.offset), True)
     if not rows or rows[-1][1] == 1:
