@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from nvidia_helpers import attention_cases, decode_cases, harness, prefill_cases
 
+from lumir.artifact.schema import Launch
 from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.attention_mask import plain_scale
 from lumir.kernels.attention_space import AttentionSpace
@@ -71,7 +72,7 @@ def test_sizes_that_are_known_at_the_launch(family, case):
     kernel = compile_dispatch(text, "sm_90a")
     assert kernel.family == family.name
     (launch,) = kernel.plan.at({"b": 2, "m": 129, "past": 65}).work
-    assert launch.tensor_maps and all(not m.problems() for m in launch.tensor_maps)
+    assert isinstance(launch, Launch) and launch.tensor_maps and all(not m.problems() for m in launch.tensor_maps)
 
 
 @needs_ptxas

@@ -1,5 +1,8 @@
 """Keys and values in pages: the boxes that TMA brings are those that the gather would have copied."""
 
+from dataclasses import replace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from nvidia_helpers import decode_cases, harness
@@ -64,16 +67,9 @@ def test_boxes_are_what_the_gather_copies(name):
 def boxes(matrices: PagedMatrices, batch: int, line: int, lines: int, table: np.ndarray) -> list[int]:
     """The coordinates of a box, with the page that the table has at the place that was asked for."""
     recorded = Recorded()
-    patched = PagedMatrices(
-        recorded,
-        matrices.pages,
-        matrices.lines,
-        matrices.batch,
-        matrices.elements,
-        matrices.table,  # pyright: ignore
-    )
+    patched = replace(matrices, gathered=cast(Any, recorded))
     with ir.InsertionPoint(ir.Module.create().body):
-        *inner, _page = patched.boxes(recorded, Index(batch), Index(line), lines)(Index(0))  # pyright: ignore
+        *inner, _page = patched.boxes(cast(Any, recorded), Index(batch), Index(line), lines)(Index(0))
         coordinates = [value.owner.attributes["value"].value for value in inner]
     return [*coordinates, int(table.reshape(-1)[recorded.number])]
 
