@@ -26,8 +26,8 @@ PLACES = 1024
 class MergeGroups:
     """Let tensor cores multiply 64 channels of a grouped convolution at once, zeros included, where groups have fewer.
 
-    They multiply so fast that 16 times the products take less time than the copies of four channels at a time. Only
-    channels that are not finite can tell the difference: a zero times an infinity of another group is a NaN.
+    Copies of a few channels at a time take longer than 16 times the products do. Only channels that are not finite can
+    tell the difference: a zero times an infinity of another group is a NaN.
     Depthwise convolutions stay: they have no products to share.
 
     Requires: before `lumir-fold-constants`, which computes the filters.
