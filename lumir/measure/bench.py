@@ -114,7 +114,7 @@ class Case:
             loaded.scratch.check_counters()
             found = [self._sampled(i) for i in range(len(self.expected))]
         errors = [
-            check_result(a, b, tolerance or tolerance_of(a.dtype, self.reference.coarse_sums), rounded)
+            check_result(a, b, tolerance or tolerance_of(a.dtype, self.reference.least_tolerance), rounded)
             for a, b, rounded in zip(found, self.expected, self.reference.rounded, strict=True)
         ]
         if whole:

@@ -16,6 +16,8 @@ TOLERANCES = {"float64": 1e-12, "float32": 2e-5, "float16": 2e-3, "bfloat16": 1.
 _SHORT_TOLERANCE = 8e-2
 COARSE_SUMS = 4e-3
 """Error allowed at least where 8-bit floats are multiplied: tensor cores add their products with about 14 bits."""
+ROUNDED_FACTORS = 1e-3
+"""Error allowed at least where float32 factors may be rounded to tf32, each by up to 2^-11."""
 ROUNDED_SHARE = 2 * TOLERANCES["float32"] * 128
 """Of integers that are rounded from floats, how many may be one off: those whose float is next to a tie."""
 _PEAK = 12
@@ -55,13 +57,9 @@ def error_of(found: np.ndarray, wanted: np.ndarray) -> Error:
     )
 
 
-def tolerance_of(dtype: np.dtype, coarse: bool = False) -> float:
-    """What `check_result` allows for a result of this type.
-
-    Args:
-        coarse: it sums products of 8-bit floats.
-    """
-    return max(TOLERANCES.get(dtype.name, _SHORT_TOLERANCE), COARSE_SUMS if coarse else 0.0)
+def tolerance_of(dtype: np.dtype, least: float = 0.0) -> float:
+    """What `check_result` allows for a result of this type, and at least."""
+    return max(TOLERANCES.get(dtype.name, _SHORT_TOLERANCE), least)
 
 
 def check_result(found: np.ndarray, wanted: np.ndarray, tolerance: float | None = None, rounded: bool = False) -> Error:

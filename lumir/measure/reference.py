@@ -11,9 +11,10 @@ from lumir.diagnostics import UserError
 from lumir.dialects import attributes_of
 from lumir.dialects.base import is_int
 from lumir.dialects.constants import dense_array
-from lumir.dialects.contraction import channels_second
+from lumir.dialects.contraction import ALLOW_TF32, channels_second
 from lumir.dtypes import dtype_name
 from lumir.linalg.lower import dispatches
+from lumir.measure.compare import COARSE_SUMS, ROUNDED_FACTORS
 from lumir.measure.rows import Rows, parallel_rows
 from lumir.mlir import ir
 from lumir.module import body_of
@@ -70,10 +71,14 @@ class Reference:
         types = " ".join(f"{spec.dtype}[{'x'.join(map(str, spec.shape))}]" for spec in self.inputs)
         return f"{' '.join(main)}{f' and {others} more' if others > 0 else ''}: {types}"
 
-    @property
-    def coarse_sums(self) -> bool:
-        """Products of 8-bit floats are summed."""
-        return self.flops > 0 and any(spec.dtype.startswith("float8") for spec in self.inputs)
+    @cached_property
+    def least_tolerance(self) -> float:
+        """Error that tensor cores may make before results are rounded to their type."""
+        if self.flops > 0 and any(spec.dtype.startswith("float8") for spec in self.inputs):
+            return COARSE_SUMS
+        with self._context:
+            rounds = any(ALLOW_TF32 in op.attributes for op in self._block.operations)
+        return ROUNDED_FACTORS if rounds else 0.0
 
     @cached_property
     def rounded(self) -> list[bool]:

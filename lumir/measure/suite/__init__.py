@@ -3,7 +3,8 @@
 from lumir.measure.suite.attention import decode, prefill
 from lumir.measure.suite.benchmark import Benchmark
 from lumir.measure.suite.convolution import conv, grouped_conv
-from lumir.measure.suite.gemm import fp8, gemm, int8
+from lumir.measure.suite.gated import gated
+from lumir.measure.suite.gemm import fp8, gemm, int8, tf32
 from lumir.measure.suite.grid import few_tiles, grid
 from lumir.measure.suite.moves import elementwise, transposes
 from lumir.measure.suite.rows import rows
@@ -12,7 +13,22 @@ from lumir.measure.suite.skinny import int4, skinny
 
 def benchmarks() -> list[Benchmark]:
     """All of them, in the order in which they are reported."""
-    makers = (gemm, fp8, int8, skinny, int4, prefill, decode, rows, conv, grouped_conv, transposes, elementwise)
+    makers = (
+        gemm,
+        fp8,
+        int8,
+        tf32,
+        gated,
+        skinny,
+        int4,
+        prefill,
+        decode,
+        rows,
+        conv,
+        grouped_conv,
+        transposes,
+        elementwise,
+    )
     return [item for make in makers for item in make()]
 
 

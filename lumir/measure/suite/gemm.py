@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from lumir.dialects import build
+from lumir.dialects.contraction import ALLOW_TF32
 from lumir.dtypes import mlir_type
 from lumir.measure.suite.benchmark import Benchmark
 from lumir.measure.texts import dispatch, gelu
@@ -69,6 +70,39 @@ def _scaled_mm(torch: Any, x: Any, w: Any, scale: Any) -> Callable[[], Any]:
 
 def _int_mm(torch: Any, x: Any, w: Any) -> Callable[[], Any]:
     return lambda: torch._int_mm(x, w.t())
+
+
+def _tf32(torch: Any, x: Any, w: Any) -> Callable[[], Any]:
+    """cuBLAS, allowed to round; the setting is read when the product is recorded."""
+
+    def run() -> Any:
+        before = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = True
+        try:
+            return x @ w.t()
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = before
+
+    return run
+
+
+def product_of_rounded(m: int, n: int, k: int) -> str:
+    """x [m, k] w [n, k]^T in float32, whose factors may be rounded to tf32."""
+
+    def body(x: ir.Value, w: ir.Value) -> ir.Value:
+        y = build("contract", x, w, equation="mk,nk->mn", to=mlir_type("float32"))
+        y.owner.attributes[ALLOW_TF32] = ir.UnitAttr.get()
+        return y
+
+    return dispatch(body, ((m, k), "float32"), ((n, k), "float32"), unwritten=[1])
+
+
+def tf32() -> list[Benchmark]:
+    shapes = ((4096, 4096, 4096), (2048, 2048, 2048), (512, 4096, 4096), (128, 14336, 4096))
+    return [
+        Benchmark("tf32", f"{m}x{n}x{k}", partial(product_of_rounded, m, n, k), {"cublas tf32": _tf32})
+        for m, n, k in shapes
+    ]
 
 
 SHAPES = (
