@@ -15,6 +15,7 @@ import statistics
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from rich.table import Table
 
 from lumir.artifact.schema import Launch
 from lumir.measure import Bench, CompiledDispatch, compile_dispatch, schedules_of
+from lumir.measure.operands import Scratch
 from lumir.measure.suite.gemm import product
-from lumir.measure.suite.skinny import ROWS, WEIGHTS, nbits
+from lumir.measure.suite.skinny import GROUP, ROWS, WEIGHTS, nbits
 from lumir.runtime.cuda_driver import call, enum
 from lumir.runtime.cuda_kernel import launch_kernel
 from lumir.runtime.cuda_memory import current
@@ -40,7 +42,7 @@ CACHED = 4e8
 
 @dataclass(frozen=True)
 class Problem:
-    """x [m, k] times w [n, k]^T, in bfloat16; with weights of 4 bits where `bits` is 4."""
+    """x [m, k] times w [n, k]^T, in bfloat16; in float16 with weights of 4 or 8 bits, by `bits`."""
 
     m: int
     n: int
@@ -48,11 +50,20 @@ class Problem:
     bits: int = 16
 
     def __str__(self) -> str:
-        return f"{'int4 ' if self.bits == 4 else ''}{self.m}x{self.n}x{self.k}"
+        return f"{'' if self.bits == 16 else f'int{self.bits} '}{self.m}x{self.n}x{self.k}"
+
+    @property
+    def packed(self) -> bool:
+        return self.bits < 16
+
+    @property
+    def dtype(self) -> str:
+        return "float16" if self.packed else "bfloat16"
 
     @property
     def text(self) -> str:
-        return (nbits if self.bits == 4 else product)(self.m, self.n, self.k, "bfloat16")
+        sizes = self.m, self.n, self.k, self.dtype
+        return nbits(*sizes, self.bits) if self.packed else product(*sizes)
 
 
 @dataclass
@@ -64,7 +75,8 @@ class Chain:
 
     def __post_init__(self) -> None:
         m, n, k = self.problem.m, self.problem.n, self.problem.k
-        self.start = [torch.randn(m * max(n, k), device="cuda").bfloat16() for _ in range(2)]
+        self.dtype = getattr(torch, self.problem.dtype)
+        self.start = [torch.randn(m * max(n, k), device="cuda").to(self.dtype) for _ in range(2)]
         self.buffers = [x.clone() for x in self.start]
         nbytes = n * k * self.problem.bits // 8
         sets = max(2, min(LINKS, round(CACHED / nbytes)))
@@ -72,10 +84,11 @@ class Chain:
         self.links = sets * max(1, LINKS // sets) if nbytes < CACHED else 3 * sets
 
     def _weights(self, n: int, k: int) -> list[Any]:
-        if self.problem.bits == 16:
-            return [torch.randn(n, k, device="cuda", dtype=torch.bfloat16) * k**-0.5]
-        packed = torch.randint(0, 256, (n, k // 2), device="cuda", dtype=torch.uint8)
-        return [packed, ((torch.rand(n, k // 128, device="cuda") + 0.5) * 0.2 * k**-0.5).bfloat16()]
+        if not self.problem.packed:
+            return [torch.randn(n, k, device="cuda", dtype=self.dtype) * k**-0.5]
+        packed = torch.randint(0, 256, (n, k * self.problem.bits // 8), device="cuda", dtype=torch.uint8)
+        size = 0.2 * k**-0.5 * 2.0 ** (4 - self.problem.bits)
+        return [packed, ((torch.rand(n, k // GROUP, device="cuda") + 0.5) * size).to(self.dtype)]
 
     def reset(self) -> None:
         for buffer, start in zip(self.buffers, self.start, strict=True):
@@ -97,6 +110,7 @@ class Chain:
             run()
         return graph.replay
 
+    @cached_property
     def expected(self) -> Any:
         """The first product in float64."""
         m, n, k = self.problem.m, self.problem.n, self.problem.k
@@ -105,8 +119,9 @@ class Chain:
         for first in range(0, n, 8192):
             part = w[first : first + 8192]
             if scales:
-                q = torch.stack([part & 15, part >> 4], -1).reshape(-1, k // 128, 128)
-                part = ((q.double() - 8) * scales[0][first : first + 8192, :, None].double()).reshape(-1, k)
+                q = torch.stack([part & 15, part >> 4], -1) if self.problem.bits == 4 else part
+                real = q.reshape(-1, k // GROUP, GROUP).double() - (1 << (self.problem.bits - 1))
+                part = (real * scales[0][first : first + 8192, :, None].double()).reshape(-1, k)
             parts.append(x @ part.double().t())
         return torch.cat(parts, 1)
 
@@ -121,6 +136,7 @@ class OurChain:
         self._stream, self._chain, self._bench = bench.gpu.stream, chain, bench
         with current(bench.gpu.context):
             self._code = bench.gpu.load(kernel.kernels, kernel.files)
+            self._scratch = Scratch(bench.gpu.context, kernel.plan)
             (self._launch,) = (launch for launch in kernel.plan.launches if isinstance(launch, Launch))
             mode = enum("CUstreamCaptureMode", "CU_STREAM_CAPTURE_MODE_RELAXED")
             call("cuStreamBeginCapture", self._stream, mode)
@@ -133,7 +149,9 @@ class OurChain:
         weights = self._chain.arguments[i % len(self._chain.arguments)]
         tensors = [self._chain.buffers[i % 2], *weights, self._chain.buffers[1 - i % 2]]
         name = self._launch.kernel
+        besides = self._launch.args[len(tensors) :]
         addresses = [tensor.data_ptr() for tensor in tensors]
+        addresses += [getattr(self._scratch, ref.space).address + ref.offset for ref in besides]
         function, entry, launch = self._code.functions[name], self._code.kernels[name], self._launch
         launch_kernel(function, entry, launch.grid, launch.tensor_maps, addresses, (), self._stream)
 
@@ -160,12 +178,12 @@ class OurChain:
         with current(self._bench.gpu.context):
             self._enqueue(0)
             call("cuStreamSynchronize", self._stream)
-        wanted = self._chain.expected()
+        wanted = self._chain.expected
         found = self._chain.buffers[1][: wanted.numel()].view(wanted.shape).double()
         return ((found - wanted).norm() / wanted.norm()).item()
 
-    def check(self) -> None:
-        """The chain at once leaves the bits of its kernels one after the other."""
+    def check(self) -> float:
+        """The error; and that the chain at once leaves the bits of its kernels one after the other."""
         if not (error := self.error()) < MOST_ERROR:
             raise SystemExit(f"{self._chain.problem}: the error is {error:.2e}")
         results = []
@@ -181,6 +199,7 @@ class OurChain:
             results.append([buffer.clone() for buffer in self._chain.buffers])
         if not all(torch.equal(a.view(torch.int16), b.view(torch.int16)) for a, b in zip(*results, strict=True)):
             raise SystemExit(f"{self._chain.problem}: the chain and its kernels apart give different bits")
+        return error
 
 
 def torch_seconds(replay: Callable[[], Any], links: int) -> float:
@@ -206,23 +225,25 @@ def compiled(job: tuple[str, int]) -> list[CompiledDispatch]:
     """The compiler's choice, and the next ones by its cost model."""
     text, tries = job
     first = compile_dispatch(text, ARCH)
-    others = [c for c in schedules_of(text, ARCH) if c.family == first.family][:tries]
-    rest = [c.schedule for c in others if dict(c.schedule) != dict(first.schedule)]
-    return [first, *(compile_dispatch(text, ARCH, first.family, schedule) for schedule in rest[: tries - 1])]
+    chosen = first.family, dict(first.schedule)
+    others = [(c.family, dict(c.schedule)) for c in schedules_of(text, ARCH)[:tries]] if tries > 1 else []
+    rest = [other for other in others if other != chosen][: tries - 1]
+    return [first, *(compile_dispatch(text, ARCH, *other) for other in rest)]
 
 
 def measured(bench: Bench, problem: Problem, kernels: list[CompiledDispatch], rate: float) -> dict[str, Any]:
     chain = Chain(problem)
-    peer = torch_seconds(chain.cublas(), chain.links) if problem.bits == 16 else None
+    peer = None if problem.packed else torch_seconds(chain.cublas(), chain.links)
     found = []
     for kernel in kernels:
         ours = chain.ours(bench, kernel)
-        ours.check()
-        found.append((ours.seconds(), dict(kernel.schedule), ours.error()))
+        error = ours.check()
+        found.append((ours.seconds(), {"family": kernel.family, **kernel.schedule}, error))
     best = min(found, key=lambda each: each[0])
     nbytes = problem.n * problem.k * problem.bits // 8
     return {
-        "problem": str(problem), "seconds": found[0][0], "schedule": found[0][1], "error": found[0][2],
+        "problem": str(problem), "tried": len(found), "error": found[0][2],
+        "seconds": found[0][0], "schedule": found[0][1],
         "best seconds": best[0], "best schedule": best[1], "cublas seconds": peer,
         "of read": nbytes / found[0][0] / rate,
     }  # fmt: skip
@@ -233,8 +254,8 @@ def measured(bench: Bench, problem: Problem, kernels: list[CompiledDispatch], ra
 @click.option("--only", default="", help="Products whose name holds this.")
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Write the numbers here.")
 def main(tries: int, only: str, path: Path | None) -> None:
-    problems = [Problem(m, n, k) for n, k in WEIGHTS for m in ROWS]
-    problems += [Problem(m, n, k, 4) for n, k in WEIGHTS for m in ROWS]
+    problems = [Problem(m, n, k) for n, k in WEIGHTS for m in (*ROWS, 32, 64)]
+    problems += [Problem(m, n, k, bits) for bits in (4, 8) for n, k in WEIGHTS for m in ROWS]
     problems = [problem for problem in problems if only in str(problem)]
     with ProcessPoolExecutor() as pool:
         kernels = list(pool.map(compiled, [(problem.text, tries) for problem in problems]))
@@ -251,7 +272,7 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
     table = Table("product", "us", "of read", "best us", "cuBLAS us", "ratio", "schedule", title=title, box=None)
     plain = {row["problem"]: row["seconds"] for row in rows}
     for row in rows:
-        peer = row["cublas seconds"] or plain.get(row["problem"].removeprefix("int4 "))
+        peer = row["cublas seconds"] or plain.get(row["problem"].split()[-1])
         cells = [
             row["problem"],
             f"{row['seconds'] * 1e6:.2f}",
@@ -261,9 +282,10 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
         cells += [f"{peer * 1e6:.2f}" if peer else "", f"{peer / row['seconds']:.2f}" if peer else ""]
         table.add_row(*cells, " ".join(f"{v}" for v in row["best schedule"].values()))
     Console(width=200).print(table)
-    ratios = [row["cublas seconds"] / row["seconds"] for row in rows if row["cublas seconds"]]
+    few = [row for row in rows if row["cublas seconds"] and int(row["problem"].split("x")[0]) in ROWS]
+    ratios = [row["cublas seconds"] / row["seconds"] for row in few]
     if ratios:
-        print(f"geometric mean of the ratios to cuBLAS: {statistics.geometric_mean(ratios):.3f}")
+        print(f"geometric mean of the ratios to cuBLAS, up to {ROWS[-1]} rows: {statistics.geometric_mean(ratios):.3f}")
 
 
 if __name__ == "__main__":

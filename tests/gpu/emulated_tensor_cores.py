@@ -11,14 +11,23 @@ WORDS = 10
 _TYPES = ["<2 x half>"] * 6 + ["float"] * 4
 _SUMS = "{ float, float, float, float }"
 
+_AND_OR = """
+define internal i32 @emulated_and_or(i32 %x, i32 %mask, i32 %more) {
+  %both = and i32 %x, %mask
+  %result = or i32 %both, %more
+  ret i32 %result
+}
+"""
+
 
 def with_tensor_cores(text: str) -> str:
     """LLVM IR whose tensor core instructions are calls of `emulated_multiply` and `emulated_transpose`."""
     text = text.replace("@llvm.nvvm.mma.m16n8k16.row.col.f32.f32(", "@emulated_product(")
     text = re.sub(r"declare [^\n]*@emulated_product\([^\n]*\n", "", text)
     text = re.sub(r'call i32 asm sideeffect "movmatrix[^"]*", "=r,r"\(', "call i32 @emulated_transpose(", text)
+    text = re.sub(r'call i32 asm "lop3.b32 [^"]* 234;", "=r,r,r,n"\(', "call i32 @emulated_and_or(", text)
     declarations = "\ndeclare void @emulated_multiply(ptr)\ndeclare i32 @emulated_transpose(i32)\n"
-    return text + declarations + _product()
+    return text + declarations + _product() + _AND_OR
 
 
 def _product() -> str:

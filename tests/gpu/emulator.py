@@ -27,6 +27,7 @@ WARP = 32
 _NAMES = {
     "llvm.nvvm.read.ptx.sreg.tid.x": "emulated_thread",
     "llvm.nvvm.read.ptx.sreg.ctaid.x": "emulated_workgroup",
+    "llvm.nvvm.read.ptx.sreg.ctaid.z": "emulated_layer",
     "llvm.nvvm.barrier.cta.sync.aligned.all": "emulated_barrier",
     "llvm.nvvm.shfl.sync.bfly.i32": "emulated_shuffle",
     "llvm.nvvm.shfl.sync.bfly.f32": "emulated_shuffle_of_floats",
@@ -105,6 +106,7 @@ class Emulator:
         callbacks = [
             make(i32)(lambda: self._here.thread),
             make(i32)(lambda: self._here.workgroup),
+            make(i32)(lambda: 0),
             make(None, i32)(lambda _: self._wait(self._everyone)),
             make(i32, i32, i32, i32, i32)(lambda _mask, word, distance, _width: self._shuffled(word, distance)),
             make(f32, i32, f32, i32, i32)(lambda _mask, word, distance, _width: self._shuffled(word, distance)),

@@ -102,6 +102,9 @@ CASES: dict[str, Callable[[], str]] = {
         )
     },
     "float16": lambda: skinny(2, 1000, 1536, "float16"),
+    "bfloat16-9x512x4104": lambda: skinny(9, 512, 4104, "bfloat16"),
+    "bfloat16-40x1000x1032": lambda: skinny(40, 1000, 1032, "bfloat16"),
+    "gated-float16-40x200x1032": lambda: weight(gated(40, 200, 1032, "float16")),
     "float64": lambda: skinny(3, 100, 700, "float64"),
     "int8": lambda: skinny(2, 90, 640, "int8", to="int32"),
     "swapped": lambda: skinny(300, 4, 256, "float16"),

@@ -23,10 +23,15 @@ RING = [
     SkinnySchedule("mma", 16, 4, 1, 4, stages=3, resident=2),
     SkinnySchedule("mma", 32, 4, 1, 3, stages=4),
     SkinnySchedule("mma", 64, 1, 1, 1, stages=5),
-    SkinnySchedule("mma", 16, 4, 1, 4, stages=2, keep=True),
-    SkinnySchedule("mma", 16, 4, 1, 2, split=4, stages=3, keep=True, resident=2),
-    SkinnySchedule("mma", 32, 2, 1, 4, split=2, stages=2),
-    SkinnySchedule("mma", 16, 1, 1, 1, split=8, stages=2, keep=True),
+    SkinnySchedule("mma", 32, 2, 1, 4, stages=2),
+]
+WGMMA = [
+    SkinnySchedule("wgmma", 64, 4, 1, 1, stages=2),
+    SkinnySchedule("wgmma", 32, 4, 1, 1, stages=6, resident=2),
+    SkinnySchedule("wgmma", 56, 4, 2, 1, stages=3),
+    SkinnySchedule("wgmma", 64, 4, 1, 1, split=2, stages=4, resident=2),
+    SkinnySchedule("wgmma", 8, 4, 4, 1, split=4, stages=2),
+    SkinnySchedule("wgmma", 64, 4, 2, 1, split=8, stages=3),
 ]
 SIMT = [
     SkinnySchedule("simt", 1, 1, 8, 4),
@@ -59,6 +64,38 @@ def test_workgroups_that_stay(n, schedule):
     """One tile, a few, and more than there are workgroups."""
     for m, dtype in ((2, "bfloat16"), (16, "float16")):
         harness.check(harness.build(skinny_cases.skinny(m, n, 520, dtype), SkinnyFamily(), schedule=schedule), seed=n)
+
+
+@pytest.mark.parametrize("schedule", WGMMA, ids=str)
+@pytest.mark.parametrize("k", [512, 1000, 1016, 4096])
+def test_both_operands_through_a_ring(k, schedule):
+    for m, n, dtype in ((1, 48, "float16"), (9, 400, "bfloat16"), (16, 200, "float16"), (61, 330, "bfloat16")):
+        harness.check(harness.build(skinny_cases.skinny(m, n, k, dtype), SkinnyFamily(), schedule=schedule), seed=k)
+
+
+@pytest.mark.parametrize("split", [2, 4, 8])
+def test_workgroups_of_a_cluster_with_uneven_parts_of_k(split):
+    for m, n, k in ((1, 48, 520), (9, 400, 840)):
+        schedule = SkinnySchedule("wgmma", 64, 4, 1, 1, split=split, stages=3)
+        harness.check(harness.build(skinny_cases.skinny(m, n, k, "float16"), SkinnyFamily(), schedule=schedule), seed=k)
+
+
+@pytest.mark.parametrize("schedule", WGMMA, ids=str)
+def test_both_operands_through_a_ring_with_what_surrounds_them(schedule):
+    for text in (
+        skinny_cases.linear(4, 200, 1032, "float16"),
+        skinny_cases.skinny(4, 300, 1032, "float16", "mk,nk->nm"),
+        skinny_cases.skinny(2, 50, 1032, "float16", "bmk,bnk->bmn", b=3),
+        skinny_cases.product("mk,nk->mn", {"m": 4, "n": 300, "k": 1024}, "float16"),
+    ):
+        harness.check(harness.build(text, SkinnyFamily(), schedule=schedule), seed=8)
+
+
+@pytest.mark.parametrize("schedule", [s for s in WGMMA if s.split == 1], ids=str)
+def test_both_operands_through_a_ring_in_bands(schedule):
+    for m, n, k in ((5, 72, 512), (16, 333, 1000)):
+        text = skinny_cases.weight(skinny_cases.gated(m, n, k, "float16"))
+        harness.check(harness.build(text, SkinnyFamily(), schedule=schedule), seed=k)
 
 
 @pytest.mark.parametrize("schedule", RING, ids=str)

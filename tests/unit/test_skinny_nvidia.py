@@ -59,6 +59,11 @@ def test_packed_weights_are_read_as_words(name):
         (SkinnySchedule("mma", 64, 32, 1), "shared memory"),
         (SkinnySchedule("mma", 16, 8, 8), "threads"),
         (SkinnySchedule("mma", 16, 0, 1), "at least 1"),
+        (SkinnySchedule("mma", 16, 8, split=2), "clusters"),
+        (SkinnySchedule("wgmma", 72, 4, 1, 1, stages=4), "warpgroups"),
+        (SkinnySchedule("wgmma", 64, 4, 1, 1), "at least 2 stages"),
+        (SkinnySchedule("wgmma", 64, 4, 1, 1, split=3, stages=2), "clusters"),
+        (SkinnySchedule("wgmma", 64, 4, 1, 1, stages=30), "shared memory"),
     ],
     ids=str,
 )
@@ -71,16 +76,37 @@ def test_what_cannot_run_is_refused(schedule, reason):
 @pytest.mark.parametrize(
     "text",
     [
-        lambda: skinny_cases.skinny(17, 512, 1024, "bfloat16"),
+        lambda: skinny_cases.skinny(65, 512, 1024, "bfloat16"),
+        lambda: skinny_cases.skinny(17, 512, 1024, "float32"),
+        lambda: skinny_cases.computed(17, 512, 1024, "bfloat16"),
         lambda: skinny_cases.skinny(1, 512, 1023, "bfloat16"),
         lambda: skinny_cases.product("mk,kn->mn", {"m": 1, "n": 512, "k": 512}, "bfloat16"),
     ],
-    ids=("many rows", "odd k", "weight along n"),
+    ids=("many rows", "more than few of float32", "more than few that are computed", "odd k", "weight along n"),
 )
 def test_what_it_does_not_match(text):
     module, dispatch = harness.lowered(text())
     assert not FAMILY.match(dispatch, TARGET)
     del module
+
+
+def test_wgmma_multiplies_some_more_rows_where_there_is_one():
+    module, dispatch = harness.lowered(skinny_cases.skinny(17, 512, 1024, "bfloat16"))
+    assert FAMILY.match(dispatch, TARGET) and not FAMILY.match(dispatch, target_named("sm_120"))
+    assert {schedule.instruction for schedule in FAMILY.space(dispatch, TARGET)} == {"wgmma"}
+    del module
+
+
+@needs_ptxas
+@pytest.mark.parametrize("rows", [1, 9, 64])
+def test_both_operands_through_a_ring_assemble(rows):
+    for schedule in (
+        SkinnySchedule("wgmma", 56, 4, 2, 1, stages=3, resident=2),
+        SkinnySchedule("wgmma", 64, 4, 1, 1, split=4, stages=3),
+    ):
+        text = skinny_cases.skinny(rows, 500, 1000, "bfloat16")
+        report = harness.build(text, FAMILY, schedule=schedule).assemble()
+        assert report.spills == 0 and not report.warnings, (schedule, report.kernels, report.warnings)
 
 
 def test_a_kernel_waits_before_it_reads_activations():

@@ -1,30 +1,43 @@
 """Estimated time of a schedule of the family `skinny`.
 
-The constants were fitted to chains of dependent bf16 products on an H200: 1, 4 and 16 rows with weights of 4096x4096,
-14336x4096, 4096x14336 and 128256x4096, 440 schedules together. What the model likes best is within 6 % of the best.
+The constants were fitted to chains of dependent products on an H200, with weights of 4096x4096, 14336x4096, 4096x14336
+and 128256x4096: 1, 4 and 16 rows of bf16, 440 schedules together; 1 to 64 rows by wgmma, 81 schedules; one row with
+4-bit weights, 115 schedules. What the model likes best is within 6 % of the best; of 4-bit weights within 13 %.
 """
 
 import math
 
+from lumir.kernels.nvidia.mma import CHUNK_BYTES
 from lumir.kernels.nvidia.roofline import THREADS, buffer_bytes, remembered, speeds
-from lumir.kernels.nvidia.skinny_facts import TILE_ROWS
+from lumir.kernels.nvidia.skinny_facts import TILE_COLUMNS, TILE_ROWS
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
+from lumir.kernels.nvidia.wgmma import LINE
 from lumir.target import Target
 
-START = 1.9e-6
+START = {"simt": 1.9e-6, "mma": 1.9e-6, "ring": 1.1e-6, "wgmma": 1.0e-6, "packed": 1.7e-6}
 """What a kernel of a chain costs beside its work."""
-READ = {"simt": 1.08, "mma": 0.88, "ring": 1.1}
+READ = {"simt": 1.08, "mma": 0.88, "ring": 1.1, "wgmma": 1.035, "packed": 1.09}
 """Bandwidth that each kind reaches, relative to what a copy does."""
-FROM_CACHE, FROM_L1 = 1.75, 12e12
-"""What the L2 cache gives relative to the memory; bytes a second that registers get from the caches beside them."""
+FROM_CACHE, COPIED, FROM_L1 = 1.3, 1.5, 12e12
+"""What the L2 cache gives relative to the memory, to loads and to the copy engine; bytes a second that registers get
+from the caches beside them."""
 FEEDING = 0.62
 """The part of the multiprocessors that can read as fast as the memory gives."""
 TURN, CHUNK, WIDE = 0.34e-6, 0.08e-6, 2.0
 """What a warp needs for a place of its ring, and for each chunk of each tile in it; more with two columns of tiles."""
-LOOP, JOIN, EXCHANGE = 0.9e-6, 0.15e-6, 2.0e-6
-"""A turn of loads into registers; what a workgroup that stays needs to join the sums of a tile, and a cluster."""
-UNPACKED, RESIDENT = 4.7, 1024
-"""Instructions for a weight of 4 or 8 bits; threads of a multiprocessor that have registers enough for them."""
+LOOP, JOIN = 0.9e-6, 0.15e-6
+"""A turn of loads into registers; what a workgroup that stays needs to join the sums of a tile."""
+RETURN = {"wgmma": 1.1e-6, "packed": 0.92e-6}
+"""From the start of a copy or load to the next one in its place."""
+TOGETHER, ALONE = 0.39e-6, 1.7e-6
+"""For two workgroups to sum a tile together; where the next kernel's first copies find no room beside this one."""
+UNIT_BYTES, UNPACKED, COLUMN = 1024, {4: 98, 8: 60}, 24
+"""What a warp unpacks of 16 rows at a time; what takes its time, in instructions, by the bits of a weight, and for each
+further eight rows of activations. Other rows of the same warp hide behind these."""
+ISSUED = 0.7 * 1.755e9
+"""Instructions a second of a quarter of a multiprocessor."""
+UNPACKED_TURN, UNPACKED_JOIN, BLUNT = 0.45e-6, 0.46e-6, 1.6
+"""Seconds of a turn, and of what follows the last one; how bluntly the longest part of the work hides the others."""
 OVERLAP = 0.03
 """The part of the work beside the longest that is not hidden behind it."""
 
@@ -32,17 +45,21 @@ OVERLAP = 0.03
 def skinny_cost(problem: SkinnyProblem, target: Target) -> float:
     """Seconds in a chain of such kernels."""
     nbytes = remembered(problem.dispatch, "skinny_bytes", lambda d: sum(map(buffer_bytes, (*d.arguments, *d.results))))
+    if problem.schedule.instruction == "wgmma":
+        return START["wgmma"] + _streamed(problem, nbytes, target)
+    if problem.facts.packed is not None:
+        return START["packed"] + _unpacked(problem, nbytes, target)
     kind = "ring" if problem.schedule.stages else problem.schedule.instruction
     memory = nbytes / (speeds(target).bytes * READ[kind] * _spread(problem, target))
-    parts = [memory, _from_caches(problem, nbytes, target), _latency(problem, target), _unpacking(problem, target)]
-    return START + max(parts) + OVERLAP * (sum(parts) - max(parts))
+    parts = [memory, _from_caches(problem, nbytes, target), _latency(problem, target)]
+    return START[kind] + max(parts) + OVERLAP * (sum(parts) - max(parts))
 
 
 def _spread(problem: SkinnyProblem, target: Target) -> float:
     """The part of the bandwidth that the workgroups can ask for, the last wave included."""
     fed = min(1.0, math.prod(problem.grid) / (FEEDING * target.multiprocessors))
-    rounds = -(-problem.tiles // problem.clusters)
-    return fed * problem.tiles / (rounds * problem.clusters) if problem.schedule.stages else fed
+    rounds = -(-problem.tiles // problem.staying)
+    return fed * problem.tiles / (rounds * problem.staying) if problem.schedule.stages else fed
 
 
 def _from_caches(problem: SkinnyProblem, nbytes: float, target: Target) -> float:
@@ -50,26 +67,55 @@ def _from_caches(problem: SkinnyProblem, nbytes: float, target: Target) -> float
     again = problem.sizes[1] / problem.schedule.rows
     if problem.schedule.instruction == "simt":
         return nbytes * (1 + again) / FROM_L1
-    return nbytes * (1 + again * 16 / problem.weight_bits) / (speeds(target).bytes * FROM_CACHE)
+    return nbytes * (1 + again) / (speeds(target).bytes * FROM_CACHE)
 
 
 def _latency(problem: SkinnyProblem, target: Target) -> float:
     """The turns of one warp one after the other."""
-    schedule, (batches, columns, _, k) = problem.schedule, problem.sizes
-    turns = -(-k // (problem.chunk * schedule.unroll * schedule.parts))
+    schedule, (batches, columns, _, _) = problem.schedule, problem.sizes
+    turns = _turns(problem)
     if not schedule.stages:
         return turns * -(-math.prod(problem.grid) * schedule.block // (THREADS * target.multiprocessors)) * LOOP
-    wide = WIDE if columns > 8 else 1.0
-    turn = TURN + CHUNK * wide * schedule.unroll * schedule.rows / TILE_ROWS * (16 / problem.weight_bits) ** 0.5
-    tiles = -(-problem.tiles // problem.clusters) * batches
-    return tiles * (turns * turn + (EXCHANGE if schedule.split > 1 else JOIN))
+    wide = WIDE if columns > TILE_COLUMNS else 1.0
+    turn = TURN + CHUNK * wide * schedule.unroll * schedule.rows / TILE_ROWS
+    return -(-problem.tiles // problem.staying) * batches * (turns * turn + JOIN)
 
 
-def _unpacking(problem: SkinnyProblem, target: Target) -> float:
-    """Making real numbers of packed integers."""
-    if problem.facts.packed is None:
-        return 0.0
-    batches, _, rows, k = problem.sizes
-    threads = math.prod(problem.grid) * problem.schedule.block
-    busy = min(1.0, threads / (RESIDENT * target.multiprocessors))
-    return batches * rows * k * UNPACKED / (speeds(target).instructions * busy)
+def _turns(problem: SkinnyProblem) -> int:
+    return -(-problem.sizes[3] // (problem.chunk * problem.schedule.unroll * problem.schedule.warps))
+
+
+def _streamed(problem: SkinnyProblem, nbytes: float, target: Target) -> float:
+    """Both operands through one ring: of the memory and the L2 cache, the slower."""
+    schedule, stream, bandwidth = problem.schedule, problem.stream, speeds(target).bytes
+    workgroups, most = math.prod(problem.grid), target.multiprocessors * schedule.resident
+    under_way = min(workgroups, most) * stream.stages * stream.rows * LINE
+    memory = _read_seconds("wgmma", nbytes, under_way, 2.0, target)
+    cached = nbytes * (1 + stream.columns / stream.rows) / (bandwidth * COPIED)
+    alone = 0.0 if 2 * workgroups <= most else ALONE
+    return max(memory, cached) + OVERLAP * min(memory, cached) + TOGETHER * math.log2(schedule.split) ** 2 + alone
+
+
+def _unpacked(problem: SkinnyProblem, nbytes: float, target: Target) -> float:
+    """Packed weights into registers and made real numbers there."""
+    schedule, workgroups, turns = problem.schedule, math.prod(problem.grid), _turns(problem)
+    at_once = min(workgroups, target.multiprocessors * schedule.resident)
+    each = 2 * CHUNK_BYTES * schedule.unroll * schedule.rows // TILE_ROWS
+    memory = _read_seconds("packed", nbytes, at_once * schedule.block * each * min(turns, 2), BLUNT, target)
+    units = schedule.across * problem.sizes[3] * TILE_ROWS * problem.weight_bits / 8 / UNIT_BYTES
+    columns = -(-problem.sizes[1] // TILE_COLUMNS)
+    instructions = units * (UNPACKED[problem.weight_bits] + COLUMN * (columns - 1))
+    issue = -(-workgroups // target.multiprocessors) * instructions / 4 / ISSUED
+    turn = UNPACKED_TURN * (schedule.unroll * schedule.rows / TILE_ROWS) ** 0.5
+    latency = -(-workgroups // at_once) * (turns * turn + UNPACKED_JOIN)
+    return _blunt([memory, issue, latency], BLUNT)
+
+
+def _read_seconds(kind: str, nbytes: float, under_way: float, blunt: float, target: Target) -> float:
+    """Of bytes from memory, so many of them under way at once."""
+    return nbytes * _blunt([1 / (speeds(target).bytes * READ[kind]), RETURN[kind] / under_way], blunt)
+
+
+def _blunt(parts: list[float], power: float) -> float:
+    """The longest of the parts, and the longer the less it stands out: a norm."""
+    return sum(part**power for part in parts) ** (1 / power)

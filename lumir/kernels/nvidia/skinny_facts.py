@@ -14,8 +14,8 @@ from lumir.kernels.nvidia.tiles_plan import scratch
 from lumir.mlir import ir
 
 Value = ir.Value
-MOST_ROWS = 16
-"""Rows of activations that are still few."""
+FEW_ROWS, MOST_ROWS = 16, 64
+"""Rows of activations that are few whatever multiplies them, and for wgmma."""
 TILE_ROWS, TILE_COLUMNS = 16, 8
 """The weight's rows and the activations' rows that one mma.sync multiplies."""
 QUAD = 4

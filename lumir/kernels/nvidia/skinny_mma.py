@@ -11,28 +11,60 @@ from lumir.kernels.index import Index
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import constant_i32, multiply_16x8x16, use_all_registers
+from lumir.kernels.nvidia.programmatic import only_from_here
 from lumir.kernels.nvidia.skinny_block import SkinnyBlock
 from lumir.kernels.nvidia.skinny_facts import ACTIVATION_LANES, QUAD, TILE_COLUMNS, TILE_ROWS
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
-from lumir.kernels.nvidia.skinny_weight import Line, pairs_of, weight_reader
+from lumir.kernels.nvidia.skinny_weight import Fetched, Line, pairs_of, weight_reader
 from lumir.mlir import arith, ir, llvm, math
 
 Value = ir.Value
 HALF = 8
 """Rows of a tile between the two that a thread holds."""
-BLOCKS = 16
-"""Workgroups that a multiprocessor of any architecture holds at once."""
+MOST_HALVED = 2
+"""Tiles of a warp that have registers for two chains of products each."""
 _SUMS = 4  # accumulators of a thread for one 16x8 tile
+Operand = tuple[Value, Value, Value, Value]
+"""The left operand of an instruction."""
 
 
 def emit_mma(problem: SkinnyProblem, name: str) -> NvidiaKernel:
     """Write the kernel at the insertion point."""
     with nvidia_kernel(problem.dispatch, name, problem.schedule.block) as kernel:
         if problem.facts.packed is not None:
-            threads = 1024 if problem.sizes[1] <= TILE_COLUMNS else 512
-            use_all_registers(max(1, min(BLOCKS, threads // problem.schedule.block)))
+            use_all_registers(problem.schedule.resident)
         MmaBlock(problem, kernel).write()
     return kernel
+
+
+def _renewed(fetched: Sequence[Fetched], values: Sequence[Value]) -> list[Fetched]:
+    """The same lines, with these `values`."""
+    result, at = [], 0
+    for each in fetched:
+        count = len(each.values)
+        result.append(each.with_values(values[at : at + count]))
+        at += count
+    return result
+
+
+def _operands(rows: Sequence[tuple[Line, Line]]) -> list[list[Operand]]:
+    """The left operands of a chunk, of each tile."""
+    return [
+        [
+            (lower.pairs[i], upper.pairs[i], lower.pairs[i + 1], upper.pairs[i + 1])
+            for i in range(0, len(lower.pairs), 2)
+        ]
+        for lower, upper in rows
+    ]
+
+
+def _real(line: Line, sum_: Value, surplus: Sequence[Value], total: Value) -> Value:
+    """A sum without what its pairs were too large by, scaled, added to a total."""
+    real = arith.SubFOp(sum_, surplus[0]).result
+    if line.zero is not None:
+        real = math.FmaOp(arith.NegFOp(line.zero).result, surplus[1], real).result
+    assert line.scale is not None
+    return math.FmaOp(real, line.scale, total).result
 
 
 def _zero() -> Value:
@@ -48,29 +80,70 @@ class MmaBlock(SkinnyBlock):
         self.row_in_tile, self.quarter = self.index.divmod(self.lane, QUAD)
         self.tiles = range(problem.schedule.rows // TILE_ROWS)
         self.columns = range(-(-problem.sizes[1] // TILE_COLUMNS))
+        self.asked: list[Fetched] = []
 
     def start(self) -> list[Value]:
         return [_zero()] * (len(self.tiles) * len(self.columns) * _SUMS)
 
+    def begin(self) -> None:
+        """Read the weight for the first turn, if nothing writes it: the kernels ahead may still run.
+
+        As memory that something might write: ptxas moves other loads to where they are needed, behind the wait.
+        """
+        arguments, weights = self.problem.weight_arguments, self.problem.dispatch.unwritten
+        if self.problem.steps and all(argument in weights for argument in arguments):
+            for argument in arguments:
+                self.kernel.inputs[argument] = only_from_here(self.kernel.inputs[argument])
+            self.asked = self._fetch(self._turn(Index(0)), False)
+
+    def sum_turns(self, totals: list[Value]) -> list[Value]:
+        """The weight is read a turn ahead of its use."""
+        last = self.problem.steps - 1
+        asked = self.asked or self._fetch(self._turn(Index(0)), False)
+        if last > 0:
+            values = [value for fetched in asked for value in fetched.values]
+            with self.plain.loop(0, last, 1, [*totals, *values]) as (turn, carried, done):
+                now, values = carried[: len(totals)], carried[len(totals) :]
+                following = self._fetch(self._turn(self.index.offset(turn, 1)), False)
+                now = self._multiply(self._turn(turn), _renewed(asked, values), now, False)
+                done([*now, *(value for fetched in following for value in fetched.values)])
+            totals, values = done.results[: len(totals)], done.results[len(totals) :]
+            asked = _renewed(asked, values)
+        return self._multiply(self._turn(Index(last)), asked, totals, False)
+
     def add(self, chunks: Sequence[Index], totals: Sequence[Value], ragged: bool) -> list[Value]:
-        with self.weight.evaluator.scope(), self.narrow.scope():
-            places = [self.lanes_at(chunk, ragged) for chunk in chunks]
-            weights = [[self._tile(tile, k, inside) for tile in self.tiles] for k, inside in places]
-            activations = [[self.activations(column, k, inside) for column in self.columns] for k, inside in places]
-        for rows, columns in zip(weights, activations, strict=True):
-            totals = self.multiplied(rows, columns, totals)
+        return self._multiply(chunks, self._fetch(chunks, ragged), totals, ragged)
+
+    def _fetch(self, chunks: Sequence[Index], ragged: bool) -> list[Fetched]:
+        """This thread's lines, by chunk, tile and row in it."""
+        with self.weight.evaluator.scope():
+            places = [self.lanes_at(chunk, ragged)[0] for chunk in chunks]
+            return [self.weight.fetch(row, k) for k in places for tile in self.tiles for row in self._rows(tile)]
+
+    def _multiply(
+        self, chunks: Sequence[Index], fetched: Sequence[Fetched], totals: Sequence[Value], ragged: bool
+    ) -> list[Value]:
+        """The accumulators with the chunks' products."""
+        each = 2 * len(self.tiles)
+        for number, chunk in enumerate(chunks):
+            k, inside = self.lanes_at(chunk, ragged)
+            with self.narrow.scope():
+                columns = [self.activations(column, k, inside) for column in self.columns]
+            lines = [self.weight.line(found, inside) for found in fetched[number * each : (number + 1) * each]]
+            totals = self.multiplied(list(zip(lines[::2], lines[1::2], strict=True)), columns, totals)
         return list(totals)
 
     def multiplied(
         self, rows: Sequence[tuple[Line, Line]], columns: Sequence[list[Value]], totals: Sequence[Value]
     ) -> list[Value]:
         """The accumulators with one chunk of k: lines of each tile, pairs of each column of activations."""
-        result = list(totals)
+        result, scaled = list(totals), rows[0][0].scale is not None
         for column, pairs in enumerate(columns):
-            surplus = self._surplus(pairs) if rows[0][0].scale is not None else []
-            for tile, (lower, upper) in enumerate(rows):
-                at = (tile * len(columns) + column) * _SUMS
-                result[at : at + _SUMS] = self._tile_multiplied(lower, upper, pairs, surplus, result[at : at + _SUMS])
+            places = [(tile * len(columns) + column) * _SUMS for tile in self.tiles]
+            now = [result[at : at + _SUMS] for at in places]
+            now = self._scaled(rows, pairs, now) if scaled else self._chains(_operands(rows), [pairs] * len(rows), now)
+            for at, sums in zip(places, now, strict=True):
+                result[at : at + _SUMS] = sums
         return result
 
     def lanes_at(self, chunk: Index, ragged: bool) -> tuple[Index, Value | None]:
@@ -82,12 +155,10 @@ class MmaBlock(SkinnyBlock):
             group = index.minimum(group, groups - 1)
         return index.scale(group, lanes), inside
 
-    def _tile(self, tile: int, k: Index, inside: Value | None) -> tuple[Line, Line]:
+    def _rows(self, tile: int) -> list[Index]:
         """The two rows that this thread holds of a tile."""
         first = self.index.add(self.index.scale(self.group, self.problem.schedule.rows), self.row_in_tile)
-        rows = [self.row(self.index.offset(first, tile * TILE_ROWS + half)) for half in (0, HALF)]
-        lower, upper = (self.weight.line(row, k, inside) for row in rows)
-        return lower, upper
+        return [self.row(self.index.offset(first, tile * TILE_ROWS + half)) for half in (0, HALF)]
 
     def activation_row(self, column: int) -> Index:
         rows = self.problem.sizes[1]
@@ -104,37 +175,43 @@ class MmaBlock(SkinnyBlock):
         pairs = pairs_of(values, self.weight.order)
         return pairs if inside is None else [arith.SelectOp(inside, p, constant_i32(0)).result for p in pairs]
 
-    def _tile_multiplied(
-        self, lower: Line, upper: Line, pairs: Sequence[Value], surplus: list[Value], totals: list[Value]
-    ) -> list[Value]:
-        """The sums of a tile with this chunk's products."""
-        left = [words for i in range(0, len(pairs), 2) for words in (lower.pairs[i], upper.pairs[i])]
-        more = [words for i in range(1, len(pairs), 2) for words in (lower.pairs[i], upper.pairs[i])]
-        operands = [(*left[i : i + 2], *more[i : i + 2]) for i in range(0, len(pairs), 2)]
-        if lower.scale is None or upper.scale is None:
-            return self._chain(operands, pairs, totals)
-        sums = self._chain(operands, pairs, [_zero()] * _SUMS)
-        result = []
-        for i, (sum_, total) in enumerate(zip(sums, totals, strict=True)):
-            line = lower if i < 2 else upper
-            real = arith.SubFOp(sum_, surplus[i % 2]).result
-            if line.zero is not None:
-                real = math.FmaOp(arith.NegFOp(line.zero).result, surplus[2 + i % 2], real).result
-            assert line.scale is not None
-            result.append(math.FmaOp(real, line.scale, total).result)
+    def _scaled(
+        self, rows: Sequence[tuple[Line, Line]], pairs: Sequence[Value], totals: Sequence[list[Value]]
+    ) -> list[list[Value]]:
+        """The sums of each tile with this chunk's products, whose scales and bases are still to be applied."""
+        operands = [self._bases(), *_operands(rows)]
+        surplus, *sums = self._halves(operands, pairs) if len(rows) <= MOST_HALVED else self._whole(operands, pairs)
+        return [
+            [_real(lines[i // 2], sum_, surplus[i % 2 :: 2], total) for i, (sum_, total) in enumerate(zip(*both))]
+            for lines, *both in zip(rows, sums, totals, strict=True)
+        ]
+
+    def _bases(self) -> list[Operand]:
+        """A left operand that gives, for two rows of activations, the sums of base times activation; below, of 1."""
+        words, one = [self._twice(base) for base in self.weight.bases], self._twice(1.0)
+        return [(words[i], one, words[i + 1], one) for i in range(0, len(words), 2)]
+
+    def _whole(self, operands: Sequence[list[Operand]], pairs: Sequence[Value]) -> list[list[Value]]:
+        return self._chains(operands, [pairs] * len(operands), [[_zero()] * _SUMS for _ in operands])
+
+    def _halves(self, operands: Sequence[list[Operand]], pairs: Sequence[Value]) -> list[list[Value]]:
+        """As two chains for each operand: an instruction waits for the sums of the one before it."""
+        middle = len(operands[0]) // 2
+        parts = [part for left in operands for part in (left[:middle], left[middle:])]
+        twice = [pairs[: 2 * middle], pairs[2 * middle :]] * len(operands)
+        sums = self._chains(parts, twice, [[_zero()] * _SUMS for _ in parts])
+        return [[arith.AddFOp(x, y).result for x, y in zip(*both)] for both in zip(sums[::2], sums[1::2], strict=True)]
+
+    def _chains(
+        self, operands: Sequence[list[Operand]], pairs: Sequence[Sequence[Value]], sums: Sequence[list[Value]]
+    ) -> list[list[Value]]:
+        """The sums of several chains of products, which take turns: none waits for its last one."""
+        result = list(sums)
+        for i in range(len(operands[0])):
+            for chain, left in enumerate(operands):
+                right = pairs[chain][2 * i : 2 * i + 2]
+                result[chain] = multiply_16x8x16(left[i], right, result[chain], self.element)
         return result
-
-    def _surplus(self, pairs: Sequence[Value]) -> list[Value]:
-        """For this thread's two rows of activations: the sums of base times activation, and of the activations."""
-        words = [self._twice(base) for base in self.weight.bases]
-        one = self._twice(1.0)
-        operands = [(words[i], one, words[i + 1], one) for i in range(0, len(pairs), 2)]
-        return self._chain(operands, pairs, [_zero()] * _SUMS)
-
-    def _chain(self, operands: Sequence[Sequence[Value]], pairs: Sequence[Value], sums: list[Value]) -> list[Value]:
-        for i, left in enumerate(operands):
-            sums = multiply_16x8x16(left, pairs[2 * i : 2 * i + 2], sums, self.element)
-        return sums
 
     def _twice(self, value: float) -> Value:
         """A pair of one number, as i32."""

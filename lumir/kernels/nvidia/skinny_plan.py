@@ -7,11 +7,15 @@ from functools import cached_property
 from lumir.dtypes import bit_size, byte_size
 from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.nvidia.dequantise import depends_on
 from lumir.kernels.nvidia.mbarrier import BYTES
 from lumir.kernels.nvidia.mma import CHUNK_BYTES, WARP
+from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.skinny_facts import QUAD, SkinnyFacts
+from lumir.kernels.nvidia.skinny_stream import Stream
 from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
+from lumir.target import Target
 
 Value = ir.Value
 
@@ -21,17 +25,18 @@ class SkinnySchedule(Schedule):
     """How the weight is dealt out. Its rows are the product's many columns.
 
     Args:
-        instruction: "mma" (tensor cores, the weight as the 16-row operand) or "simt" (multiply-adds on any type).
-        rows: of the weight that a warp sums side by side.
-        warps: that share those rows and split k between them.
+        instruction: "mma" (tensor cores, the weight as the 16-row operand), "wgmma" (as the 64-row operand) or "simt"
+            (multiply-adds on any type).
+        rows: of the weight that a warp sums side by side; with wgmma a warpgroup.
+        warps: that share those rows and split k between them; with wgmma the four of a warpgroup, which do not.
         across: how many such groups of warps stand side by side in a workgroup, each with rows of its own.
         unroll: 16-byte loads of a row that a thread has under way.
-        split: workgroups that split k between them, as one cluster.
+        split: workgroups that split k between them, as one cluster, with wgmma.
         ahead: KiB of its part of the weight that a workgroup asks for before it waits for the kernels ahead of it.
         stages: 0 to load into registers; else the weight goes through rings in shared memory, of so many places for
-            each warp. A place takes `unroll` loads of every row, and the workgroups stay, from tile to tile.
-        resident: workgroups that a multiprocessor holds, where they stay.
-        keep: they keep their part of the activations in shared memory.
+            each warp. A place takes `unroll` loads of every row, and the workgroups stay, from tile to tile. With
+            wgmma, of one ring for both operands.
+        resident: workgroups that a multiprocessor has registers and shared memory for, at least.
     """
 
     instruction: str = "mma"
@@ -43,21 +48,16 @@ class SkinnySchedule(Schedule):
     ahead: int = 0
     stages: int = 0
     resident: int = 1
-    keep: bool = False
 
     @property
     def block(self) -> int:
-        return WARP * self.warps * self.across
+        """Threads of a workgroup; one more warp copies for wgmma."""
+        return WARP * (self.warps * self.across + (self.instruction == "wgmma"))
 
     @property
     def tile(self) -> int:
         """Rows of the weight that a workgroup (or a cluster) sums."""
         return self.rows * self.across
-
-    @property
-    def parts(self) -> int:
-        """Sums of different k that make up one element."""
-        return self.warps * self.split
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,11 @@ class SkinnyProblem:
             return 0
         whole = self.sizes[3] * bit_size(element_of(stored)) // 8
         return min(whole, self.schedule.ahead * 1024 // self.schedule.tile) // CHUNK_BYTES * CHUNK_BYTES
+
+    @property
+    def weight_arguments(self) -> list[Value]:
+        """The arguments that the weight is computed from."""
+        return [argument for argument in self.dispatch.arguments if depends_on(self.facts.weight, argument)]
 
     @property
     def space(self) -> ContractionSpace:
@@ -121,12 +126,12 @@ class SkinnyProblem:
     @property
     def steps(self) -> int:
         """Turns of the loop, in which each part of k is `unroll` whole chunks."""
-        return self.sizes[3] // self.chunk // (self.schedule.parts * self.schedule.unroll)
+        return self.sizes[3] // self.chunk // (self.schedule.warps * self.schedule.unroll)
 
     @property
     def rest(self) -> int:
         """Chunks after the loop; the last may be ragged."""
-        whole = self.steps * self.schedule.parts * self.schedule.unroll
+        whole = self.steps * self.schedule.warps * self.schedule.unroll
         return -(-self.sizes[3] // self.chunk) - whole
 
     @property
@@ -135,14 +140,13 @@ class SkinnyProblem:
 
     @property
     def grid(self) -> tuple[int, int, int]:
-        if not self.schedule.stages:
-            return self.tiles, self.sizes[0], 1
-        return self.clusters * self.schedule.split, self.sizes[0], 1
+        stays = self.schedule.stages and self.schedule.instruction == "mma"
+        return self.staying if stays else self.tiles * self.schedule.split, self.sizes[0], 1
 
     @property
-    def clusters(self) -> int:
-        """Groups of workgroups that take a tile together, where they stay."""
-        return min(self.tiles, self.multiprocessors * self.schedule.resident // self.schedule.split)
+    def staying(self) -> int:
+        """Workgroups that stay, from tile to tile."""
+        return min(self.tiles, self.multiprocessors * self.schedule.resident)
 
     @property
     def pitch(self) -> int:
@@ -158,8 +162,21 @@ class SkinnyProblem:
         return Ring(self)
 
     @property
+    def stream(self) -> Stream:
+        return Stream(self)
+
+    @property
     def shared_bytes(self) -> int:
+        if self.schedule.instruction == "wgmma":
+            return self.stream.nbytes
         return self.ring.nbytes if self.schedule.stages else self.partial_bytes
+
+
+def problem_of(dispatch: Dispatch, schedule: SkinnySchedule, target: Target) -> SkinnyProblem:
+    """Of a dispatch that has `SkinnyFacts`."""
+    facts = SkinnyFacts.of(dispatch)
+    assert facts is not None
+    return SkinnyProblem(dispatch, schedule, facts, is_programmatic(target), target.multiprocessors)
 
 
 @dataclass(frozen=True)
@@ -192,32 +209,8 @@ class Ring:
 
     @property
     def nbytes(self) -> int:
-        """Shared memory of a workgroup: the places, the sums of two tiles, and the activations that are kept."""
-        problem, schedule = self.problem, self.problem.schedule
-        sums = 2 * (problem.partial_bytes + (self.exchange * 4 if schedule.split > 1 else 0))
-        kept = problem.sizes[1] * self.kept_pitch if schedule.keep else 0
-        return self.places * (self.place + BYTES) + sums + kept + 3 * 128
-
-    @property
-    def exchange(self) -> int:
-        """Sums that a workgroup gets from those of its cluster for one tile."""
-        return self.problem.schedule.split * self.share
-
-    @property
-    def share(self) -> int:
-        """Elements of a tile that one workgroup of a cluster stores."""
-        return -(-self.problem.schedule.tile * self.problem.sizes[1] // self.problem.schedule.split)
-
-    @property
-    def kept(self) -> int:
-        """k of a row of activations that a workgroup multiplies."""
-        return self.turns * self.problem.schedule.warps * self.depth
-
-    @property
-    def kept_pitch(self) -> int:
-        """Bytes between the rows of activations that are kept."""
-        nbytes, line = self.kept * 2, QUAD * CHUNK_BYTES
-        return nbytes if nbytes // line % 2 else nbytes + line
+        """Shared memory of a workgroup: the places, and the sums of two tiles."""
+        return self.places * (self.place + BYTES) + 2 * self.problem.partial_bytes + 3 * 128
 
     @property
     def depth(self) -> int:
@@ -227,8 +220,8 @@ class Ring:
     @property
     def turns(self) -> int:
         """Places that each warp reads for one tile; the last ones may lie beyond k."""
-        return -(-self.problem.sizes[3] // (self.depth * self.problem.schedule.parts))
+        return -(-self.problem.sizes[3] // (self.depth * self.problem.schedule.warps))
 
     @property
     def ragged(self) -> bool:
-        return self.problem.sizes[3] % (self.depth * self.problem.schedule.parts) > 0
+        return self.problem.sizes[3] % (self.depth * self.problem.schedule.warps) > 0

@@ -15,16 +15,12 @@ from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import CHUNK_BYTES, WARP, byte_offset, constant_i32, use_all_registers
 from lumir.kernels.nvidia.programmatic import copy_line
-from lumir.kernels.nvidia.skinny_exchange import Exchange
 from lumir.kernels.nvidia.skinny_facts import QUAD, TILE_ROWS
-from lumir.kernels.nvidia.skinny_kept import KeptActivations
 from lumir.kernels.nvidia.skinny_mma import HALF, MmaBlock
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
 from lumir.kernels.nvidia.skinny_weight import Line
 from lumir.kernels.nvidia.warps import (
-    declare_cluster,
     launch_dependents,
-    sync_cluster,
     sync_warp,
     wait_for_dependencies,
 )
@@ -37,8 +33,6 @@ def emit_ring(problem: SkinnyProblem, name: str) -> NvidiaKernel:
     """Write the kernel at the insertion point."""
     with nvidia_kernel(problem.dispatch, name, problem.schedule.block) as kernel:
         use_all_registers(problem.schedule.resident)
-        if problem.schedule.split > 1:
-            declare_cluster(problem.schedule.split)
         RingBlock(problem, kernel).write()
     return kernel
 
@@ -47,7 +41,6 @@ class RingBlock(MmaBlock):
     def __init__(self, problem: SkinnyProblem, kernel: NvidiaKernel):
         super().__init__(problem, kernel)
         self.ring, self.stages = problem.ring, problem.schedule.stages
-        self.cluster = self.tile
         i8, i64 = (ir.IntegerType.get_signless(bits) for bits in (8, 64))
         places = kernel.shared((self.ring.places * self.ring.place,), i8, 128).pointer
         barriers = kernel.shared((self.ring.places,), i64).pointer
@@ -56,8 +49,6 @@ class RingBlock(MmaBlock):
         self.barriers = mbarrier.Barriers(byte_offset(barriers, self._number(self.index.scale(first, mbarrier.BYTES))))
         shape = (problem.schedule.warps, problem.sizes[1], problem.pitch)
         self.sums = [kernel.shared(shape, problem.space.accumulator) for _ in range(2)]
-        self.kept = KeptActivations(self) if problem.schedule.keep else None
-        self.exchange = Exchange(self) if problem.schedule.split > 1 else None
 
     def write(self) -> None:
         launch_dependents()
@@ -70,11 +61,6 @@ class RingBlock(MmaBlock):
             wait_for_dependencies()
             self.take_buffers()
             self._fill()
-        if self.kept:
-            self.kept.fill()
-            self.kernel.barrier()
-        if self.exchange:
-            sync_cluster()
         self._run()
 
     def _initialize(self) -> None:
@@ -91,9 +77,9 @@ class RingBlock(MmaBlock):
 
     def _units(self) -> Value:
         """Places that each warp of this workgroup reads in all."""
-        last, clusters = self.index.constant(self.problem.tiles - 1), self.index.constant(self.problem.clusters)
-        left = arith.SubIOp(last, self._number(self.cluster)).result
-        tiles = arith.AddIOp(arith.DivUIOp(left, clusters).result, self.index.constant(1)).result
+        last, staying = self.index.constant(self.problem.tiles - 1), self.index.constant(self.problem.staying)
+        left = arith.SubIOp(last, self._number(self.tile)).result
+        tiles = arith.AddIOp(arith.DivUIOp(left, staying).result, self.index.constant(1)).result
         return arith.MulIOp(tiles, self.index.constant(self.ring.turns)).result
 
     def _fill(self) -> None:
@@ -123,8 +109,8 @@ class RingBlock(MmaBlock):
                 copy_line(target, line, barrier, size)
 
     def _go_to(self, number: Index) -> None:
-        """Take the cluster's tile of this number."""
-        tile = self.index.add(self.cluster, self.index.scale(number, self.problem.clusters))
+        """Take the workgroup's tile of this number."""
+        tile = self.index.add(self.tile, self.index.scale(number, self.problem.staying))
         self.first = self.index.scale(tile, self.problem.columns)
 
     def _line_of(self, turn: Index) -> tuple[Index, Value]:
@@ -132,7 +118,7 @@ class RingBlock(MmaBlock):
         index, ring, problem = self.index, self.ring, self.problem
         row_bytes = problem.sizes[3] * problem.weight_bits // 8
         lines = -(-row_bytes // ring.line)
-        number = index.add(index.scale(turn, problem.schedule.parts), self.part)
+        number = index.add(index.scale(turn, problem.schedule.warps), self.warp)
         if ring.ragged:
             number = index.minimum(number, lines - 1)
         start = index.scale(number, ring.line)
@@ -162,10 +148,7 @@ class RingBlock(MmaBlock):
             self.partial = self.half_of(self.sums, half)
             self.put(totals)
             self.kernel.barrier()
-            if self.exchange:
-                self.exchange.store(half)
-            else:
-                self.store()
+            self.store()
             done([stage, parity, arith.XOrIOp(half, constant_i32(1)).result, *asked])
 
     def half_of(self, halves: Sequence[Buffer], half: Value) -> Buffer:
@@ -205,37 +188,30 @@ class RingBlock(MmaBlock):
 
     def _places_along_k(self, turn: Index) -> list[tuple[Index, Value | None]]:
         """Where this thread's lanes of each chunk of a turn begin, and whether that is inside k."""
-        number = self.index.add(self.index.scale(turn, self.problem.schedule.parts), self.part)
+        number = self.index.add(self.index.scale(turn, self.problem.schedule.warps), self.warp)
         first = self.index.scale(number, self.problem.schedule.unroll)
         chunks = [self.index.offset(first, i) for i in range(self.problem.schedule.unroll)]
         return [self.lanes_at(chunk, self.ring.ragged) for chunk in chunks]
 
     def _ask(self, turn: Index) -> list[Value]:
-        """Activations of a turn, read a turn ahead of their use; none where they are kept in shared memory."""
-        if self.kept:
-            return []
+        """Activations of a turn, read a turn ahead of their use."""
         with self.narrow.scope():
             places = self._places_along_k(turn)
             found = [self.activations(column, k, inside) for k, inside in places for column in self.columns]
         return [pair for pairs in found for pair in pairs]
 
-    def _activations(self, turn: Index, asked: list[Value]) -> list[list[list[Value]]]:
+    def _activations(self, asked: list[Value]) -> list[list[list[Value]]]:
         """Pairs by chunk and column."""
-        unroll, width = self.problem.schedule.unroll, self.problem.lanes // 2
-        if self.kept is None:
-            lists = [asked[i : i + width] for i in range(0, len(asked), width)]
-            return [lists[i : i + len(self.columns)] for i in range(0, len(lists), len(self.columns))]
-        local = self.index.scale(turn, self.problem.schedule.warps)
-        first = self.index.scale(self.index.add(local, self.warp), unroll)
-        rows = [self.activation_row(column) for column in self.columns]
-        return [[self.kept.pairs(row, self.index.offset(first, i)) for row in rows] for i in range(unroll)]
+        width = self.problem.lanes // 2
+        lists = [asked[i : i + width] for i in range(0, len(asked), width)]
+        return [lists[i : i + len(self.columns)] for i in range(0, len(lists), len(self.columns))]
 
     def _add_place(
         self, turn: Index, totals: list[Value], stage: Value, parity: Value, asked: list[Value]
     ) -> list[Value]:
         """The accumulators with what a place holds, once it has arrived."""
         with self.weight.evaluator.scope():
-            activations, places = self._activations(turn, asked), self._places_along_k(turn)
+            activations, places = self._activations(asked), self._places_along_k(turn)
             mbarrier.wait(self._barrier(stage), parity)
             place = self._place(stage)
             for i, ((k, inside), columns) in enumerate(zip(places, activations, strict=True)):
@@ -249,7 +225,7 @@ class RingBlock(MmaBlock):
             offset = index.offset(self.row_in_tile, tile * TILE_ROWS + half)
             start = index.add(index.scale(offset, self.ring.pitch), index.scale(self.quarter, CHUNK_BYTES))
             at = byte_offset(place, self._number(index.offset(start, chunk * QUAD * CHUNK_BYTES)))
-            lines.append(self.weight.line(self.row(offset), k, inside, at))
+            lines.append(self.weight.line(self.weight.fetch(self.row(offset), k, at), inside))
         lower, upper = lines
         return lower, upper
 

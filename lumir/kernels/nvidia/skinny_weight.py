@@ -1,21 +1,47 @@
 """The two forms of a weight that tensor cores multiply: 16-bit floats as they lie, and packed integers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lumir.dtypes import bit_size
 from lumir.kernels.dispatch import element_of, shape_of
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index
-from lumir.kernels.nvidia.dequantise import PackedReader
+from lumir.kernels.nvidia.dequantise import PackedReader, defining
 from lumir.kernels.nvidia.function import NvidiaKernel
-from lumir.kernels.nvidia.mma import constant_i32
+from lumir.kernels.nvidia.mma import constant_i32, i32, shuffle_xor
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
 from lumir.kernels.nvidia.unpacking import Unpacking, as_float32
-from lumir.mlir import arith, ir, llvm, vector
+from lumir.mlir import arith, gpu, ir, llvm, vector
 
 Value = ir.Value
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A thread's part of one row as it lies in memory: 16 bytes as i32, and the scalars of its formula."""
+
+    words: list[Value]
+    scale: Value | None = None
+    zero: Value | None = None
+
+    @property
+    def values(self) -> list[Value]:
+        """What has to be kept until it is used."""
+        return [*self.words, *(v for v in (self.scale, self.zero) if _is_variable(v))]
+
+    def with_values(self, values: Sequence[Value]) -> "Fetched":
+        """The same, with others in the place of its `values`."""
+        left = iter(values)
+        words = [next(left) for _ in self.words]
+        scale, zero = (next(left) if _is_variable(v) else v for v in (self.scale, self.zero))
+        return Fetched(words, scale, zero)
+
+
+def _is_variable(value: Value | None) -> bool:
+    op = None if value is None else defining(value)
+    return value is not None and (op is None or op.name != "arith.constant")
 
 
 @dataclass(frozen=True)
@@ -46,12 +72,19 @@ class WeightReader(Protocol):
     order: list[tuple[int, int]]
     bases: list[float]
 
-    def line(self, row: Index, k: Index, inside: Value | None, shared: Value | None = None) -> Line:
-        """The line at a row and k.
+    def fetch(self, row: Index, k: Index, shared: Value | None = None) -> Fetched:
+        """Read the line at a row and k.
+
+        Args:
+            shared: where its 16 bytes are in shared memory, if not in the weight itself.
+        """
+        ...
+
+    def line(self, fetched: Fetched, inside: Value | None) -> Line:
+        """What was read as pairs.
 
         Args:
             inside: an i1; where it is false the line has no effect on the sums, if the activations are 0.
-            shared: where the line's 16 bytes are in shared memory, if not in the weight itself.
         """
         ...
 
@@ -75,8 +108,11 @@ class PlainWeight:
         self.order = [(i, i + 1) for i in range(0, problem.lanes, 2)]
         self.bases = []
 
-    def line(self, row: Index, k: Index, inside: Value | None, shared: Value | None = None) -> Line:
-        pairs = words_of(self._lanes(row, k)) if shared is None else load_words(shared)
+    def fetch(self, row: Index, k: Index, shared: Value | None = None) -> Fetched:
+        return Fetched(words_of(self._lanes(row, k)) if shared is None else load_words(shared))
+
+    def line(self, fetched: Fetched, inside: Value | None) -> Line:
+        pairs = fetched.words
         if inside is not None:
             pairs = [arith.SelectOp(inside, pair, constant_i32(0)).result for pair in pairs]
         return Line(pairs)
@@ -93,27 +129,40 @@ class PackedWeight:
         self.evaluator = kernel.evaluator(problem.lanes)
         self.reader = PackedReader(self.evaluator, problem.facts.packed)
         bits = bit_size(element_of(problem.facts.packed))
-        self.unpacking = Unpacking(bits, element_of(problem.facts.weight), problem.facts.signed)
+        unpacking = Unpacking(bits, element_of(problem.facts.weight), problem.facts.signed)
+        self.unpacking = replace(unpacking, held={mask: held(mask) for mask in unpacking.masks()})
         per_word = 32 // bits
         self.order = [(i + a, i + b) for i in range(0, problem.lanes, per_word) for a, b in self.unpacking.order()]
         self.bases = self.unpacking.bases() * (problem.lanes // per_word)
 
-    def line(self, row: Index, k: Index, inside: Value | None, shared: Value | None = None) -> Line:
+    def fetch(self, row: Index, k: Index, shared: Value | None = None) -> Fetched:
         place = place_of(self.problem, self.evaluator, self.problem.space.rhs, self.batch, row, k)
         formula = self.reader.formula(self.problem.facts.weight, place)
         assert formula is not None
-        buffer = self.kernel.inputs[self.reader.argument]
-        words = self.reader.words(buffer) if shared is None else load_words(shared)
-        scale = None if formula.scale is None else as_float32(formula.scale)
+        words = self.reader.words(self.kernel.inputs[self.reader.argument]) if shared is None else load_words(shared)
+        return Fetched(words, formula.scale, formula.zero)
+
+    def line(self, fetched: Fetched, inside: Value | None) -> Line:
+        words, zero = fetched.words, fetched.zero
+        scale = None if fetched.scale is None else as_float32(fetched.scale)
         if scale is not None and self.problem.facts.grouped:
             pairs = [pair for word in words for pair in self.unpacking.biased(word)]
-            return Line(_as_words(pairs), scale, None if formula.zero is None else as_float32(formula.zero))
-        pairs = [pair for word in words for pair in self.unpacking.pairs(word, formula.zero)]
+            return Line(_as_words(pairs), scale, None if zero is None else as_float32(zero))
+        pairs = [pair for word in words for pair in self.unpacking.pairs(word, zero)]
         if scale is not None:
             narrow = arith.TruncFOp(self.unpacking.element, scale).result
             wide = vector.BroadcastOp(ir.VectorType(pairs[0].type), narrow).result
             pairs = [arith.MulFOp(pair, wide).result for pair in pairs]
         return Line(_as_words(pairs))
+
+
+def held(number: int) -> Value:
+    """A number (i32) that the assembler does not know, so that it stays in a register.
+
+    An instruction takes one constant: to and with one and or with another at once costs a move each time otherwise.
+    """
+    zero = arith.IndexCastOp(i32(), gpu.BlockIdOp(gpu.Dimension.z).result).result
+    return shuffle_xor(arith.OrIOp(zero, constant_i32(number)).result, 1)
 
 
 def _as_words(pairs: Sequence[Value]) -> list[Value]:

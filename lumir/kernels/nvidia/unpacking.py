@@ -8,8 +8,8 @@ Which two integers share a register follows from where they lie in the word; the
 into the same order.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from lumir.kernels.nvidia.dequantise import defining, widened_from
 from lumir.linalg.generic import constant
@@ -26,11 +26,20 @@ class Unpacking:
         bits: of an integer.
         element: f16 or bf16.
         signed: whether integers are two's complement.
+        held: registers (i32) with some of the `masks`.
     """
 
     bits: int
     element: ir.Type
     signed: bool
+    held: Mapping[int, Value] = field(default_factory=dict)
+
+    def masks(self) -> list[int]:
+        """What `biased` masks words with."""
+        return [] if self.through_float32 else sorted({self._mask(place) for _, place, _, _ in self._steps()})
+
+    def _mask(self, place: int) -> int:
+        return (((1 << self.bits) - 1) << place) * 0x10001
 
     @property
     def through_float32(self) -> bool:
@@ -61,11 +70,11 @@ class Unpacking:
             word = arith.XOrIOp(word, _i32(sum(1 << i for i in range(self.bits - 1, 32, self.bits)))).result
         if self.through_float32:
             return self._pairs_of_bytes(word)
-        pairs, mask = [], (1 << self.bits) - 1
+        pairs = []
         for shift, place, magic, _ in self._steps():
             moved = arith.ShRUIOp(word, _i32(shift)).result if shift else word
-            both = arith.AndIOp(moved, _i32((mask << place) * 0x10001)).result
-            bits = arith.OrIOp(both, _i32(magic * 0x10001)).result
+            mask = self._mask(place)
+            bits = _masked_or(moved, self.held[mask] if mask in self.held else _i32(mask), _i32(magic * 0x10001))
             pairs.append(llvm.BitcastOp(self._pair_type, bits).result)
         return pairs
 
@@ -117,6 +126,12 @@ class Unpacking:
             values.append(arith.SubFOp(arith.BitcastOp(f32, bits).result, total).result)
         pairs = [vector.FromElementsOp(ir.VectorType.get([2], f32), values[i : i + 2]).result for i in (0, 2)]
         return [arith.TruncFOp(self._pair_type, pair).result for pair in pairs]
+
+
+def _masked_or(value: Value, mask: Value, more: Value) -> Value:
+    """value & mask | more, as one instruction."""
+    text = f"lop3.b32 $0, $1, $2, $3, {0xF0 & 0xCC | 0xAA};"
+    return llvm.inline_asm(value.type, [value, mask, more], text, "=r,r,r,n")
 
 
 def _is_whole(zero: Value) -> bool:

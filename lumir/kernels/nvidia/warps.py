@@ -99,7 +99,17 @@ def await_cluster() -> None:
 
 def sync_cluster() -> None:
     """Wait for every thread of the cluster; what they wrote before is seen after."""
+    arrive_cluster()
+    wait_cluster()
+
+
+def arrive_cluster() -> None:
+    """The first half of `sync_cluster`: do not wait yet."""
     nvvm.cluster_arrive()
+
+
+def wait_cluster() -> None:
+    """The second half of `sync_cluster`."""
     nvvm.cluster_wait()
 
 

@@ -16,19 +16,19 @@ ROWS = (1, 4, 16)
 GROUP = 128
 
 
-def nbits(m: int, n: int, k: int, dtype: str) -> str:
-    """x [m, k] times the transpose of weights [n, k] in 4 bits, groups of 128: com.microsoft's MatMulNBits, imported.
+def nbits(m: int, n: int, k: int, dtype: str, bits: int = 4) -> str:
+    """x [m, k] times the transpose of weights [n, k] in 4 or 8 bits, groups of 128: MatMulNBits, imported.
 
-    Value q of a group with scale s stands for (q - 8) s.
+    Value q of a group with scale s stands for (q - 8) s, of 8 bits for (q - 128) s.
     """
-    blocks = k // GROUP
+    blocks, middle = k // GROUP, float(1 << (bits - 1))
 
     def body(x: ir.Value, q: ir.Value, scale: ir.Value) -> ir.Value:
         real = build("cast", q, to=mlir_type(dtype))
-        real = build("mul", build("sub", real, scalar(8.0, real)), scale)
+        real = build("mul", build("sub", real, scalar(middle, real)), scale)
         return build("contract", x, build("reshape", real, shape=[n, k]), equation="mk,nk->mn", to=mlir_type(dtype))
 
-    arguments = (((m, k), dtype), ((n, blocks, GROUP), "uint4"), ((n, blocks, 1), dtype))
+    arguments = (((m, k), dtype), ((n, blocks, GROUP), f"uint{bits}"), ((n, blocks, 1), dtype))
     return dispatch(body, *arguments, unwritten=[1, 2])
 
 
