@@ -37,7 +37,7 @@ def choose(dispatch: Dispatch, target: Target) -> tuple[Family, Schedule]:
     *specific, general = families(target)
     for family in (*specific, general):
         settled = best is not None and family is general and not is_contested(best[1], dispatch)
-        if settled or not _takes(family, dispatch, target):
+        if settled or not takes(family, dispatch, target):
             continue
         found = _cheapest(family, dispatch, target, rejected)
         if found and (best is None or found[0] < MODELS_DIFFER * best[0]):
@@ -58,7 +58,8 @@ def is_contested(family: Family, dispatch: Dispatch) -> bool:
     return contested is not None and contested(dispatch)
 
 
-def _takes(family: Family, dispatch: Dispatch, target: Target) -> bool:
+def takes(family: Family, dispatch: Dispatch, target: Target) -> bool:
+    """Whether a family can run a dispatch, its sizes considered."""
     return (dispatch.is_static or getattr(family, "symbolic", False)) and family.match(dispatch, target)
 
 

@@ -49,6 +49,7 @@ def _cases() -> dict[str, Callable[[], str]]:
         "arg-max-long": partial(cases.arg_reduce, "max", (3, 30011), 1, "float32"),
         "softmax-beyond-registers": partial(cases.softmax, (2, 600004), 1, "bfloat16"),
         "layer-norm-bfloat16-wide": partial(cases.layer_norm, (9, 4096), "bfloat16"),
+        "layer-norm-many": partial(cases.layer_norm, (2200, 512), "bfloat16"),
         "layer-norm-long": partial(cases.layer_norm, (4, 8192), "bfloat16"),
     }
 

@@ -23,13 +23,12 @@ import transpose_cases
 import wgmma_cases
 
 from lumir.kernels.dispatch import Dispatch
-from lumir.kernels.families import families
+from lumir.kernels.families import families, takes
 from lumir.linalg.lower import LowerToLinalg, dispatches
 from lumir.mlir import ir
 from lumir.module import symbols_in
-from lumir.schedule.family import Family
 from lumir.size_text import declare
-from lumir.target import NVIDIA_ARCHS, Target, target_named
+from lumir.target import NVIDIA_ARCHS, target_named
 
 MAIN = "sm_90a"
 """The architecture with the most cases: the one that can be verified on a Hopper GPU, with its own instructions."""
@@ -39,6 +38,9 @@ ELSEWHERE = 1
 """Other architectures that each dispatch is compiled for, by turns."""
 RUNNABLE = ("sm_80", "sm_86", "sm_89", "sm_90a")
 """Architectures whose PTX a GPU of compute capability 9.0 runs."""
+
+TRAITS = {"rows": ("cluster", "ahead")}
+"""Fields of which few schedules of a family make use: on `MAIN`, one more that does is taken for each."""
 
 _NAMES = {
     "contraction": (
@@ -96,7 +98,8 @@ _NAMES = {
         row_cases.CASES,
         "softmax-float16 softmax-ragged-float32 layer-norm-bfloat16 layer-norm-long mean-of-squares-float16 "
         "max-bfloat16 sum-int32 arg-max-float32 arg-min-int64-last one-row-of-floats outer-and-inner softmax-long "
-        "softmax-across log-softmax one-column",
+        "softmax-across log-softmax one-column layer-norm-many norm-quantised-int8 norm-quantised-float8_e4m3fn "
+        "arg-max-long softmax-beyond-registers",
     ),
     "map": (
         map_cases.CASES,
@@ -165,17 +168,24 @@ def cases_of(name: str) -> list[Case]:
             for arch in _archs(name):
                 target = target_named(arch)
                 for family in families(target):
-                    if (family.name == "map" and not name.startswith("map/")) or not _takes(family, dispatch, target):
+                    if (family.name == "map" and not name.startswith("map/")) or not takes(family, dispatch, target):
                         continue
                     legal = [s for s in family.space(dispatch, target) if not family.legal(dispatch, s, target)]
-                    taken = sorted(map(asdict, legal), key=lambda s: _digest(name, s))
-                    count = SCHEDULES if arch == MAIN else 1
-                    found += [Case(name, text, arch, family.name, schedule) for schedule in taken[:count]]
+                    taken = _taken(name, arch, family.name, [asdict(schedule) for schedule in legal])
+                    found += [Case(name, text, arch, family.name, schedule) for schedule in taken]
     return found
 
 
-def _takes(family: Family, dispatch: Dispatch, target: Target) -> bool:
-    return (dispatch.is_static or getattr(family, "symbolic", False)) and family.match(dispatch, target)
+def _taken(name: str, arch: str, family: str, schedules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of a dispatch that are pinned."""
+    ranked = sorted(schedules, key=lambda schedule: _digest(name, schedule))
+    if arch != MAIN:
+        return ranked[:1]
+    taken = ranked[:SCHEDULES]
+    for trait in TRAITS.get(family, ()):
+        using = [schedule for schedule in ranked if schedule[trait] > 1]
+        taken += [schedule for schedule in using[:1] if schedule not in taken]
+    return taken
 
 
 def _archs(name: str) -> list[str]:
