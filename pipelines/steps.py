@@ -52,7 +52,7 @@ def graph(target: Target, precision: str | None = None) -> list[Any]:
     if target.kind == "nvidia":
         # After precision, which decides what tensor cores can multiply.
         passes += [channels_last.ChannelsLast(), fold_columns.FoldColumns(), merge_groups.MergeGroups()]
-        passes += [lay_weights.LayWeights(float32=precision == "tf32")]
+        passes += [lay_weights.LayWeights()]
     # After precision, so that the casts of weights are folded into the weights themselves.
     passes += [fold_constants.FoldConstants(), Canonicalize()]
     if _combines_bands(target):

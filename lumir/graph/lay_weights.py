@@ -1,18 +1,17 @@
-"""Weights in the layout that some products read: the elements that one result sums side by side."""
+"""Weights in the layout that a product with a few rows reads: the elements that one result sums side by side."""
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 from lumir.dialects import build
 from lumir.dialects.contraction import parse_equation
-from lumir.dtypes import byte_size
-from lumir.graph.rewrite import rewrite
-from lumir.graph.values import attribute, definition, element, shape
+from lumir.graph.rewrite import PatternTable, rewrite
+from lumir.graph.values import attribute, definition, shape
 from lumir.mlir import ir
 from lumir.passes.registry import register_pass
 
+LAYOUT = PatternTable()
 FEW_ROWS = 16
 """Rows of activations for which reading the weight is what takes the time."""
 SMALL = 1 << 16
@@ -22,44 +21,33 @@ SMALL = 1 << 16
 @register_pass
 @dataclass(frozen=True)
 class LayWeights:
-    """Transpose the weights of contractions with a few rows, or of bytes, so that what is summed lies side by side.
-
-    A few rows are read by memory's speed, and only along k is that one line after another; of bytes, tensor cores
-    multiply what lies along k and nothing else, as of float32 where it may be rounded to tf32.
-
-    Args:
-        float32: also the weights of float32 products of any number of rows.
+    """Transpose the weights of contractions with a few rows, so that what is summed lies side by side.
 
     Requires: before `lumir-fold-constants`, which makes a derived weight of each transposed one.
-    Guarantees: such a contraction with a large matrix that only weights reach reads that along k.
+    Guarantees: a contraction of at most 16 rows with a large matrix that only weights reach reads that along k.
 
         %0 = lumir.contract(%x, %w) "mk,kn->mn"   ->   %1 = lumir.transpose(%w) [1, 0]
                                                        %0 = lumir.contract(%x, %1) "mk,nk->mn"
     """
 
     name: ClassVar[str] = "lumir-lay-weights"
-    float32: bool = False
 
     def run(self, module: ir.Module) -> None:
-        rewrite(module, {"contract": [partial(lay_along_k, float32=self.float32)]})
+        rewrite(module, LAYOUT)
 
 
-def lay_along_k(op: ir.Operation, float32: bool = False) -> ir.Value | None:
+@LAYOUT.on("contract")
+def lay_along_k(op: ir.Operation) -> ir.Value | None:
     lhs, rhs, out = parse_equation(attribute(op, "equation"))
     labels, operands = [lhs, rhs], list(op.operands)
     for i, value in enumerate(operands):
         if len(labels[i]) == 2 and _is_wide(labels[i], labels[1 - i], value) and _is_fixed(value):
             others = [size for label, size in zip(labels[1 - i], shape(operands[1 - i])) if label in out]
-            if _reads_k_only(value, float32) or (min(others, default=1) > 0 and math.prod(others) <= FEW_ROWS):
+            if min(others, default=1) > 0 and math.prod(others) <= FEW_ROWS:
                 operands[i] = build("transpose", value, permutation=[1, 0])
                 labels[i] = labels[i][::-1]
                 return build("contract", *operands, equation=f"{labels[0]},{labels[1]}->{out}", to=attribute(op, "to"))
     return None
-
-
-def _reads_k_only(value: ir.Value, float32: bool) -> bool:
-    """Whether tensor cores want the elements along k side by side, whatever the number of rows."""
-    return byte_size(element(value)) == 1 or (float32 and element(value) == ir.F32Type.get())
 
 
 def _is_wide(labels: str, other: str, value: ir.Value) -> bool:

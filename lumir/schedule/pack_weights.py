@@ -1,6 +1,7 @@
 """Weights in the layout that contractions read.
 
-On a CPU tiles of columns, each tile contiguous along the sum; on a GPU bytes along the sum, as tensor cores take them.
+On a CPU tiles of columns, each tile contiguous along the sum; on a GPU bytes, and float32 that may be rounded to tf32,
+along the sum, as tensor cores take them.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.dialects import build
+from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.cpu.dot import TOGETHER, ByteProducts
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
@@ -28,8 +30,8 @@ class PackWeights:
 
     Requires: dispatch functions in linalg.
     Guarantees: a weight w[k, n] (or [n, k]) becomes a derived weight [n / T, k, T], padded with zeros to whole tiles of
-    T columns, or where the CPU multiplies bytes four at a time [n / T, k / 4, T, 4]; on a GPU a weight of bytes w[k, n]
-    becomes [n, k]. The function begins by saying so:
+    T columns, or where the CPU multiplies bytes four at a time [n / T, k / 4, T, 4]; on a GPU a weight w[k, n] of
+    bytes, or of float32 that may be rounded, becomes [n, k]. The function begins by saying so:
 
         func @dispatch_0(%w: tensor<384x384xf32>)     func @dispatch_0(%p: tensor<12x384x32xf32>)
                                                  ->     %w = linalg.unpack %p inner_tiles = [32] ...
@@ -54,8 +56,13 @@ class PackWeights:
             if target.kind == "cpu":
                 together = TOGETHER if ByteProducts.of(_space(dispatch), target) else 1
                 _pack(module, dispatch, operand, (target.lanes(4) * 2, together), list(zip(calls, loads)))
-            elif operand.columns == 1 and _space(dispatch).multiplies_bytes:
+            elif operand.columns == 1 and _multiplied_along_k(_space(dispatch)):
                 _turn(module, dispatch, operand, list(zip(calls, loads)))
+
+
+def _multiplied_along_k(space: ContractionSpace) -> bool:
+    """Whether tensor cores take the operands with what is summed side by side, and in no other way."""
+    return byte_size(element_of(space.operand(space.rhs))) == 1 or space.rounds_to_tf32
 
 
 @dataclass(frozen=True)

@@ -174,3 +174,28 @@ def test_masks_in_weights_are_seen_inside_use_store():
         else:
             count = case.check("lumir-fuse-attention")
         assert (count["load"] == 0) == inside
+
+
+JOINED = f"{MERGE}{{joined=true}}"
+
+
+def test_projections_that_meet_are_merged_with_biases_and_all():
+    def body(case, x):
+        names = ("gate", "up", "bias", "shift")
+        arrays = normal(8, 6).astype(np.float16), normal(8, 6).astype(np.float16), normal(6), normal(6)
+        w, v, b, c = (case.weight(name, array) for name, array in zip(names, arrays))
+        gate = build("add", contract(x, w), b)
+        up = build("add", contract(x, v), c)
+        return build("mul", build("mul", gate, build("sigmoid", gate)), up)
+
+    count = Case(body, X.astype(np.float16)).check(JOINED)
+    assert count["contract"] == 1 and count["slice"] == 2
+
+
+def test_projections_that_do_not_meet_stay_apart():
+    def body(case, x):
+        w, v, u = (case.weight(name, normal(8, 6).astype(np.float16)) for name in ("w", "v", "u"))
+        gate, up, other = (contract(x, weight) for weight in (w, v, u))
+        return [build("mul", gate, up), gate, other]
+
+    assert Case(body, X.astype(np.float16)).check(JOINED)["contract"] == 3

@@ -30,14 +30,3 @@ func.func @activations(%x: tensor<4x512xf32>, %w: tensor<512x256xf32>) -> tensor
   %0 = "lumir.contract"(%x, %w) {equation = "mk,kn->mn", to = f32} : (tensor<4x512xf32>, tensor<512x256xf32>) -> tensor<4x256xf32>
   return %0 : tensor<4x256xf32>
 }
-
-"lumir.weight"() {offset = 0 : i64, path = "b.bin", sym_name = "b", type = tensor<512x256xi8>} : () -> ()
-
-// CHECK-LABEL: func.func @bytes
-// CHECK-NEXT:    %[[B:.*]] = "lumir.load"() {weight = @b.transpose} : () -> tensor<256x512xi8>
-// CHECK-NEXT:    "lumir.contract"(%{{.*}}, %[[B]]) {equation = "mk,nk->mn", to = i32}
-func.func @bytes(%x: tensor<99x512xi8>) -> tensor<99x256xi32> {
-  %w = "lumir.load"() {weight = @b} : () -> tensor<512x256xi8>
-  %0 = "lumir.contract"(%x, %w) {equation = "mk,kn->mn", to = i32} : (tensor<99x512xi8>, tensor<512x256xi8>) -> tensor<99x256xi32>
-  return %0 : tensor<99x256xi32>
-}
