@@ -1,6 +1,6 @@
 """Attention of one token in a chain of dependent kernels, as a decoding step has it, against torch in the same process.
 
-    python benchmarks/decode_chain.py [--tries 1] [--only b1] [--written] [--output FILE]
+    python benchmarks/decode_chain.py [--tries 1] [--only b1] [--written] [--output FILE] [--database FILE]
 
 Each link multiplies with a weight, attends over a cache of its own, and multiplies with another weight; its result is
 the next link's input. Weights and caches are more than the L2 cache holds. A chain is one CUDA graph; of ours a kernel
@@ -11,9 +11,10 @@ faster. What a chain leaves is held against float64, and against the same kernel
 """
 
 import argparse
+import datetime
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,17 +23,21 @@ from pathlib import Path
 from typing import Any
 
 from lumir.artifact.schema import Launch
+from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.measure import CompiledDispatch, compile_dispatch, schedules_of
+from lumir.measure.kernel import key_of_text
 from lumir.measure.peer import PeerReplay
+from lumir.measure.reference import Reference
 from lumir.measure.suite.attention import attention
 from lumir.measure.suite.gemm import product
 from lumir.measure.timing import time_together
+from lumir.schedule.tuning import Database, Entry, version_of
 
 ARCH, HEADS, GROUPS, DEPTH = "sm_90a", 32, 8, 128
 WIDTH = HEADS * DEPTH
 CACHED = 3e8
 """Bytes that a chain goes through before it comes back to the first link's."""
-SAMPLES, MOST_ERROR = 10, 6e-3
+SAMPLES, MOST_ERROR, SAME = 10, 6e-3, 1.005
 
 
 @dataclass(frozen=True)
@@ -245,12 +250,33 @@ def show(row: dict[str, Any]) -> None:
         )
 
 
+def entry_of(problem: Problem, row: Mapping[str, Any], device: str) -> tuple[str, Entry]:
+    """The fastest in the chain, or the model's choice where that is as fast, as an entry of a database, and its key."""
+    text, model = problem.text(written=False), row["kernels"][0]
+    best = min(row["kernels"], key=lambda each: each["link"])
+    best = model if model["link"] < SAME * best["link"] else best
+    entry = Entry(
+        dispatch=Reference(text).summary,
+        family="decode",
+        version=version_of(DecodeFamily()),
+        schedule=best["schedule"],
+        microseconds=round(best["attention"] * 1e6, 3),
+        model_microseconds=round(model["attention"] * 1e6, 3),
+        choices=len(row["kernels"]),
+        error=float(f"{best['error']:.3g}"),
+        device=device,
+        date=datetime.date.today().isoformat(),
+    )
+    return key_of_text(text), entry
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--tries", type=int, default=1, help="schedules of the attention to measure")
     parser.add_argument("--only", default="", help="works whose name has this in it")
     parser.add_argument("--written", action="store_true", help="as if kernels wrote the caches")
     parser.add_argument("--output", type=Path, help="JSON file to write")
+    parser.add_argument("--database", type=Path, help="tuning database that gets the fastest schedules")
     args = parser.parse_args()
     works = [Problem(b, n) for b in (1, 16) for n in (512, 2048, 8192, 32768)]
     works = [work for work in works if args.only in str(work)]
@@ -268,6 +294,9 @@ def main() -> None:
     for work, each in zip(works, attends, strict=True):
         rows.append(measure(torch, work, products[work.b].result(), each.result(), rate))
         show(rows[-1])
+    if args.database:
+        found = dict(entry_of(w, row, torch.cuda.get_device_name()) for w, row in zip(works, rows, strict=True))
+        Database.read(args.database).with_entries(found).write(args.database)
     if args.output:
         args.output.write_text(
             json.dumps({"device": torch.cuda.get_device_name(), "read": rate, "rows": rows}, indent=1)

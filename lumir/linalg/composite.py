@@ -118,10 +118,9 @@ def _modified(source: Source, scores: Value, mask: tuple[Value, ...]) -> Value:
     maps = [dim_map(4, range(4)), *(broadcast_map(dims_of(extra), dims) for extra in mask)]
 
     def body(score: Value, *extra: Value) -> Value:
-        score = arith.MulFOp(score, constant(source.scale, kind)).result
+        score = arith.MulFOp(score, constant(source.scale / (source.softcap or 1.0), kind)).result
         if source.softcap:
-            cap = constant(source.softcap, kind)
-            score = arith.MulFOp(cap, math.tanh(arith.DivFOp(score, cap).result)).result
+            score = arith.MulFOp(constant(source.softcap, kind), math.tanh(score)).result
         dropped = constant(float("-inf"), kind)
         if mask and is_float(element_of(mask[0])):
             score = arith.AddFOp(score, convert(extra[0], kind)).result
