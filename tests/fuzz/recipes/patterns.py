@@ -72,6 +72,26 @@ def softmax(g: Grower, op: str) -> None:
     _one(g, "Div", powers, over("ReduceSum", powers))
 
 
+@recipe("pattern", "rows over their size")
+def scaled_rows(g: Grower, op: str) -> None:
+    """One or two reductions of the last dimension, with and without keeping it, and what is made of them."""
+    x = g.pick(FLOATS, (1, 4), SMALL, filled=True)
+    if g.flag():
+        x = _one(g, "Add", x, g.like(x.dtype, x.shape, SMALL))
+
+    def over(kind: str, keepdims: int) -> Value:
+        if g.opset >= 18:
+            return _one(g, kind, x, g.fixed([-1]), keepdims=keepdims)
+        return _one(g, kind, x, axes=[-1], keepdims=keepdims)
+
+    size = _one(g, "Add", _one(g, "Abs", over(g.choose(("ReduceMax", "ReduceMin", "ReduceL2")), 1)), _number(g, x, 0.5))
+    scaled = _one(g, "Div", x, size)
+    if g.flag():
+        _one(g, "Mul", scaled, _activated(g, over("ReduceMean", 1)))
+    if g.flag():
+        _activated(g, over("ReduceMin", 0))
+
+
 @recipe("pattern", "linear layer")
 def linear(g: Grower, op: str) -> None:
     """A product with a bias, an activation, a residual and a layout change, each drawn."""
