@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from lumir.kernels.dispatch import Dispatch, shape_of
+from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, Place
+from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
 from lumir.sizes import Dim, Shape
 
@@ -65,9 +66,10 @@ class RowSpace:
         return self.inner // lanes * lanes
 
     def whole_rows(self, dispatch: Dispatch) -> list[Value]:
-        """The arguments of the full shape, where a row is one run of memory."""
+        """The arguments of the full shape, where a row is one run of memory of whole elements."""
         runs = self.axes == tuple(range(len(self.kept_axes), len(self.full)))
-        return [v for v in dispatch.arguments if runs and shape_of(v) == self.full]
+        whole = [v for v in dispatch.arguments if shape_of(v) == self.full and not is_packed_type(element_of(v))]
+        return whole if runs else []
 
     def is_row(self, tensor: Value) -> bool:
         """It has one element for each row: the kept shape, with dimensions of 1 anywhere."""

@@ -113,6 +113,15 @@ def test_a_workgroup_fetches_the_rows_of_a_later_one():
     assert "prefetch" not in harness.build(text, RowsFamily(), schedule=RowsSchedule(64, 2, 8, 8)).ptx
 
 
+def test_rows_of_half_bytes_are_not_fetched():
+    def body(x):
+        return build("reduce", build("cast", x, to=mlir_type("float32")), axes=[1], kind="max")
+
+    text = row_cases.cases.dispatch(body, ((3000, 64), "int4"))
+    assert any(vars(s)["ahead"] for s in harness.legal_schedules(text.replace("i4", "i8"), RowsFamily()))
+    assert not any(vars(s)["ahead"] for s in harness.legal_schedules(text, RowsFamily()))
+
+
 def test_rows_of_a_warp_need_no_shared_memory():
     text = row_cases.CASES["softmax-float32"]()
     assert ".shared" not in harness.build(text, RowsFamily(), schedule=RowsSchedule(32, 4, 4, 3)).ptx
