@@ -13,7 +13,11 @@ from lumir.codegen.math.values import Emitter, Value, splat_of
 from lumir.linalg.scalar import SHORT
 from lumir.mlir import ir
 
-SHORT_RULES: dict[str, Rule] = {"math.exp": short_results.exp, "math.tanh": short_results.tanh}
+SHORT_RULES: dict[str, Rule] = {
+    "math.erf": short_results.erf,
+    "math.exp": short_results.exp,
+    "math.tanh": short_results.tanh,
+}
 ONE_PLUS: dict[str, Rule] = {"math.erf": short_results.one_plus_erf, "math.tanh": short_results.one_plus_tanh}
 """What becomes of one plus the function, where the sum is all that is wanted of it."""
 

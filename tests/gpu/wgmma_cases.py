@@ -14,6 +14,7 @@ from lumir.sizes import Dim, Symbol, size_of
 
 LAYOUTS = ("mk,kn->mn", "mk,nk->mn", "km,kn->mn", "km,nk->mn")
 RAGGED = {"b": 3, "m": 296, "n": 264, "k": 200}
+FEW_TILES = {"m": 140, "n": 264, "k": 1536}
 SMALL = {"b": 2, "m": 8, "n": 8, "k": 8}
 
 
@@ -96,6 +97,8 @@ CASES: dict[str, Callable[[], str]] = {
     "odd-result": lambda: product("mk,nk->mn", {"m": 131, "n": 67, "k": 64}, "float16"),
     "even-result": lambda: product("mk,nk->mn", {"m": 131, "n": 270, "k": 72}, "bfloat16"),
     "long": lambda: product("mk,nk->mn", {"m": 140, "n": 136, "k": 2000}, "bfloat16"),
+    "few-tiles": lambda: product("mk,nk->mn", FEW_TILES, "bfloat16"),
+    "few-tiles-linear": lambda: linear(*FEW_TILES.values(), "float16"),
     "large": lambda: product("mk,kn->mn", {"m": 1500, "n": 1800, "k": 504}, "float16"),
     "float32-result": lambda: product("mk,kn->mn", RAGGED, "bfloat16", "float32"),
     "float8_e4m3fn": lambda: product("mk,nk->mn", RAGGED | {"k": 336}, "float8_e4m3fn", "float32"),

@@ -9,7 +9,7 @@ import pytest
 from lumir.codegen.expand_math import expand_math
 from lumir.codegen.llvm_ir import to_llvm_dialect, to_llvm_ir
 from lumir.codegen.math.check import DTYPES, ulp_errors
-from lumir.codegen.math.exact import erfc, samples
+from lumir.codegen.math.exact import erf, erfc, samples
 from lumir.context import make_context
 from lumir.linalg.lower import LowerToLinalg
 from lumir.measure.kernel import compile_dispatch
@@ -19,6 +19,7 @@ from lumir.mlir import ir
 FUNCTIONS = {
     "exp": ("%y = math.exp %x {lumir.short} : f32", np.exp),
     "tanh": ("%y = math.tanh %x {lumir.short} : f32", np.tanh),
+    "erf": ("%y = math.erf %x {lumir.short} : f32", erf),
     "reciprocal": ("%y = arith.divf %one, %x {lumir.short} : f32", lambda x: 1 / x),
     "one-plus-erf": (
         "%e = math.erf %x {lumir.short} : f32\n%y = arith.addf %e, %one : f32",

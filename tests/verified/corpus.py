@@ -39,7 +39,7 @@ ELSEWHERE = 1
 RUNNABLE = ("sm_80", "sm_86", "sm_89", "sm_90a")
 """Architectures whose PTX a GPU of compute capability 9.0 runs."""
 
-TRAITS = {"rows": ("cluster", "ahead")}
+TRAITS = {"rows": ("cluster", "ahead"), "wgmma": ("parts",)}
 """Fields of which few schedules of a family make use: on `MAIN`, one more that does is taken for each."""
 
 _NAMES = {
@@ -55,7 +55,8 @@ _NAMES = {
         wgmma_cases.CASES,
         "mk,kn->mn-bfloat16 mk,nk->mn-float16 km,kn->mn-float16 km,nk->mn-bfloat16 bmk,bkn->bmn-float16 "
         "mk,nk->mn-small row odd-result long large float8_e4m3fn int8 scaled-float8 linear-float16 heads unheads "
-        "gated-float16 three-bands uint8-int8 requantised float8_e4m3fn-float8_e5m2 tf32 tf32-linear transposed sliced",
+        "gated-float16 three-bands uint8-int8 requantised float8_e4m3fn-float8_e5m2 tf32 tf32-linear transposed sliced "
+        "few-tiles few-tiles-linear",
     ),
     "convolution": (
         convolution_cases.CASES,

@@ -165,6 +165,7 @@ def error_function_tables() -> dict[str, Table]:
         "ERF_TAIL": Table(lambda v: mp.erf(v + middle), lambda v: mp.mpf(1), -half, half, {"f32": 14}),
         "ERFC": _erfc_table(2, "10.1", {"f32": 10}),
         "ERFC_WIDE": _erfc_table(3, "27.3", {"f64": 24}),
+        "ERF_SHORT": Table(erf_of_root, lambda u: 1 / erf_of_root(u), TINY, mp.mpf("0.25"), {"f32": 3}),
         "ERFC_SHORT": Table(
             lambda a: mp.log(mp.erfc(a), 2) / a, lambda a: a * mp.log(2), TINY, mp.mpf("5.5"), {"f32": 7}
         ),
