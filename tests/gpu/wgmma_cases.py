@@ -97,8 +97,6 @@ CASES: dict[str, Callable[[], str]] = {
     "odd-result": lambda: product("mk,nk->mn", {"m": 131, "n": 67, "k": 64}, "float16"),
     "even-result": lambda: product("mk,nk->mn", {"m": 131, "n": 270, "k": 72}, "bfloat16"),
     "long": lambda: product("mk,nk->mn", {"m": 140, "n": 136, "k": 2000}, "bfloat16"),
-    "few-tiles": lambda: product("mk,nk->mn", FEW_TILES, "bfloat16"),
-    "few-tiles-linear": lambda: linear(*FEW_TILES.values(), "float16"),
     "large": lambda: product("mk,kn->mn", {"m": 1500, "n": 1800, "k": 504}, "float16"),
     "float32-result": lambda: product("mk,kn->mn", RAGGED, "bfloat16", "float32"),
     "float8_e4m3fn": lambda: product("mk,nk->mn", RAGGED | {"k": 336}, "float8_e4m3fn", "float32"),
@@ -126,6 +124,8 @@ CASES: dict[str, Callable[[], str]] = {
     "unheads": lambda: unheads(2, 128, 4, 64, 72, "float16"),
     "transposed": lambda: transposed_result(296, 136, 64, "float16"),
     "sliced": lambda: sliced(200, 136, 72, "float16"),
+    "few-tiles": lambda: product("mk,nk->mn", FEW_TILES, "bfloat16"),
+    "few-tiles-linear": lambda: linear(*FEW_TILES.values(), "float16"),
 }
 
 SYMBOLS = {"b": Symbol("b", 0, 5), "m": Symbol("m", 1, 700)}
