@@ -125,7 +125,7 @@ CASES: dict[str, Callable[[], str]] = {
     "transposed": lambda: transposed_result(296, 136, 64, "float16"),
     "sliced": lambda: sliced(200, 136, 72, "float16"),
     "few-tiles": lambda: product("mk,nk->mn", FEW_TILES, "bfloat16"),
-    "few-tiles-linear": lambda: linear(*FEW_TILES.values(), "float16"),
+    "few-tiles-linear": lambda: linear(FEW_TILES["m"], FEW_TILES["n"], FEW_TILES["k"], "float16"),
 }
 
 SYMBOLS = {"b": Symbol("b", 0, 5), "m": Symbol("m", 1, 700)}
