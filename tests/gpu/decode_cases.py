@@ -123,5 +123,6 @@ OPEN: dict[str, Open] = {
     "past": _after(),
     "window": _after(causal=True, window=200, dtype="bfloat16"),
     "masked": _after(mask="keys"),
+    "batches": lambda s: replace(_PLAIN, b=s["b"], n=s["past"] + 20, unwritten=True),
 }
 """Of sizes that are known when they run."""

@@ -18,6 +18,7 @@ from harness import Built
 from lumir.artifact.dtypes import PACKED_4BIT, pack_4bit
 from lumir.codegen.host import TRIPLE, parse_ir
 from lumir.codegen.nvidia import llvm_ir_of
+from lumir.dialects import shape_of_type
 from lumir.dtypes import numpy_dtype
 from lumir.kernels.launch_sizes import SCALARS
 from lumir.size_text import parse_size
@@ -47,16 +48,20 @@ def run_on_cpu(built: Built, inputs: Sequence[np.ndarray], **sizes: int) -> list
     """As `harness.run`, but on this CPU.
 
     Args:
-        sizes: the values of the dispatch's symbols; its results have fixed shapes.
+        sizes: the values of the dispatch's symbols.
     """
-    outputs = [np.full(tuple(t.shape), 0x5A, np.uint8).astype(numpy_dtype(t.element_type)) for t in built.output_types]
+    shapes = [tuple(value_at(size, sizes) for size in shape_of_type(t)) for t in built.output_types]
+    outputs = [
+        np.full(shape, 0x5A, np.uint8).astype(numpy_dtype(t.element_type))
+        for shape, t in zip(shapes, built.output_types, strict=True)
+    ]
     arrays = [_aligned(_as_stored(array)) for array in (*inputs, *outputs)]
     text = llvm_ir_of(next(iter(built.module.body.operations)), built.arch)
     workspace = _aligned(np.full(built.code.workspace_bytes, 0x5A, np.uint8))
     counters = _aligned(np.zeros(built.code.counters, np.uint32))
     extras = [extra for extra in (workspace, counters) if extra.size]
     scalars = [value_at(size, sizes) for size in _sizes(built)]
-    Emulator(text, built.name, built.code.block).run(built.code.grid[0], [*arrays, *extras], scalars)
+    Emulator(text, built.name, built.code.block).run(value_at(built.code.grid[0], sizes), [*arrays, *extras], scalars)
     assert not counters.any(), "the kernel did not leave its counters at zero"
     return arrays[len(inputs) :]
 

@@ -15,6 +15,8 @@ from lumir.kernels.nvidia.decode_schedule import DecodeSchedule
 from lumir.kernels.nvidia.map import MapFamily
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.nvidia.rows import RowsFamily
+from lumir.size_text import declare
+from lumir.sizes import Symbol
 
 NARROW = (
     "float16",
@@ -124,18 +126,20 @@ def test_decode_of_a_cache_in_pages(heads_first, length):
     check(case.text(), DecodeFamily(), DecodeSchedule(2, 16, 2), length)
 
 
-def test_decode_with_a_context_that_is_known_at_the_launch():
-    """One kernel for every length, also for those that leave some of the blocks without keys."""
-    q, kv = "tensor<1x4x1x64xf16>", 'tensor<1x2x?x64xf16, ["context"]>'
+def test_decode_with_batch_and_context_that_are_known_at_the_launch():
+    """One kernel for every size, also for lengths that leave some of the blocks without keys."""
+    q, kv = 'tensor<?x4x1x64xf16, ["batch"]>', 'tensor<?x2x?x64xf16, ["batch", "context"]>'
     text = f"""func.func private @d(%q: {q}, %k: {kv}, %v: {kv}) -> {q} attributes {{lumir.dispatch}} {{
       %0 = "lumir.attention"(%q, %k, %v) {{causal = false, offset = 0 : i64, scale = 0.125 : f64, softcap = 0.0 : f64,
         window = 0 : i64}}
         : ({q}, {kv}, {kv}) -> {q}
       return %0 : {q} }}"""
-    built = harness.build(text, DecodeFamily(), schedule=DecodeSchedule(2, 16, 3))
-    for length in (17, 32, 70, 101):
-        fixed = text.replace(', ["context"]', "").replace("?", str(length))
+    with declare({"batch": Symbol("batch", 1, 4), "context": Symbol("context", 0, 200)}):
+        built = harness.build(text, DecodeFamily(), schedule=DecodeSchedule(2, 16, 3))
+    for batch, length in ((1, 17), (2, 32), (1, 70), (3, 101)):
+        fixed = text.replace(', ["batch", "context"]', "").replace(', ["batch"]', "")
+        fixed = fixed.replace("?x2x?", f"{batch}x2x{length}").replace("?", str(batch))
         reference = harness.build(fixed, DecodeFamily(), schedule=DecodeSchedule(2, 16, 1))
         inputs = harness.random_inputs(reference, length)
-        (found,) = emulator.run_on_cpu(built, inputs, context=length)
+        (found,) = emulator.run_on_cpu(built, inputs, batch=batch, context=length)
         harness.compare(found, harness.expected(reference, inputs)[0])

@@ -25,10 +25,10 @@ from lumir.kernels.nvidia.tma_pages import PagedMatrices
 from lumir.kernels.push import result_paths
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
-from lumir.sizes import is_static, typical
+from lumir.sizes import high, is_static, typical
 from lumir.target import Target
 
-_MOST_SPLITS = 128
+_MOST_SPLITS, _MOST_WORKSPACE = 128, 1 << 26
 _HAS_TMA = ("sm_90a",)
 # Fitted to 400 measurements on an H200: 1 to 16 batches of 8 key heads, 512 to 32768 keys, 128 columns.
 _JOIN = 1.2e-6  # seconds from the part of a block to the result
@@ -50,8 +50,8 @@ class DecodeFamily:
             return False
         if any(0 in shape_of(v) for v in (*dispatch.arguments, *dispatch.results)):
             return False
-        batch, rows, keys, depth, columns = space.shape
-        if not all(map(is_static, (batch, rows, depth, columns))):
+        _, rows, keys, depth, columns = space.shape
+        if not all(map(is_static, (rows, depth, columns))):
             return False
         if typical(keys) <= FEW_KEYS or not _few_rows(space):
             return False
@@ -81,6 +81,8 @@ class DecodeFamily:
             reasons.append(f"a tile of {problem.tile} keys is more than TMA brings at once")
         if problem.registers > min(65536 // s.threads, 250):
             reasons.append(f"a thread needs about {problem.registers} registers")
+        if s.splits > 1 and high(problem.blocks) * problem.parts.bytes > _MOST_WORKSPACE:
+            reasons.append(f"the parts of up to {high(problem.blocks)} blocks take more than 64 MiB of workspace")
         if problem.shared_bytes > target.shared_bytes:
             reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
         return reasons
@@ -95,7 +97,9 @@ class DecodeFamily:
         maps = problem.tensor_maps
         with nvidia_kernel(dispatch, name, s.threads, extras, len(maps)) as kernel:
             DecodeBlock(problem, kernel).write()
-        workspace, counters = (problem.blocks * problem.parts.bytes, problem.groups) if s.splits > 1 else (0, 0)
+        workspace, counters = 0, 0
+        if s.splits > 1:
+            workspace, counters = high(problem.blocks) * problem.parts.bytes, high(problem.groups)
         return KernelCode(
             (problem.blocks, 1, 1),
             s.threads,
@@ -126,13 +130,14 @@ def _few_rows(space: AttentionSpace) -> bool:
 def _seconds(problem: DecodeProblem, target: Target) -> float:
     """Estimated: the bytes at the rate of memory, or of the multiprocessors that read; waves of blocks; the joins."""
     s = problem.schedule
-    share = -(-problem.blocks // target.multiprocessors)  # blocks of one multiprocessor
+    blocks = typical(problem.blocks)
+    share = -(-blocks // target.multiprocessors)  # blocks of one multiprocessor
     at_once = min(share, resident_blocks(target, s.threads, problem.shared_bytes, problem.registers))
     key_bytes = sum(problem.space.shape[3:]) * byte_size(problem.element)
     read = typical(problem.steps_of_split) * problem.tile * key_bytes  # of a block
     tiled, direct = (s.stages - 0.75) * problem.tile_bytes / _TILE_ARRIVES, s.warps * 16 * key_bytes / _ROUND
     rate = tiled if s.stages else direct
-    reading = max(share * read / min(at_once * rate, _MOST_RATE), problem.blocks * read / speeds(target).bytes)
+    reading = max(share * read / min(at_once * rate, _MOST_RATE), blocks * read / speeds(target).bytes)
     waves = -(-share // at_once) * (1.3 * ACCESS_SECONDS + _STEP * s.keys / 16)
     joins = _JOIN_WARP * s.warps + (_JOIN + _JOIN_PART * s.splits) * (s.splits > 1)
     return reading + waves + joins
@@ -142,7 +147,7 @@ def _splits(problem: DecodeProblem, target: Target) -> list[int]:
     """Splits that fill half of the multiprocessors, all of them, or each several times, and leave no block empty."""
     found, steps = {1}, typical(problem.steps)
     for blocks in (target.multiprocessors * n // 2 for n in (1, 2, 4, 6, 8)):
-        splits = max(min(blocks // problem.groups, steps, _MOST_SPLITS), 1)
+        splits = max(min(blocks // typical(problem.groups), steps, _MOST_SPLITS), 1)
         for wanted in (splits, min(splits, 4)):
             found.add(-(-steps // -(-steps // wanted)) if steps else 1)
     return sorted(found)

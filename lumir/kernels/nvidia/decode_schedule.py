@@ -80,12 +80,12 @@ class DecodeProblem(TiledAttention):
         return -(-self.space.shape[1] // ROWS)
 
     @property
-    def groups(self) -> int:
+    def groups(self) -> Dim:
         """Of all batches; the blocks of one share its rows and its keys."""
         return self.space.shape[0] * self.row_groups
 
     @property
-    def blocks(self) -> int:
+    def blocks(self) -> Dim:
         return self.groups * self.schedule.splits
 
     @property
