@@ -36,7 +36,7 @@ def split_of(condition: Condition, rows: Dim, columns: Dim) -> Split | None:
         part = band_of(value, negated) or _known_band(value, negated, rows, columns)
         if part is not None:
             band = band & part
-        elif shape(value)[-2:-1] in ((), (1,)):
+        elif shape(value)[-2:-1] in ((), (1,)) and shape(value)[-1:] == (columns,):
             keys.append((value, negated))
         else:
             return None

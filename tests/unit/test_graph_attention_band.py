@@ -178,3 +178,21 @@ def test_a_mask_of_one_row_stays_an_addend():
     case = Case(body, *(np.zeros(s, np.float32) for s in [(1, 1, 1, D), (1, 1, N, D), (1, 1, N, D)]), np.zeros(N, bool))
     case.run(KEEPING)
     assert case.count()["reduce"] == 0
+
+
+def test_a_mask_of_whole_sequences_stays_an_addend():
+    """It says nothing of single keys."""
+
+    def body(_, q, k, v, keep):
+        mask = build("and", causal(), reshape(keep, B, 1, 1, 1))
+        options = {"scale": 0.5, "causal": False, "offset": 0, "window": 0, "softcap": 0.0}
+        return build("attention", q, k, v, build("select", mask, scalar(0), scalar(LOWEST)), **options)
+
+    shapes = [(B, H, M, D), (B, H, N, D), (B, H, N, D)]
+    case = Case(body, *(np.zeros(shape, np.float32) for shape in shapes), np.zeros(B, bool))
+    inputs = case.inputs()
+    inputs["x3"][:] = [True, False]
+    (before,) = case.evaluate(inputs, "declared")
+    case.run(KEEPING)
+    np.testing.assert_allclose(case.evaluate(inputs, "declared")[0], before, 1e-5, 1e-6)
+    assert case.count()["reduce"] == 0
