@@ -163,13 +163,21 @@ def _minus(value: Linear) -> Linear:
 def _linear(value: ir.Value) -> Linear | None:
     """An integer tensor as a linear function of its indices; along dimensions of size 1 nothing changes."""
     op = definition(value)
-    if op is None or not is_int(element(value)):
+    if op is None or not _counts_places(element(value)):
         return None
     found = _linear_of(op, short_name(op), shape(value))
     if found is None:
         return None
     sizes = ((1,) * len(found.factors) + shape(value))[-len(found.factors) or None :]
     return replace(found, factors=tuple(0 if n == 1 else f for f, n in zip(found.factors, sizes)))
+
+
+def _counts_places(type_: ir.Type) -> bool:
+    """Whether sums and differences of places do not wrap in integers of this type."""
+    if not is_int(type_):
+        return False
+    integer = ir.IntegerType(type_)
+    return integer.width >= 32 and not integer.is_unsigned
 
 
 def _linear_of(op: ir.Operation, name: str, dims: tuple[Dim, ...]) -> Linear | None:

@@ -6,7 +6,9 @@ from graph_helpers import Case, scalar
 
 from lumir.dialects import attributes_of, build
 from lumir.dialects.constants import constant
+from lumir.dtypes import mlir_type
 from lumir.graph.attention_band import Band
+from lumir.graph.attention_band import band_of as read_band
 from lumir.mlir import ir
 
 B, H, M, N, D = 2, 3, 5, 8, 4
@@ -196,3 +198,16 @@ def test_a_mask_of_whole_sequences_stays_an_addend():
     case.run(KEEPING)
     np.testing.assert_allclose(case.evaluate(inputs, "declared")[0], before, 1e-5, 1e-6)
     assert case.count()["reduce"] == 0
+
+
+@pytest.mark.parametrize(("dtype", "known"), [("int32", True), ("int8", False), ("uint32", False)])
+def test_integers_that_may_wrap_are_no_places(dtype, known):
+    found = []
+
+    def body(_, q):
+        here, keys = (build("cast", x, to=mlir_type(dtype), saturate=False) for x in places())
+        found.append(read_band(build("le", keys, here)))
+        return q
+
+    Case(body, np.zeros(1, np.float32))
+    assert found == [Band(last=PAST) if known else None]
