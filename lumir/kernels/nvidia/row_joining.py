@@ -43,7 +43,7 @@ class RowJoining:
         self.index = self.wide.index
         self._cluster_is_there = schedule.cluster == 1
         if not self._cluster_is_there:
-            warps.arrive_in_cluster()
+            warps.arrive_cluster(relaxed=True)
 
     def joined(self, values: list[Value], nest: LoopNest) -> list[Value]:
         """The accumulators of the whole row, in every thread that shares it."""
@@ -101,7 +101,7 @@ class RowJoining:
     def _await_cluster(self) -> None:
         """Before the first write there: the shared memory of a workgroup that has not started is not its own yet."""
         if not self._cluster_is_there:
-            warps.await_cluster()
+            warps.wait_cluster()
             self._cluster_is_there = True
 
     def _in_workgroup(self, rank: Index, buffer: Buffer) -> Buffer:

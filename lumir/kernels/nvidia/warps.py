@@ -87,25 +87,19 @@ def cluster_rank() -> Value:
     return nvvm.read_ptx_sreg_cluster_ctarank(results=[i32()])
 
 
-def arrive_in_cluster() -> None:
-    """Tell the cluster that this thread has come here, but nothing of what it wrote; `await_cluster` must follow."""
-    nvvm.cluster_arrive_relaxed()
-
-
-def await_cluster() -> None:
-    """Wait until every thread of the cluster has arrived."""
-    nvvm.cluster_wait()
-
-
 def sync_cluster() -> None:
     """Wait for every thread of the cluster; what they wrote before is seen after."""
     arrive_cluster()
     wait_cluster()
 
 
-def arrive_cluster() -> None:
-    """The first half of `sync_cluster`: do not wait yet."""
-    nvvm.cluster_arrive()
+def arrive_cluster(relaxed: bool = False) -> None:
+    """The first half of `sync_cluster`: do not wait yet.
+
+    Args:
+        relaxed: tell only that this thread has come here, and nothing of what it wrote.
+    """
+    (nvvm.cluster_arrive_relaxed if relaxed else nvvm.cluster_arrive)()
 
 
 def wait_cluster() -> None:
