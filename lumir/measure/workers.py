@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, Self, TypeVar
@@ -18,7 +19,7 @@ class Workers:
         self.count = count or max((os.cpu_count() or 2) - 1, 1)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["lumir.measure.workers"])
-        self._pool = ProcessPoolExecutor(self.count, context)
+        self._pool = ProcessPoolExecutor(self.count, context, initializer=_ignore_interrupts)
 
     def __enter__(self) -> Self:
         return self
@@ -31,3 +32,8 @@ class Workers:
 
     def compile(self, text: str, arch: str, choice: Choice) -> Future[CompiledDispatch]:
         return self._pool.submit(compile_dispatch, text, arch, choice.family, choice.schedule)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C is for the process that measures: it ends the pool, and says what it has."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
