@@ -13,7 +13,7 @@ from lumir.passes.registry import register_pass
 @register_pass
 @dataclass(frozen=True)
 class AllowTf32:
-    """Mark the contractions and convolutions of float32 whose factors may be rounded to tf32 (sums stay float32).
+    """Mark the contractions of float32, whose factors may be rounded to tf32; sums stay float32.
 
     Requires: to be the last pass of its step, since a pass that builds an op anew drops the mark.
     Guarantees: numbers change only where a kernel makes use of the mark.
@@ -25,5 +25,5 @@ class AllowTf32:
         for block in functions(module):
             for view in block.operations:
                 op = view.operation
-                if short_name(op) in ("contract", "conv") and {element(v) for v in op.operands} == {ir.F32Type.get()}:
+                if short_name(op) == "contract" and {element(v) for v in op.operands} == {ir.F32Type.get()}:
                     op.attributes[ALLOW_TF32] = ir.UnitAttr.get()
