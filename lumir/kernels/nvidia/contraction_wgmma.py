@@ -23,7 +23,6 @@ from lumir.kernels.nvidia.wgmma_producer import produce
 from lumir.kernels.nvidia.wgmma_schedule import (
     Problem,
     WgmmaSchedule,
-    box_of,
     problem_of,
     problems_of,
     reading_of,
@@ -87,10 +86,10 @@ class WgmmaFamily:
 
 def tensor_maps(problem: Problem) -> tuple[TensorMap, ...]:
     """Of the left and the right operand, and of every result that is staged."""
-    s, reading = problem.schedule, problem.reading
+    reading = problem.reading
     operands = [
-        replace(operand.matrices.tensor_map(*box_of(operand, rows, problem.k)), tf32=reading.kinds.left == "tf32")
-        for operand, rows in ((reading.left, s.m), (reading.right, problem.columns // s.sharers))
+        replace(operand.matrices.tensor_map(*box), tf32=reading.kinds.left == "tf32")
+        for operand, box in zip((reading.left, reading.right), problem.boxes, strict=True)
     ]
     results = [
         matrices.tensor_map(ROWS, problem.chunk)

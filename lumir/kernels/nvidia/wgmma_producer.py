@@ -6,10 +6,9 @@ from lumir.kernels.index import Index
 from lumir.kernels.nvidia import mbarrier, tma, warps
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import byte_offset, constant_i32
-from lumir.kernels.nvidia.tma_operand import Operand
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.kernels.nvidia.wgmma_block import Ring, Tile, WgmmaBlock
-from lumir.kernels.nvidia.wgmma_schedule import box_of
+from lumir.kernels.nvidia.wgmma_schedule import RAGGED_ROWS
 from lumir.mlir import arith, ir, scf
 
 Value = ir.Value
@@ -33,7 +32,7 @@ def produce(block: WgmmaBlock) -> None:
                 stage, parity = steps.inner_iter_args
                 ring = Ring(stage, parity, ring.stages)
                 mbarrier.wait(block.empty.at(stage), arith.XOrIOp(parity, constant_i32(1)).result)
-                _expect(block, ring)
+                _expect(block, tile, ring)
                 _copy(block, tile, ring, Index(steps.induction_variable), _OPERANDS)
                 scf.YieldOp(ring.next().values)
             stage, parity = steps.results
@@ -49,7 +48,7 @@ def _fetch_ahead(block: WgmmaBlock) -> int:
     tile = block.tile(Index(block.first_unit))
     for number in range(ahead):
         ring = block.start().after(number)
-        _expect(block, ring)
+        _expect(block, tile, ring)
         _copy(block, tile, ring, Index(number), early)
     warps.wait_for_dependencies()
     for number in range(ahead):
@@ -57,8 +56,17 @@ def _fetch_ahead(block: WgmmaBlock) -> int:
     return ahead
 
 
-def _expect(block: WgmmaBlock, ring: Ring) -> None:
-    mbarrier.arrive_expecting(block.full.at(ring.stage), block.problem.stage_bytes)
+def _expect(block: WgmmaBlock, tile: Tile, ring: Ring) -> None:
+    problem, index = block.problem, block.index
+    nbytes = problem.stage_bytes
+    if problem.ragged:
+        m = problem.schedule.m
+        left = index.add(index.scale(tile.row, -1), Index(problem.reading.shape[1]))
+        rows = index.maximum(index.minimum(left, m), 0)
+        copies = index.divmod(index.offset(rows, RAGGED_ROWS - 1), RAGGED_ROWS)[0]
+        copied = index.offset(index.scale(copies, RAGGED_ROWS * LINE), nbytes - m * LINE)
+        nbytes = index.scalar(copied.base)
+    mbarrier.arrive_expecting(block.full.at(ring.stage), nbytes)
 
 
 def _copy(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index, operands: Sequence[int]) -> None:
@@ -85,17 +93,12 @@ def _copy(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index, operands: Sequ
             shared = byte_offset(shared, arith.MulIOp(block.rank, constant_i32(share * LINE)).result)
         blocks = (1 << shared_by) - 1 if shared_by > 1 else None
         offsets = operand.matrices.offsets(index, batch)
-        for done, place in _boxes(block, operand, share, batch, at, k):
+        wide = problem.boxes[number][0 if operand.along_k else 1]
+        for done in range(0, share, wide):
+            first = index.offset(at, done)
             box, tensor_map = byte_offset(shared, done * LINE), block.kernel.tensor_maps[number]
-            tma.load_box(box, tensor_map, place, block.full.at(ring.stage), blocks, offsets)
-
-
-def _boxes(
-    block: WgmmaBlock, operand: Operand, rows: int, batch: Index, at: Index, k: Index
-) -> list[tuple[int, list[Value]]]:
-    """Rows that came before, and the place, of each box of a tile of so many rows."""
-    index, matrices = block.index, operand.matrices
-    if operand.along_k:
-        return [(0, matrices.place(index, batch, at, k))]
-    _, wide = box_of(operand, rows, block.problem.k)
-    return [(done, matrices.place(index, batch, k, index.offset(at, done))) for done in range(0, rows, wide)]
+            skipped = problem.ragged and number == 0
+            with only_if(index.below(first, reading.shape[1]) if skipped else None):
+                where = (first, k) if operand.along_k else (k, first)
+                place = operand.matrices.place(index, batch, *where)
+                tma.load_box(box, tensor_map, place, block.full.at(ring.stage), blocks, offsets)

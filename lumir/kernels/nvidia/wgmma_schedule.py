@@ -22,6 +22,8 @@ CHUNK = 64
 """Columns of a tile that a warpgroup stages for storing at once, or fewer."""
 BUFFERS = 2
 """Chunks of a warpgroup that are staged or on their way at once."""
+RAGGED_ROWS = 32
+"""That one copy brings where tiles may reach past the last row: copies of nothing but zeros take longer than others."""
 BARRIER_BYTES = 1024
 MAX_STAGES = 8
 """More are no use."""
@@ -187,6 +189,20 @@ class Problem:
         return self.schedule.n // len(self.reading.bands)
 
     @property
+    def ragged(self) -> bool:
+        """Whether tiles may reach past the last row of a left operand that is copied row by row."""
+        left = self.reading.left
+        rows = left.along_k and isinstance(left.matrices, Matrices)
+        return rows and self.reading.shape[1] % self.schedule.m != 0
+
+    @property
+    def boxes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Lines and columns that one copy brings of the left and of the right operand."""
+        s, reading = self.schedule, self.reading
+        rows = RAGGED_ROWS if self.ragged else s.m
+        return box_of(reading.left, rows, self.k), box_of(reading.right, self.columns // s.sharers, self.k)
+
+    @property
     def units(self) -> Dim:
         """What blocks take one after the other: tiles, or parts of them."""
         return math.prod(self.tiles) * self.schedule.parts
@@ -315,8 +331,8 @@ def problems_of(problem: Problem, target: Target) -> list[str]:
         return reasons
     if problem.shared_bytes > target.shared_bytes:
         reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
-    for name, operand, rows in (("left", reading.left, s.m), ("right", reading.right, problem.columns // s.sharers)):
-        box = box_of(operand, rows, problem.k)
+    sides = (("left", reading.left, s.m), ("right", reading.right, problem.columns // s.sharers))
+    for (name, operand, rows), box in zip(sides, problem.boxes, strict=True):
         reasons += [f"{name} operand: {why}" for why in operand.matrices.problems(*box)]
         if not operand.along_k and rows % 64:
             reasons.append(f"{name} operand: rows lie side by side, and {rows} are not whole lines of 64")
