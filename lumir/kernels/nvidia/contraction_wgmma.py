@@ -24,10 +24,9 @@ from lumir.kernels.nvidia.wgmma_schedule import (
     Problem,
     WgmmaSchedule,
     problem_of,
-    problems_of,
     reading_of,
-    schedules,
 )
+from lumir.kernels.nvidia.wgmma_space import problems_of, schedules
 from lumir.mlir import arith, ir, scf
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule

@@ -1,8 +1,7 @@
 """How a contraction on Hopper's tensor cores is tiled, and what follows from it for one dispatch."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from lumir.dtypes import byte_size
@@ -15,7 +14,7 @@ from lumir.kernels.nvidia.tma_windows import WindowMatrices
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP, Kinds
 from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
-from lumir.sizes import Dim, high, low, minimum, typical
+from lumir.sizes import Dim, minimum
 from lumir.target import Target
 
 CHUNK = 64
@@ -25,14 +24,8 @@ BUFFERS = 2
 RAGGED_ROWS = 32
 """That one copy brings where tiles may reach past the last row: copies of nothing but zeros take longer than others."""
 BARRIER_BYTES = 1024
-MAX_STAGES = 8
-"""More are no use."""
 _UNUSED = {4: 12, 8: 12}
 """Multiprocessors of an H200 that are left over by clusters of so many blocks, as the driver counts them."""
-PARTS = (2, 3, 4, 6, 8)
-"""How many a tile is split into."""
-LEAST_STEPS = 4
-"""Stages of a part, or more."""
 
 
 @dataclass(frozen=True)
@@ -264,118 +257,6 @@ def problem_of(dispatch: Dispatch, schedule: WgmmaSchedule) -> Problem:
     reading = reading_of(dispatch)
     assert reading is not None
     return Problem(dispatch, schedule, reading)
-
-
-_TEAMS = (
-    # rows, consumers, ping-pong, the most columns
-    (128, 2, False, 256),
-    (256, 2, False, 128),
-    (192, 3, False, 192),
-    (128, 2, True, 128),
-    (64, 2, True, 256),
-    (64, 1, False, 256),
-)
-"""How warpgroups share tiles, with as many columns as their registers can hold sums of."""
-
-
-def schedules(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
-    """Tiles with as many stages as shared memory holds.
-
-    Args:
-        problem: the dispatch with any schedule.
-    """
-    for m, consumers, pingpong, most in _TEAMS:
-        step = 16 * len(problem.reading.bands)
-        for n in range(step, most + 1, step):
-            for cluster in (1, 2):
-                other = replace(problem, schedule=WgmmaSchedule(m, n, 2, consumers, pingpong, cluster))
-                for whole in _with_stages_and_groups(other, target):
-                    yield whole
-                    yield from _in_parts(replace(problem, schedule=whole), target)
-
-
-def _in_parts(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
-    """The schedule with tiles in parts, where otherwise multiprocessors would have none."""
-    schedule, tiles, steps = problem.schedule, problem.units, problem.steps
-    if schedule.pingpong or schedule.cluster > 1 or not isinstance(tiles, int) or not isinstance(steps, int):
-        return
-    for parts in PARTS:
-        if tiles * parts <= target.multiprocessors and steps >= LEAST_STEPS * parts and steps % parts == 0:
-            yield replace(schedule, parts=parts)
-            yield from _joined_in_clusters(
-                replace(problem, schedule=replace(schedule, parts=parts, cluster=parts)), target
-            )
-
-
-def _with_stages_and_groups(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
-    schedule, (batch, down, across) = problem.schedule, map(typical, problem.tiles)
-    if schedule.pingpong and batch * down * across <= target.multiprocessors:
-        return  # a second team would have no tile
-    stages = min((target.shared_bytes - problem.fixed_bytes) // problem.stage_bytes, MAX_STAGES)
-    for group in (8, 4, 16):
-        if group == 8 or down // schedule.sharers > group:
-            yield replace(schedule, stages=stages, group=group)
-
-
-def _joined_in_clusters(problem: "Problem", target: Target) -> Iterable[WgmmaSchedule]:
-    """The schedule with fewer stages, where it is legal: received sums take room."""
-    stages = min((target.shared_bytes - problem.fixed_bytes) // problem.stage_bytes, MAX_STAGES)
-    yield replace(problem.schedule, stages=stages)
-
-
-def problems_of(problem: Problem, target: Target) -> list[str]:
-    """Why the schedule cannot run."""
-    s, reading = problem.schedule, problem.reading
-    reasons = _broken_shape(s)
-    if reasons:
-        return reasons
-    if problem.shared_bytes > target.shared_bytes:
-        reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
-    sides = (("left", reading.left, s.m), ("right", reading.right, problem.columns // s.sharers))
-    for (name, operand, rows), box in zip(sides, problem.boxes, strict=True):
-        reasons += [f"{name} operand: {why}" for why in operand.matrices.problems(*box)]
-        if not operand.along_k and rows % 64:
-            reasons.append(f"{name} operand: rows lie side by side, and {rows} are not whole lines of 64")
-    if s.parts > 1:
-        reasons += _problems_of_parts(problem, target)
-    if s.n % (8 * s.sharers * len(reading.bands)):
-        reasons.append("a cluster's share of each band of the columns is not whole boxes")
-    if max(map(high, reading.shape)) >= 2**31 - 2**16 or high(math.prod(problem.tiles)) >= 2**31:
-        reasons.append("more rows, columns or tiles than 32 bits count")
-    if low(reading.shape[3]) < 1:
-        reasons.append("sums may have nothing to add")
-    return reasons
-
-
-def _problems_of_parts(problem: Problem, target: Target) -> list[str]:
-    s, units, steps, parts = problem.schedule, problem.units, problem.all_steps, problem.schedule.parts
-    if not isinstance(units, int) or not isinstance(steps, int):
-        return ["tiles in parts want sizes that are fixed"]
-    reasons = [f"{parts} parts of k are not equal numbers of stages"] if steps % parts else []
-    if s.cluster > 1 and units > clusters_at_once(s.cluster, target) * s.cluster:
-        reasons.append("more parts than multiprocessors: sums are received once only")
-    return reasons + ["32 bits do not count the parts' sums"] * (units * problem.part_bytes >= 2**31)
-
-
-def _broken_shape(s: WgmmaSchedule) -> list[str]:
-    parts = 1 if s.pingpong else s.consumers
-    checks = {
-        f"a warpgroup's part of {s.m} rows is not a multiple of {ROWS}": s.m % (ROWS * parts) > 0,
-        "a warpgroup's sums are more than 128 registers, or 96 with three": parts > 0
-        and s.rows * s.n // WARPGROUP > (128 if s.consumers < 3 else 96),
-        "columns are not a multiple of 16, or more than 256": s.n % 16 > 0 or not 16 <= s.n <= 256,
-        "1 to 3 consumers, 2 for ping-pong": not 1 <= s.consumers <= 3 or (s.pingpong and s.consumers != 2),
-        "more than 256 rows": s.m > 256,
-        "at least 2 stages": s.stages < 2,
-        "clusters of 1, 2, 4 or 8": s.cluster not in (1, 2, 4, 8),
-        "a cluster's parts of the columns are not whole boxes": s.n % (8 * s.sharers) > 0,
-        "a group of at least 1": s.group < 1,
-        "at least 1 part, and more not with ping-pong": s.parts < 1 or (s.parts > 1 and s.pingpong),
-        "tiles in parts by clusters of as many blocks, with at most as many consumers, or without": s.parts > 1
-        and s.cluster > 1
-        and (s.cluster != s.parts or s.consumers > s.parts),
-    }
-    return [reason for reason, broken in checks.items() if broken]
 
 
 def box_of(operand: Operand, rows: int, k: int) -> tuple[int, int]:
