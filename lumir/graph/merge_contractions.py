@@ -45,7 +45,7 @@ class MergeContractions:
             for view in block.operations:
                 if (key := _key(view.operation)) is not None:
                     groups.setdefault(key, []).append(view.operation)
-            found = [band for group in groups.values() for band in (_joined(group) if self.joined else [group])]
+            found = [part for group in groups.values() for part in (_joined(group) if self.joined else [group])]
             for group in found:
                 if len(group) > 1 and sum(_width(op) for op in group) <= self.max_width:
                     _merge(group, outliner)
@@ -55,7 +55,7 @@ def _joined(group: list[ir.Operation]) -> list[list[ir.Operation]]:
     """The contractions of a group that meet, together; only of types that tensor cores multiply."""
     found: list[list[ir.Operation]] = []
     for op in group:
-        if not any(op in band for band in found) and byte_size(element(op.operands[1])) == 2 and _gives_columns(op):
+        if not any(op in part for part in found) and byte_size(element(op.operands[1])) == 2 and _gives_columns(op):
             found.append(_meeting(op, group))
     return found
 
@@ -65,7 +65,10 @@ def _gives_columns(op: ir.Operation) -> bool:
 
 
 def _meeting(first: ir.Operation, group: list[ir.Operation]) -> list[ir.Operation]:
-    """The contractions of a group whose results, with that of `first`, element-wise ops use that end in one value."""
+    """The contractions of a group whose results, with that of `first`, element-wise ops use that end in one value.
+
+    `first` alone where there are none, one comes before it, or they differ in size.
+    """
     position = {view.operation: i for i, view in enumerate(first.block.operations)}
     sources, run, dims = [first], list[ir.Operation](), shape(first.results[0])
 
@@ -74,7 +77,9 @@ def _meeting(first: ir.Operation, group: list[ir.Operation]) -> list[ir.Operatio
 
     while len(run) < LONGEST_RUN and (waiting := left(sources + run)):
         if len(sources) > 1 and not left(sources + run[:-1]):
-            return sources
+            alike = all(shape(source.results[0]) == dims for source in sources)
+            sources.sort(key=lambda source: position[source])
+            return sources if alike and sources[0] == first else [first]
         op = min(waiting, key=lambda user: position[user])
         if not _is_pointwise(op, dims):
             break
