@@ -17,6 +17,10 @@ CASES = {
     "uint4": (lambda: packed("float16", "uint4", 128, "uint4"), SkinnySchedule("mma", 16, 2, 1, 1)),
     "uint4-columns": (lambda: packed("float16", "uint4", 128, None, m=9), SkinnySchedule("mma", 16, 1, 1, 2)),
     "int4-small-blocks": (lambda: packed("float16", "int4", 32, None), SkinnySchedule("mma", 16, 2, 1, 1)),
+    "uint4-row": (lambda: packed("float16", "uint4", 128, None, m=1), SkinnySchedule("mma", 32, 1, 1, 2)),
+    "uint4-row-of-zeros": (lambda: packed("float16", "uint4", 128, "uint4", m=1), SkinnySchedule("mma", 48, 1, 1, 1)),
+    "uint8-row": (lambda: packed("float16", "uint8", 128, None, m=1), SkinnySchedule("mma", 16, 2, 1, 1)),
+    "int8-row-of-zeros": (lambda: packed("float16", "int8", 64, "int8", m=1), SkinnySchedule("mma", 16, 2, 1, 2)),
     "uint8": (lambda: packed("float16", "uint8", 128, "uint8"), SkinnySchedule("mma", 16, 2, 1, 1)),
     "int8": (lambda: packed("float16", "int8", 64, "int8"), SkinnySchedule("mma", 16, 2, 1, 1)),
 }

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 
 from lumir.kernels.dispatch import element_of
 from lumir.kernels.index import Index
+from lumir.kernels.nvidia.dequantise import defining, widened_from
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
-from lumir.kernels.nvidia.mma import constant_i32, multiply_16x8x16, use_all_registers
+from lumir.kernels.nvidia.mma import WARP, constant_i32, multiply_16x8x16, shuffle_xor, use_all_registers
 from lumir.kernels.nvidia.programmatic import only_from_here
 from lumir.kernels.nvidia.skinny_block import SkinnyBlock
 from lumir.kernels.nvidia.skinny_facts import ACTIVATION_LANES, QUAD, TILE_COLUMNS, TILE_ROWS
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
-from lumir.kernels.nvidia.skinny_weight import Fetched, Line, pairs_of, weight_reader
+from lumir.kernels.nvidia.skinny_weight import Fetched, Line, pairs_of, weight_reader, words_of
 from lumir.mlir import arith, ir, llvm, math
 
 Value = ir.Value
@@ -23,6 +24,8 @@ HALF = 8
 """Rows of a tile between the two that a thread holds."""
 MOST_HALVED = 2
 """Tiles of a warp that have registers for two chains of products each."""
+MOST_ZERO = 128
+"""Zero points that a base may be larger by, and still is a number of either type."""
 _SUMS = 4  # accumulators of a thread for one 16x8 tile
 Operand = tuple[Value, Value, Value, Value]
 """The left operand of an instruction."""
@@ -58,10 +61,26 @@ def _operands(rows: Sequence[tuple[Line, Line]]) -> list[list[Operand]]:
     ]
 
 
-def _real(line: Line, sum_: Value, surplus: Sequence[Value], total: Value) -> Value:
-    """A sum without what its pairs were too large by, scaled, added to a total."""
+def _common_zero(lines: Sequence[Line]) -> float | None:
+    """The number that the pairs of all lines are too large by; None where that is not known."""
+    zeros = set()
+    for line in lines:
+        op = None if line.zero is None else defining(widened_from(line.zero))
+        if line.zero is not None and (op is None or op.name != "arith.constant"):
+            return None
+        zeros.add(0.0 if op is None else float(op.attributes["value"].value))
+    zero = zeros.pop()
+    return zero if not zeros and zero.is_integer() and 0 <= zero <= MOST_ZERO else None
+
+
+def _real(line: Line, sum_: Value, surplus: Sequence[Value], total: Value, plain: bool) -> Value:
+    """A sum without what its pairs were too large by, scaled, added to a total.
+
+    Args:
+        surplus: the sums of base times activation, and where `plain`, of the activations, for zero to be multiplied.
+    """
     real = arith.SubFOp(sum_, surplus[0]).result
-    if line.zero is not None:
+    if line.zero is not None and plain:
         real = math.FmaOp(arith.NegFOp(line.zero).result, surplus[1], real).result
     assert line.scale is not None
     return math.FmaOp(real, line.scale, total).result
@@ -130,18 +149,32 @@ class MmaBlock(SkinnyBlock):
             with self.narrow.scope():
                 columns = [self.activations(column, k, inside) for column in self.columns]
             lines = [self.weight.line(found, inside) for found in fetched[number * each : (number + 1) * each]]
-            totals = self.multiplied(list(zip(lines[::2], lines[1::2], strict=True)), columns, totals)
+            dealt = self._dealt(chunk, ragged) if self.problem.sizes[1] == 1 and lines[0].scale is not None else []
+            totals = self.multiplied(list(zip(lines[::2], lines[1::2], strict=True)), columns, totals, dealt)
         return list(totals)
 
     def multiplied(
-        self, rows: Sequence[tuple[Line, Line]], columns: Sequence[list[Value]], totals: Sequence[Value]
+        self,
+        rows: Sequence[tuple[Line, Line]],
+        columns: Sequence[list[Value]],
+        totals: Sequence[Value],
+        dealt: Sequence[Value] = (),
     ) -> list[Value]:
-        """The accumulators with one chunk of k: lines of each tile, pairs of each column of activations."""
+        """The accumulators with one chunk of k.
+
+        Args:
+            rows: lines of each tile.
+            columns: pairs of each column of activations.
+            dealt: of the only row of activations, pairs that no other thread of the warp has; empty where not at hand.
+        """
         result, scaled = list(totals), rows[0][0].scale is not None
         for column, pairs in enumerate(columns):
             places = [(tile * len(columns) + column) * _SUMS for tile in self.tiles]
             now = [result[at : at + _SUMS] for at in places]
-            now = self._scaled(rows, pairs, now) if scaled else self._chains(_operands(rows), [pairs] * len(rows), now)
+            if scaled:
+                now = self._scaled(rows, pairs, now, dealt)
+            else:
+                now = self._chains(_operands(rows), [pairs] * len(rows), now)
             for at, sums in zip(places, now, strict=True):
                 result[at : at + _SUMS] = sums
         return result
@@ -175,21 +208,63 @@ class MmaBlock(SkinnyBlock):
         pairs = pairs_of(values, self.weight.order)
         return pairs if inside is None else [arith.SelectOp(inside, p, constant_i32(0)).result for p in pairs]
 
+    def _dealt(self, chunk: Index, ragged: bool) -> list[Value]:
+        """This thread's pairs of a chunk of the only row of activations, where all threads have as many."""
+        index, (_, _, _, k) = self.index, self.problem.sizes
+        each = self.problem.chunk // WARP
+        at, inside = index.add(index.scale(chunk, self.problem.chunk), index.scale(self.lane, each)), None
+        if ragged:
+            inside, at = index.below(at, k), index.minimum(at, k - each)
+        few = self.kernel.evaluator(each)
+        words = words_of(few.widened(self.read(few, self.problem.space.lhs, Index(0), at)))
+        return words if inside is None else [arith.SelectOp(inside, w, constant_i32(0)).result for w in words]
+
     def _scaled(
-        self, rows: Sequence[tuple[Line, Line]], pairs: Sequence[Value], totals: Sequence[list[Value]]
+        self,
+        rows: Sequence[tuple[Line, Line]],
+        pairs: Sequence[Value],
+        totals: Sequence[list[Value]],
+        dealt: Sequence[Value],
     ) -> list[list[Value]]:
         """The sums of each tile with this chunk's products, whose scales and bases are still to be applied."""
-        operands = [self._bases(), *_operands(rows)]
-        surplus, *sums = self._halves(operands, pairs) if len(rows) <= MOST_HALVED else self._whole(operands, pairs)
+        zero = _common_zero([line for lines in rows for line in lines])
+        bases = [base + (zero or 0.0) for base in self.weight.bases]
+        alone = self._surplus_of_one(bases, dealt, zero is None) if dealt else None
+        operands = _operands(rows) if alone else [self._bases(bases), *_operands(rows)]
+        sums = self._halves(operands, pairs) if len(rows) <= MOST_HALVED else self._whole(operands, pairs)
+        surplus, *sums = [alone, *sums] if alone else sums
         return [
-            [_real(lines[i // 2], sum_, surplus[i % 2 :: 2], total) for i, (sum_, total) in enumerate(zip(*both))]
+            [
+                _real(lines[i // 2], sum_, surplus[i % 2 :: 2], total, zero is None)
+                for i, (sum_, total) in enumerate(zip(*both))
+            ]
             for lines, *both in zip(rows, sums, totals, strict=True)
         ]
 
-    def _bases(self) -> list[Operand]:
+    def _bases(self, bases: Sequence[float]) -> list[Operand]:
         """A left operand that gives, for two rows of activations, the sums of base times activation; below, of 1."""
-        words, one = [self._twice(base) for base in self.weight.bases], self._twice(1.0)
+        words, one = [self._pair(base, base) for base in bases], self._pair(1.0, 1.0)
         return [(words[i], one, words[i + 1], one) for i in range(0, len(words), 2)]
+
+    def _surplus_of_one(self, bases: Sequence[float], dealt: Sequence[Value], plain: bool) -> list[Value]:
+        """What the products with `_bases` give of a single row of activations, by one product.
+
+        Its columns are parts of the row, and are added up.
+
+        Args:
+            plain: whether the sums of the activations themselves are asked for.
+        """
+        by_element = {e: base for pair, base in zip(self.weight.order, bases, strict=True) for e in pair}
+        each = 2 * len(dealt)
+        assert all(base == by_element[e % each] for e, base in by_element.items())
+        words = [self._pair(by_element[i], by_element[i + 1]) for i in range(0, each, 2)]
+        none, one = constant_i32(0), self._pair(1.0, 1.0)
+        left = (words[0], one, words[1], one) if len(words) > 1 else (words[0], one, none, none)
+        sums = multiply_16x8x16(left, [*dealt, none][:2], [_zero()] * _SUMS, self.element)
+        found = [arith.AddFOp(sums[i], sums[i + 1]).result for i in ((0, 2) if plain else (0,))]
+        for distance in (1, 2):
+            found = [arith.AddFOp(x, shuffle_xor(x, distance)).result for x in found]
+        return [x for x in found for _ in (0, 1)]
 
     def _whole(self, operands: Sequence[list[Operand]], pairs: Sequence[Value]) -> list[list[Value]]:
         return self._chains(operands, [pairs] * len(operands), [[_zero()] * _SUMS for _ in operands])
@@ -213,11 +288,12 @@ class MmaBlock(SkinnyBlock):
                 result[chain] = multiply_16x8x16(left[i], right, result[chain], self.element)
         return result
 
-    def _twice(self, value: float) -> Value:
-        """A pair of one number, as i32."""
+    def _pair(self, low: float, high: float) -> Value:
+        """Two numbers, as i32."""
         pair = ir.VectorType.get([2], self.element)
-        splat = ir.DenseElementsAttr.get_splat(pair, ir.FloatAttr.get(self.element, value))
-        return llvm.BitcastOp(ir.IntegerType.get_signless(32), arith.ConstantOp(pair, splat).result).result
+        values = [ir.FloatAttr.get(self.element, value) for value in (low, high)]
+        both = arith.ConstantOp(pair, ir.DenseElementsAttr.get(values, pair)).result
+        return llvm.BitcastOp(ir.IntegerType.get_signless(32), both).result
 
     def put(self, totals: Sequence[Value]) -> None:
         """Thread 4 l + q holds rows l and l + 8 of a tile, and rows 2 q and 2 q + 1 of the activations."""

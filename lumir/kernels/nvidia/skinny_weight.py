@@ -8,7 +8,7 @@ from lumir.dtypes import bit_size
 from lumir.kernels.dispatch import element_of, shape_of
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index
-from lumir.kernels.nvidia.dequantise import PackedReader, defining
+from lumir.kernels.nvidia.dequantise import PackedReader, defining, widened_from
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.mma import constant_i32, i32, shuffle_xor
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
@@ -40,7 +40,7 @@ class Fetched:
 
 
 def _is_variable(value: Value | None) -> bool:
-    op = None if value is None else defining(value)
+    op = None if value is None else defining(widened_from(value))
     return value is not None and (op is None or op.name != "arith.constant")
 
 
