@@ -8,27 +8,20 @@ from collections.abc import Sequence
 
 from lumir.kernels.dispatch import element_of
 from lumir.kernels.index import Index
-from lumir.kernels.nvidia.dequantise import defining, widened_from
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
-from lumir.kernels.nvidia.mma import WARP, constant_i32, multiply_16x8x16, shuffle_xor, use_all_registers
+from lumir.kernels.nvidia.mma import WARP, constant_i32, use_all_registers
 from lumir.kernels.nvidia.programmatic import only_from_here
 from lumir.kernels.nvidia.skinny_block import SkinnyBlock
 from lumir.kernels.nvidia.skinny_facts import ACTIVATION_LANES, QUAD, TILE_COLUMNS, TILE_ROWS
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
+from lumir.kernels.nvidia.skinny_products import SUMS, Products, zero
 from lumir.kernels.nvidia.skinny_weight import Fetched, Line, pairs_of, weight_reader, words_of
-from lumir.mlir import arith, ir, llvm, math
+from lumir.mlir import arith, ir
 
 Value = ir.Value
 HALF = 8
 """Rows of a tile between the two that a thread holds."""
-MOST_HALVED = 2
-"""Tiles of a warp that have registers for two chains of products each."""
-MOST_ZERO = 128
-"""Zero points that a base may be larger by, and still is a number of either type."""
-_SUMS = 4  # accumulators of a thread for one 16x8 tile
-Operand = tuple[Value, Value, Value, Value]
-"""The left operand of an instruction."""
 
 
 def emit_mma(problem: SkinnyProblem, name: str) -> NvidiaKernel:
@@ -50,59 +43,19 @@ def _renewed(fetched: Sequence[Fetched], values: Sequence[Value]) -> list[Fetche
     return result
 
 
-def _operands(rows: Sequence[tuple[Line, Line]]) -> list[list[Operand]]:
-    """The left operands of a chunk, of each tile."""
-    return [
-        [
-            (lower.pairs[i], upper.pairs[i], lower.pairs[i + 1], upper.pairs[i + 1])
-            for i in range(0, len(lower.pairs), 2)
-        ]
-        for lower, upper in rows
-    ]
-
-
-def _common_zero(lines: Sequence[Line]) -> float | None:
-    """The number that the pairs of all lines are too large by; None where that is not known."""
-    zeros = set()
-    for line in lines:
-        op = None if line.zero is None else defining(widened_from(line.zero))
-        if line.zero is not None and (op is None or op.name != "arith.constant"):
-            return None
-        zeros.add(0.0 if op is None else float(op.attributes["value"].value))
-    zero = zeros.pop()
-    return zero if not zeros and zero.is_integer() and 0 <= zero <= MOST_ZERO else None
-
-
-def _real(line: Line, sum_: Value, surplus: Sequence[Value], total: Value, plain: bool) -> Value:
-    """A sum without what its pairs were too large by, scaled, added to a total.
-
-    Args:
-        surplus: the sums of base times activation, and where `plain`, of the activations, for zero to be multiplied.
-    """
-    real = arith.SubFOp(sum_, surplus[0]).result
-    if line.zero is not None and plain:
-        real = math.FmaOp(arith.NegFOp(line.zero).result, surplus[1], real).result
-    assert line.scale is not None
-    return math.FmaOp(real, line.scale, total).result
-
-
-def _zero() -> Value:
-    return arith.ConstantOp(ir.F32Type.get(), ir.FloatAttr.get_f32(0.0)).result
-
-
 class MmaBlock(SkinnyBlock):
     def __init__(self, problem: SkinnyProblem, kernel: NvidiaKernel):
         super().__init__(problem, kernel)
         self.weight = weight_reader(problem, kernel, self.batch)
         self.narrow = kernel.evaluator(ACTIVATION_LANES)
-        self.element = element_of(problem.facts.weight)
+        self.products = Products(element_of(problem.facts.weight), self.weight.order, self.weight.bases)
         self.row_in_tile, self.quarter = self.index.divmod(self.lane, QUAD)
         self.tiles = range(problem.schedule.rows // TILE_ROWS)
         self.columns = range(-(-problem.sizes[1] // TILE_COLUMNS))
         self.asked: list[Fetched] = []
 
     def start(self) -> list[Value]:
-        return [_zero()] * (len(self.tiles) * len(self.columns) * _SUMS)
+        return [zero()] * (len(self.tiles) * len(self.columns) * SUMS)
 
     def begin(self) -> None:
         """Read the weight for the first turn, if nothing writes it: the kernels ahead may still run.
@@ -167,16 +120,12 @@ class MmaBlock(SkinnyBlock):
             columns: pairs of each column of activations.
             dealt: of the only row of activations, pairs that no other thread of the warp has; empty where not at hand.
         """
-        result, scaled = list(totals), rows[0][0].scale is not None
+        result = list(totals)
         for column, pairs in enumerate(columns):
-            places = [(tile * len(columns) + column) * _SUMS for tile in self.tiles]
-            now = [result[at : at + _SUMS] for at in places]
-            if scaled:
-                now = self._scaled(rows, pairs, now, dealt)
-            else:
-                now = self._chains(_operands(rows), [pairs] * len(rows), now)
+            places = [(tile * len(columns) + column) * SUMS for tile in self.tiles]
+            now = self.products.add(rows, pairs, [result[at : at + SUMS] for at in places], dealt)
             for at, sums in zip(places, now, strict=True):
-                result[at : at + _SUMS] = sums
+                result[at : at + SUMS] = sums
         return result
 
     def lanes_at(self, chunk: Index, ragged: bool) -> tuple[Index, Value | None]:
@@ -219,82 +168,6 @@ class MmaBlock(SkinnyBlock):
         words = words_of(few.widened(self.read(few, self.problem.space.lhs, Index(0), at)))
         return words if inside is None else [arith.SelectOp(inside, w, constant_i32(0)).result for w in words]
 
-    def _scaled(
-        self,
-        rows: Sequence[tuple[Line, Line]],
-        pairs: Sequence[Value],
-        totals: Sequence[list[Value]],
-        dealt: Sequence[Value],
-    ) -> list[list[Value]]:
-        """The sums of each tile with this chunk's products, whose scales and bases are still to be applied."""
-        zero = _common_zero([line for lines in rows for line in lines])
-        bases = [base + (zero or 0.0) for base in self.weight.bases]
-        alone = self._surplus_of_one(bases, dealt, zero is None) if dealt else None
-        operands = _operands(rows) if alone else [self._bases(bases), *_operands(rows)]
-        sums = self._halves(operands, pairs) if len(rows) <= MOST_HALVED else self._whole(operands, pairs)
-        surplus, *sums = [alone, *sums] if alone else sums
-        return [
-            [
-                _real(lines[i // 2], sum_, surplus[i % 2 :: 2], total, zero is None)
-                for i, (sum_, total) in enumerate(zip(*both))
-            ]
-            for lines, *both in zip(rows, sums, totals, strict=True)
-        ]
-
-    def _bases(self, bases: Sequence[float]) -> list[Operand]:
-        """A left operand that gives, for two rows of activations, the sums of base times activation; below, of 1."""
-        words, one = [self._pair(base, base) for base in bases], self._pair(1.0, 1.0)
-        return [(words[i], one, words[i + 1], one) for i in range(0, len(words), 2)]
-
-    def _surplus_of_one(self, bases: Sequence[float], dealt: Sequence[Value], plain: bool) -> list[Value]:
-        """What the products with `_bases` give of a single row of activations, by one product.
-
-        Its columns are parts of the row, and are added up.
-
-        Args:
-            plain: whether the sums of the activations themselves are asked for.
-        """
-        by_element = {e: base for pair, base in zip(self.weight.order, bases, strict=True) for e in pair}
-        each = 2 * len(dealt)
-        assert all(base == by_element[e % each] for e, base in by_element.items())
-        words = [self._pair(by_element[i], by_element[i + 1]) for i in range(0, each, 2)]
-        none, one = constant_i32(0), self._pair(1.0, 1.0)
-        left = (words[0], one, words[1], one) if len(words) > 1 else (words[0], one, none, none)
-        sums = multiply_16x8x16(left, [*dealt, none][:2], [_zero()] * _SUMS, self.element)
-        found = [arith.AddFOp(sums[i], sums[i + 1]).result for i in ((0, 2) if plain else (0,))]
-        for distance in (1, 2):
-            found = [arith.AddFOp(x, shuffle_xor(x, distance)).result for x in found]
-        return [x for x in found for _ in (0, 1)]
-
-    def _whole(self, operands: Sequence[list[Operand]], pairs: Sequence[Value]) -> list[list[Value]]:
-        return self._chains(operands, [pairs] * len(operands), [[_zero()] * _SUMS for _ in operands])
-
-    def _halves(self, operands: Sequence[list[Operand]], pairs: Sequence[Value]) -> list[list[Value]]:
-        """As two chains for each operand: an instruction waits for the sums of the one before it."""
-        middle = len(operands[0]) // 2
-        parts = [part for left in operands for part in (left[:middle], left[middle:])]
-        twice = [pairs[: 2 * middle], pairs[2 * middle :]] * len(operands)
-        sums = self._chains(parts, twice, [[_zero()] * _SUMS for _ in parts])
-        return [[arith.AddFOp(x, y).result for x, y in zip(*both)] for both in zip(sums[::2], sums[1::2], strict=True)]
-
-    def _chains(
-        self, operands: Sequence[list[Operand]], pairs: Sequence[Sequence[Value]], sums: Sequence[list[Value]]
-    ) -> list[list[Value]]:
-        """The sums of several chains of products, which take turns: none waits for its last one."""
-        result = list(sums)
-        for i in range(len(operands[0])):
-            for chain, left in enumerate(operands):
-                right = pairs[chain][2 * i : 2 * i + 2]
-                result[chain] = multiply_16x8x16(left[i], right, result[chain], self.element)
-        return result
-
-    def _pair(self, low: float, high: float) -> Value:
-        """Two numbers, as i32."""
-        pair = ir.VectorType.get([2], self.element)
-        values = [ir.FloatAttr.get(self.element, value) for value in (low, high)]
-        both = arith.ConstantOp(pair, ir.DenseElementsAttr.get(values, pair)).result
-        return llvm.BitcastOp(ir.IntegerType.get_signless(32), both).result
-
     def put(self, totals: Sequence[Value]) -> None:
         """Thread 4 l + q holds rows l and l + 8 of a tile, and rows 2 q and 2 q + 1 of the activations."""
         index, rows = self.index, self.problem.sizes[1]
@@ -304,7 +177,7 @@ class MmaBlock(SkinnyBlock):
                 row = index.offset(index.scale(self.quarter, 2), column * TILE_COLUMNS + odd)
                 with only_if(index.below(row, rows), self.plain):
                     for tile in self.tiles:
-                        at = (tile * len(self.columns) + column) * _SUMS + odd
+                        at = (tile * len(self.columns) + column) * SUMS + odd
                         for half in (0, 1):
                             place = index.offset(first, tile * TILE_ROWS + half * HALF)
                             self.plain.memory.store(self.partial, (self.warp, row, place), totals[at + 2 * half])
