@@ -2,7 +2,7 @@
 
 The constants were fitted to chains of dependent products on an H200, with weights of 4096x4096, 14336x4096, 4096x14336
 and 128256x4096: 1, 4 and 16 rows of bf16, 440 schedules together; 1 to 64 rows by wgmma, 81 schedules; one row with
-4-bit weights, 115 schedules. What the model likes best is within 6 % of the best; of 4-bit weights within 13 %.
+4-bit weights, 86 schedules. What the model likes best is within 6 % of the best; of 4-bit weights within 16 %.
 """
 
 import math
@@ -14,7 +14,7 @@ from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.target import Target
 
-START = {"simt": 1.9e-6, "mma": 1.9e-6, "ring": 1.1e-6, "wgmma": 1.0e-6, "packed": 1.7e-6}
+START = {"simt": 1.9e-6, "mma": 1.9e-6, "ring": 1.1e-6, "wgmma": 1.0e-6, "packed": 1.6e-6}
 """What a kernel of a chain costs beside its work."""
 READ = {"simt": 1.08, "mma": 0.88, "ring": 1.1, "wgmma": 1.035, "packed": 1.09}
 """Bandwidth that each kind reaches, relative to what a copy does."""
@@ -27,17 +27,15 @@ TURN, CHUNK, WIDE = 0.34e-6, 0.08e-6, 2.0
 """What a warp needs for a place of its ring, and for each chunk of each tile in it; more with two columns of tiles."""
 LOOP, JOIN = 0.9e-6, 0.15e-6
 """A turn of loads into registers; what a workgroup that stays needs to join the sums of a tile."""
-RETURN = {"wgmma": 1.1e-6, "packed": 0.92e-6}
+RETURN = {"wgmma": 1.1e-6, "packed": 0.86e-6}
 """From the start of a copy or load to the next one in its place."""
 TOGETHER, ALONE = 0.39e-6, 1.7e-6
 """For two workgroups to sum a tile together; where the next kernel's first copies find no room beside this one."""
-UNIT_BYTES, UNPACKED, COLUMN = 1024, {4: 98, 8: 60}, 24
-"""What a warp unpacks of 16 rows at a time; what takes its time, in instructions, by the bits of a weight, and for each
-further eight rows of activations. Other rows of the same warp hide behind these."""
-ISSUED = 0.7 * 1.755e9
-"""Instructions a second of a quarter of a multiprocessor."""
-UNPACKED_TURN, UNPACKED_JOIN, BLUNT = 0.45e-6, 0.46e-6, 1.6
-"""Seconds of a turn, and of what follows the last one; how bluntly the longest part of the work hides the others."""
+UNPACKING, COLUMN = {4: 39e-9, 8: 24e-9}, 0.7
+"""Seconds in which a multiprocessor unpacks 64 bytes of each row of a tile, by the bits of a weight; how much longer
+it takes for each eight further rows of activations."""
+UNPACKED_TURN, BLUNT = 0.61e-6, 3.8
+"""Seconds of a turn with one load a thread; how bluntly the longest part of the work hides the others."""
 OVERLAP = 0.03
 """The part of the work beside the longest that is not hidden behind it."""
 
@@ -90,7 +88,7 @@ def _streamed(problem: SkinnyProblem, nbytes: float, target: Target) -> float:
     schedule, stream, bandwidth = problem.schedule, problem.stream, speeds(target).bytes
     workgroups, most = math.prod(problem.grid), target.multiprocessors * schedule.resident
     under_way = min(workgroups, most) * stream.stages * stream.rows * LINE
-    memory = _read_seconds("wgmma", nbytes, under_way, 2.0, target)
+    memory = nbytes * _blunt([1 / (bandwidth * READ["wgmma"]), RETURN["wgmma"] / under_way], 2.0)
     cached = nbytes * (1 + stream.columns / stream.rows) / (bandwidth * COPIED)
     alone = 0.0 if 2 * workgroups <= most else ALONE
     return max(memory, cached) + OVERLAP * min(memory, cached) + TOGETHER * math.log2(schedule.split) ** 2 + alone
@@ -99,21 +97,15 @@ def _streamed(problem: SkinnyProblem, nbytes: float, target: Target) -> float:
 def _unpacked(problem: SkinnyProblem, nbytes: float, target: Target) -> float:
     """Packed weights into registers and made real numbers there."""
     schedule, workgroups, turns = problem.schedule, math.prod(problem.grid), _turns(problem)
-    at_once = min(workgroups, target.multiprocessors * schedule.resident)
-    each = 2 * CHUNK_BYTES * schedule.unroll * schedule.rows // TILE_ROWS
-    memory = _read_seconds("packed", nbytes, at_once * schedule.block * each * min(turns, 2), BLUNT, target)
-    units = schedule.across * problem.sizes[3] * TILE_ROWS * problem.weight_bits / 8 / UNIT_BYTES
+    most, loads = target.multiprocessors * schedule.resident, schedule.unroll * schedule.rows // TILE_ROWS
+    waves, at_once = -(-workgroups // most), min(workgroups, most)
+    under_way = at_once * schedule.block * 2 * CHUNK_BYTES * loads * min(turns, 2)
+    idle = waves * most / workgroups if waves > 1 else 1.0
+    memory = nbytes * (idle / (speeds(target).bytes * READ["packed"]) + RETURN["packed"] / under_way)
+    chunks = problem.sizes[3] // problem.chunk * -(-workgroups // target.multiprocessors) * schedule.across
     columns = -(-problem.sizes[1] // TILE_COLUMNS)
-    instructions = units * (UNPACKED[problem.weight_bits] + COLUMN * (columns - 1))
-    issue = -(-workgroups // target.multiprocessors) * instructions / 4 / ISSUED
-    turn = UNPACKED_TURN * (schedule.unroll * schedule.rows / TILE_ROWS) ** 0.5
-    latency = -(-workgroups // at_once) * (turns * turn + UNPACKED_JOIN)
-    return _blunt([memory, issue, latency], BLUNT)
-
-
-def _read_seconds(kind: str, nbytes: float, under_way: float, blunt: float, target: Target) -> float:
-    """Of bytes from memory, so many of them under way at once."""
-    return nbytes * _blunt([1 / (speeds(target).bytes * READ[kind]), RETURN[kind] / under_way], blunt)
+    unpacking = chunks * UNPACKING[problem.weight_bits] * (1 + COLUMN * (columns - 1))
+    return _blunt([memory, unpacking, waves * turns * UNPACKED_TURN * loads**0.5], BLUNT)
 
 
 def _blunt(parts: list[float], power: float) -> float:

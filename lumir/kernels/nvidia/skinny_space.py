@@ -18,6 +18,8 @@ MOST_WRITTEN_OUT = 128
 """Elements of the weight that one thread multiplies in a turn: the turn's code is as long."""
 OTHER_REGISTERS, LOADED_REGISTERS, LEAST_REGISTERS, MOST_REGISTERS = 48, 10, 128, 216
 """Of a thread with packed weights: beside the lines that it has under way, for each two of them, and in all."""
+FEWEST_WARPS = 4
+"""That share packed rows, where k is long enough."""
 SUM_REGISTERS, COLUMN_REGISTERS = 4, 16
 """Of a thread for eight more rows of activations: for each 16 rows of the weight, and beside."""
 RESIDENT = 2
@@ -68,7 +70,7 @@ def _unpacked(facts: SkinnyFacts) -> Iterable[SkinnySchedule]:
     chunks = facts.space.extent(facts.space.k) // (facts.lanes * QUAD)
     columns = -(-facts.space.extent(facts.space.m) // TILE_COLUMNS)
     for tiles, warps, unroll in product((1, 2, 3, 4), (1, 2, 4, 8, 16), (1, 2, 4)):
-        if warps * unroll > max(chunks, 1):
+        if warps * unroll > max(chunks, 1) or warps < min(FEWEST_WARPS, chunks // 2):
             continue
         turns = -(-chunks // (unroll * warps))
         needed = OTHER_REGISTERS + LOADED_REGISTERS * tiles * unroll * min(turns, 2)
