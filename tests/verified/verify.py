@@ -10,6 +10,7 @@ import datetime
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -54,11 +55,12 @@ class Checker:
             inputs.make_ready()
 
     def check_all(
-        self, kernels: list[tuple[Case, CompiledDispatch]]
+        self, kernels: list[tuple[Case, CompiledDispatch]], seen: "Seen"
     ) -> Iterator[tuple[Case, ledger.Verified | LumirError]]:
         """Hold each whole against the reference; where it cannot run, assemble it. Threads assemble, one launches."""
         with ThreadPoolExecutor(THREADS) as pool:
             for (case, kernel), loaded in zip(kernels, pool.map(self._assembled, *zip(*kernels)), strict=True):
+                seen.running = case.key
                 try:
                     if isinstance(loaded, LumirError):
                         raise loaded
@@ -95,31 +97,60 @@ def _changed(known: ledger.Verified | None, kernel: CompiledDispatch) -> bool:
 @click.option("--ledger", "path", type=click.Path(path_type=Path), default=ledger.LEDGER, help="What to write.")
 def main(everything: bool, only: str, path: Path) -> None:
     """Verify what changed; drop the entries of cases that are no more."""
-    old, keys, bench = ledger.Ledger.read(), set(), Bench()
-    entries = old.kernels
-    wrong: dict[str, LumirError] = {}
-    ran = 0
-    with Workers() as workers:
-        for future in as_completed([workers.call(compiled, name) for name in TEXTS]):
-            changed = []
-            for case, kernel in future.result():
-                keys.add(case.key)
-                if isinstance(kernel, LumirError):
-                    wrong[case.key] = kernel
-                elif only in case.key and (everything or _changed(entries.get(case.key), kernel)):
-                    changed.append((case, kernel))
-            for case, found in Checker(bench, changed[0][0].name).check_all(changed) if changed else ():
-                ran += 1
-                if isinstance(found, LumirError):
-                    wrong[case.key] = found
-                else:
-                    entries[case.key] = found
-    for key, error in wrong.items():
+    old, seen = ledger.Ledger.read(), Seen()
+    stopped = ""
+    try:
+        with Workers() as workers:
+            for future in as_completed([workers.call(compiled, name) for name in TEXTS]):
+                seen.take(future.result(), old.kernels if not everything else {}, only)
+                ledger.Ledger(old.complete, old.kernels | seen.entries).write(path)
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    except LumirError as error:  # of the driver: no later kernel would run
+        stopped = f"{seen.running}\n  {error}"
+    for key, error in seen.wrong.items():
         print(f"WRONG {key}\n  {error}")
-    kept = {key: entry for key, entry in entries.items() if key in keys - set(wrong)}
-    ledger.Ledger(old.complete or len(kept) == len(keys), kept).write(path)
-    print(f"{ran} verified now, {len(kept)} of {len(keys)} cases in {path}, {len(wrong)} wrong")
-    sys.exit(bool(wrong))
+    if stopped:
+        sys.exit(f"STOPPED {stopped}\n{len(seen.entries)} verified until then are in {path}")
+    kept = {key: entry for key, entry in (old.kernels | seen.entries).items() if key in seen.keys - set(seen.wrong)}
+    ledger.Ledger(old.complete or len(kept) == len(seen.keys), kept).write(path)
+    print(f"{len(seen.entries)} verified now, {len(kept)} of {len(seen.keys)} cases in {path}, {len(seen.wrong)} wrong")
+    sys.exit(bool(seen.wrong))
+
+
+@dataclass
+class Seen:
+    """What a run has found so far.
+
+    Args:
+        keys: of every case that was compiled.
+        running: the case that is being held against the reference.
+    """
+
+    keys: set[str] = field(default_factory=set)
+    entries: dict[str, ledger.Verified] = field(default_factory=dict)
+    wrong: dict[str, LumirError] = field(default_factory=dict)
+    running: str = ""
+    bench: Bench = field(default_factory=Bench)
+
+    def take(
+        self, cases: list[tuple[Case, CompiledDispatch | LumirError]], known: dict[str, ledger.Verified], only: str
+    ) -> None:
+        """Verify those cases of a dispatch that are not known as they are."""
+        changed: list[tuple[Case, CompiledDispatch]] = []
+        for case, kernel in cases:
+            self.keys.add(case.key)
+            if isinstance(kernel, LumirError):
+                self.wrong[case.key] = kernel
+            elif only in case.key and _changed(known.get(case.key), kernel):
+                changed.append((case, kernel))
+        if not changed:
+            return
+        for case, found in Checker(self.bench, changed[0][0].name).check_all(changed, self):
+            if isinstance(found, LumirError):
+                self.wrong[case.key] = found
+            else:
+                self.entries[case.key] = found
 
 
 if __name__ == "__main__":
