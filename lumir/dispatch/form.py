@@ -149,23 +149,22 @@ class Grouping:
                 self._take(group, op)
             group.tail = consumers[-1]
             runs.append(consumers)
-        if not self._go_on_with_rows(group):
-            self._end_in_integers(group, runs)
+        self._end_in_integers(group, runs)
+        self._go_on_with_rows(group)
         return group
 
-    def _go_on_with_rows(self, group: Group) -> bool:
+    def _go_on_with_rows(self, group: Group) -> None:
         """Take what a root that reduces rows may do with them besides."""
         following = self.ops[self._at(group.root) + 1 :]
         free = self.position.keys() - self.taken if not self.binds else set()
         chain = row_chain(list(group.ops.values()), following, lambda op: op.operation in free)
         if chain is None:
-            return False
+            return
         for op in chain.ops:
             if self._at(op) not in group.ops:
                 self._take(group, op)
         group.tail = max(chain.ops, key=self._at)
         group.returned = [value for value in chain.outputs if value.owner != group.tail.operation]
-        return True
 
     def _host_of(self, op: ir.OpView) -> Group | None:
         """A group around rows that computes an element-wise op anyway, and can return what others read of it."""
