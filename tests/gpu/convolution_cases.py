@@ -80,6 +80,13 @@ CASES: dict[str, Callable[[], str]] = {
     "grouped": lambda: convolution((2, 12, 13, 192), (120, 3, 3, 64), low=1, groups=3, residual=True),
     "grouped-strided": lambda: convolution((3, 14, 14, 256), (64, 3, 3, 128), strides=2, low=1, groups=2),
     "grouped-1x1-strided": lambda: convolution((3, 14, 14, 256), (64, 1, 1, 64), strides=2, groups=4),
+    "runs-of-four": lambda: convolution((2, 30, 34, 8), (64, 7, 4, 8), strides=(2, 1), low=(3, 2), high=(3, 1)),
+    "runs-of-two": lambda: convolution(
+        (3, 15, 16, 8), (24, 3, 2, 8), "bfloat16", strides=(2, 1), low=(1, 1), high=(1, 0)
+    ),
+    "runs-of-eight": lambda: convolution((2, 9, 150, 8), (40, 3, 8, 8), low=(1, 4), high=(1, 3), residual=True),
+    "runs-by-two": lambda: convolution((2, 20, 270, 4), (32, 5, 8, 4), strides=(3, 2), low=(2, 3), dilations=(2, 1)),
+    "runs-in-one-dimension": lambda: convolution((3, 300, 8), (72, 4, 8), low=2, high=1),
     "whole-image": lambda: convolution((5, 7, 7, 64), (64, 7, 7, 64)),
     "one-pixel": lambda: convolution((3, 1, 1, 64), (64, 3, 3, 64), low=1),
     "one-dimensional": lambda: convolution((2, 200, 64), (64, 5, 64), strides=2, low=2),

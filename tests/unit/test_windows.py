@@ -69,7 +69,9 @@ def for_all_channels(filters: np.ndarray, groups: int) -> np.ndarray:
     return wide.reshape(count, -1, groups * channels)
 
 
-@pytest.mark.parametrize("name", [name for name in convolution_cases.CASES if name != "3x3-many"])
+@pytest.mark.parametrize(
+    "name", [name for name in convolution_cases.CASES if name != "3x3-many" and "runs" not in name]
+)
 def test_the_maps_walk_over_every_place_of_every_window(name):
     """The sum over places of what the copies bring, times that place's filters, is the convolution."""
     text = convolution_cases.CASES[name]()
@@ -130,7 +132,7 @@ REFUSED = {
     "a window past what offsets hold": lambda: convolution_cases.convolution(
         (1, 300, 300, 8), (8, 2, 2, 8), dilations=256
     ),
-    "a corner past what maps hold": lambda: convolution_cases.convolution((1, 9, 9, 8), (8, 2, 2, 8), low=129),
+    "a corner past what maps hold": lambda: convolution_cases.convolution((1, 9, 9, 16), (8, 2, 2, 16), low=129),
     "images that are computed": computed,
 }
 

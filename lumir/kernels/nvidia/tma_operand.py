@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from lumir.artifact.tensor_map import ALIGNMENT, MAX_RANK, MAX_STRIDE, TensorMap, swizzle_of
 from lumir.dtypes import byte_size, dtype_name
@@ -15,6 +16,9 @@ from lumir.kernels.strided import Factor, Factors, Strided, strided_argument, st
 from lumir.kernels.windows import windows_of
 from lumir.mlir import ir
 from lumir.sizes import Dim, high
+
+if TYPE_CHECKING:
+    from lumir.kernels.nvidia.tma_runs import RunMatrices
 
 Value = ir.Value
 Dims = tuple[int, ...]
@@ -134,22 +138,22 @@ class Operand:
         along_k: lines are rows (of m or n) and columns k; else lines are k and columns rows.
     """
 
-    matrices: Matrices | WindowMatrices
+    matrices: "Matrices | WindowMatrices | RunMatrices"
     along_k: bool
 
 
-def operands_of(dispatch: Dispatch, space: ContractionSpace) -> tuple[Operand, Operand, int] | None:
-    """The left and the right operand of a contraction, if TMA can read both.
+Operands = tuple[ContractionSpace, Operand, Operand, int]
+"""Of a contraction: its space, the left and the right operand, and how many products it is the sum of. They count
+innermost among the batches of both operands: one for each place of a convolution's window."""
 
-    Returns:
-        also how many products the contraction is the sum of: one for each place of a convolution's window, which count
-        innermost among the batches of both operands.
-    """
+
+def operands_of(dispatch: Dispatch, space: ContractionSpace) -> Operands | None:
+    """The operands of a contraction, if TMA can read both."""
     left, right = (operand_of(dispatch, space, number) for number in (space.lhs, space.rhs))
-    return (left, right, 1) if left and right else _convolved(dispatch, space)
+    return (space, left, right, 1) if left and right else _convolved(dispatch, space)
 
 
-def _convolved(dispatch: Dispatch, space: ContractionSpace) -> tuple[Operand, Operand, int] | None:
+def _convolved(dispatch: Dispatch, space: ContractionSpace) -> Operands | None:
     """Of a convolution."""
     for number, other in ((space.lhs, space.rhs), (space.rhs, space.lhs)):
         found = windows_of(dispatch, space, number)
@@ -159,7 +163,7 @@ def _convolved(dispatch: Dispatch, space: ContractionSpace) -> tuple[Operand, Op
         windows, _ = found
         arg, element = dispatch.arguments.index(windows.argument), element_of(space.operand(number))
         images, taps = Operand(WindowMatrices(arg, element, windows), True), windows.places
-        return (images, filters, taps) if number == space.lhs else (filters, images, taps)
+        return (space, images, filters, taps) if number == space.lhs else (space, filters, images, taps)
     return None
 
 

@@ -12,10 +12,12 @@ WARPGROUP = 128
 """Threads that run an instruction together."""
 LINE = 128
 """Bytes of a line of an operand in shared memory: what the widest swizzle permutes."""
-ATOM = 8 * LINE
-"""Bytes of eight lines, after which the swizzle repeats; operands start on a multiple."""
+OVERLAP = 16
+"""Bytes from a line to the next without a swizzle: lines that are longer overlap."""
 K_BYTES = 32
 """Bytes along k that one instruction multiplies."""
+SWIZZLES = {16: 0, 32: 3, 64: 2, 128: 1}
+"""How a descriptor says that lines of so many bytes are swizzled."""
 _KINDS = {
     "f16": "f16",
     "bf16": "bf16",
@@ -66,33 +68,37 @@ class Kinds:
 
 @dataclass(frozen=True)
 class Operand:
-    """Where an operand's tile lies in shared memory, written by TMA with the 128-byte swizzle.
+    """Where an operand's tile lies in shared memory, written by TMA with the swizzle of its lines.
 
     Args:
-        along_k: lines of 128 bytes run along k, one a row; else along the rows (m or n), one a k, and each 128 bytes
-            of rows are a block of their own.
+        along_k: lines run along k, one a row; else along the rows (m or n), one a k, and each 128 bytes of rows are a
+            block of their own.
         block: bytes from one such block to the next.
+        pitch: bytes from a line to the next; 128 where lines do not run along k.
     """
 
     along_k: bool
     block: int = 0
+    pitch: int = LINE
 
     def descriptor(self, pointer: Value) -> Value:
         """The matrix descriptor (i64) of the operand at `pointer`, a multiple of 1024 bytes.
 
         PTX ISA, "asynchronous warpgroup level matrix shared memory layout": address, leading and stride offset in
-        units of 16 bytes; bits 62 and 63 say how the lines are swizzled, 1 for 128 bytes.
+        units of 16 bytes; bits 62 and 63 say how the lines are swizzled. Along k, the leading offset is that of the
+        next 16 bytes of a line, which only lines that are not swizzled ask for.
         """
         i64 = ir.IntegerType.get_signless(64)
         address = llvm.PtrToIntOp(i64, pointer).result
         low = arith.ShRUIOp(arith.AndIOp(address, _i64(0x3FFFF)).result, _i64(4)).result
         leading = 1 if self.along_k else self.block // 16
-        return arith.OrIOp(low, _i64(leading << 16 | (ATOM // 16) << 32 | 1 << 62)).result
+        lies = leading << 16 | (8 * self.pitch // 16) << 32 | SWIZZLES[self.pitch] << 62
+        return arith.OrIOp(low, _i64(lies - (lies >> 63 << 64))).result
 
     def step(self, rows: int, k: int) -> int:
         """How far a descriptor moves for so many rows (a multiple of 64) and so many bytes along k."""
         if self.along_k:
-            return (rows * LINE + k) // 16
+            return (rows * self.pitch + k) // 16
         # a line holds one k of 64 two-byte rows
         return (rows // 64 * self.block + k // 2 * LINE) // 16
 

@@ -1,10 +1,13 @@
 """The warpgroups of a wgmma kernel that multiply: a tile's sums in registers, one group of products under way."""
 
+from itertools import product as pairs
+
 from lumir.kernels.index import Index
 from lumir.kernels.nvidia import mbarrier, warps, wgmma
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import constant_i32
 from lumir.kernels.nvidia.tma_operand import Operand
+from lumir.kernels.nvidia.tma_runs import RunMatrices
 from lumir.kernels.nvidia.wgmma_block import Ring, WgmmaBlock
 from lumir.kernels.nvidia.wgmma_parts import joined_parts
 from lumir.kernels.nvidia.wgmma_store import TileStore
@@ -26,10 +29,10 @@ class Consumer:
         self.block, self.team = block, team
         problem, s = block.problem, block.problem.schedule
         reading = problem.reading
-        left, right = (_lies(operand, problem.k) for operand in (reading.left, reading.right))
+        left, right = (_lies(operand, problem.line, problem.k) for operand in (reading.left, reading.right))
         self.product = wgmma.Product(reading.kinds, s.n, left, right)
         self.left = left.descriptor(block.ring)
-        self.right = wgmma.advanced(right.descriptor(block.ring), s.m * wgmma.LINE // 16)
+        self.right = wgmma.advanced(right.descriptor(block.ring), problem.right_start // 16)
         if not s.pingpong and s.consumers > 1:
             own = arith.MulIOp(self.team, constant_i32(left.step(s.rows, 0))).result
             self.left = arith.AddIOp(self.left, _wide(own)).result
@@ -95,13 +98,14 @@ class Consumer:
         mbarrier.wait(self.block.full.at(ring.stage), ring.parity)
         stage = _wide(arith.MulIOp(ring.stage, constant_i32(self.block.problem.stage_bytes // 16)).result)
         left, right = (arith.AddIOp(start, stage).result for start in (self.left, self.right))
-        product, sums = self.product, list(sums)
+        problem, product, sums = self.block.problem, self.product, list(sums)
         wgmma.fence_products()
-        for k in range(0, wgmma.LINE, wgmma.K_BYTES):
+        for tap, k in pairs(range(problem.stage_taps), range(0, problem.line, wgmma.K_BYTES)):
+            before = [tap * size // 16 for size in problem.tile_bytes]
             for part in range(len(sums)):
-                rows = wgmma.advanced(left, product.left.step(part * wgmma.ROWS, k))
-                columns = wgmma.advanced(right, product.right.step(0, k))
-                sums[part] = product.multiply(sums[part], rows, columns, fresh=fresh and k == 0)
+                rows = wgmma.advanced(left, before[0] + product.left.step(part * wgmma.ROWS, k))
+                columns = wgmma.advanced(right, before[1] + product.right.step(0, k))
+                sums[part] = product.multiply(sums[part], rows, columns, fresh=fresh and tap == k == 0)
         wgmma.commit_products()
         return sums
 
@@ -116,9 +120,10 @@ class Consumer:
                 mbarrier.arrive(empty)
 
 
-def _lies(operand: Operand, k: int) -> wgmma.Operand:
+def _lies(operand: Operand, line: int, k: int) -> wgmma.Operand:
     """How the tile lies in shared memory: where its rows are side by side, each 64 of them have `k` lines."""
-    return wgmma.Operand(operand.along_k, k * wgmma.LINE)
+    pitch = wgmma.OVERLAP if isinstance(operand.matrices, RunMatrices) else line
+    return wgmma.Operand(operand.along_k, k * wgmma.LINE, pitch)
 
 
 def _wide(value: Value) -> Value:

@@ -83,7 +83,7 @@ def _seconds(problem: Problem, target: Target) -> float:
 def _step_seconds(problem: Problem, target: Target) -> float:
     s, size = problem.schedule, problem.reading.element_bytes
     rate = BYTE_PRODUCTS * 2 / size / target.multiprocessors
-    multiply = 2 * s.m * s.n * problem.k / rate
+    multiply = 2 * s.m * s.n * problem.k * problem.stage_taps / rate
     copy = (s.m + s.n) * LINE / COPIED_BYTES
     if s.consumers == 1:
         copy *= max(s.n / ROWS, 1) ** WIDE

@@ -10,6 +10,7 @@ from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tma_operand import Matrices, Operand, operands_of, results_of
+from lumir.kernels.nvidia.tma_runs import RunMatrices, runs_of
 from lumir.kernels.nvidia.tma_windows import WindowMatrices
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP, Kinds
 from lumir.mlir import ir
@@ -24,6 +25,8 @@ BUFFERS = 2
 RAGGED_ROWS = 32
 """That one copy brings where tiles may reach past the last row: copies of nothing but zeros take longer than others."""
 BARRIER_BYTES = 1024
+ALIGNED = 1024
+"""What tiles and stages start on a multiple of: eight lines, after which the widest swizzle repeats."""
 _UNUSED = {4: 12, 8: 12}
 """Multiprocessors of an H200 that are left over by clusters of so many blocks, as the driver counts them."""
 
@@ -92,6 +95,11 @@ class Reading:
         return self.kinds.bytes
 
     @property
+    def runs(self) -> RunMatrices | None:
+        """The left operand, where it is rows of images that are read with an overlap."""
+        return self.left.matrices if isinstance(self.left.matrices, RunMatrices) else None
+
+    @property
     def convolves(self) -> bool:
         return any(isinstance(operand.matrices, WindowMatrices) for operand in (self.left, self.right))
 
@@ -126,10 +134,10 @@ def _multiplied(space: ContractionSpace) -> Kinds | None:
 
 
 def _read(dispatch: Dispatch, space: ContractionSpace, kinds: Kinds) -> Reading | None:
-    operands, bands = operands_of(dispatch, space), bands_of(dispatch, space)
-    if operands is None or bands is None:
+    bands, found = bands_of(dispatch, space), runs_of(dispatch, space) or operands_of(dispatch, space)
+    if bands is None or found is None:
         return None
-    left, right, taps = operands
+    space, left, right, taps = found
     batch, m, n, k = space.shape
     shape = batch, m, n // len(bands), k
     reading = Reading(space, kinds, left, right, taps, bands, tuple(results_of(dispatch, space)), shape)
@@ -150,13 +158,23 @@ class Problem:
         return self.reading.space
 
     @property
+    def line(self) -> int:
+        """Bytes of a stage along k of one of the products that are summed."""
+        return self.reading.runs.run * self.reading.element_bytes if self.reading.runs else LINE
+
+    @property
     def k(self) -> int:
-        """Elements of a stage along k."""
-        return LINE // self.reading.element_bytes
+        """Elements of a line."""
+        return self.line // self.reading.element_bytes
+
+    @property
+    def stage_taps(self) -> int:
+        """How many of the products that are summed have a line in a stage."""
+        return self.reading.taps if self.reading.runs else 1
 
     @property
     def tap_steps(self) -> Dim:
-        """Stages along k of one of the products that are summed."""
+        """Stages along k of one of the products that are summed, or of those that share stages."""
         return -(-self.reading.shape[3] // (self.reading.taps * self.k))
 
     @property
@@ -167,7 +185,7 @@ class Problem:
     @property
     def all_steps(self) -> Dim:
         """Stages along all of k."""
-        return self.reading.taps * self.tap_steps
+        return self.reading.taps // self.stage_taps * self.tap_steps
 
     @cached_property
     def tiles(self) -> tuple[Dim, Dim, Dim]:
@@ -212,8 +230,25 @@ class Problem:
         return (s.parts - 1) * s.rows * s.n * 4 if s.cluster > 1 else 0
 
     @property
+    def tile_bytes(self) -> tuple[int, int]:
+        """Of a stage's left and right tile of one product that is summed."""
+        s, runs = self.schedule, self.reading.runs
+        left = math.prod(runs.boxes(s.m)) * runs.size if runs else s.m * self.line
+        return left, s.n * self.line
+
+    @property
+    def right_start(self) -> int:
+        """Where the right tiles of a stage begin, in bytes."""
+        return -(-self.stage_taps * self.tile_bytes[0] // ALIGNED) * ALIGNED
+
+    @property
+    def copied_bytes(self) -> int:
+        """Into a stage."""
+        return self.stage_taps * sum(self.tile_bytes)
+
+    @property
     def stage_bytes(self) -> int:
-        return (self.schedule.m + self.schedule.n) * LINE
+        return self.right_start + self.stage_taps * self.tile_bytes[1]
 
     @cached_property
     def chunk(self) -> int:

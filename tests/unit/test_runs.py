@@ -1,0 +1,82 @@
+"""Windows read with an overlap: copies and tiles in shared memory, as the producer places them, in numpy."""
+
+import itertools
+
+import convolution_cases
+import numpy as np
+import pytest
+from nvidia_helpers import harness
+
+from lumir.artifact.tensor_map import TensorMap
+from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
+from lumir.kernels.nvidia.tma_runs import RunMatrices
+from lumir.kernels.nvidia.wgmma import OVERLAP
+from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule, problem_of
+from lumir.mlir import ir
+
+NAMES = [name for name in convolution_cases.CASES if name.startswith("runs")]
+SCHEDULE = WgmmaSchedule(128, 64, 3)
+
+
+@pytest.fixture(autouse=True)
+def _context():
+    with harness.kernel_context():
+        yield
+
+
+def fixed(values: list[ir.Value]) -> list[int]:
+    return [value.owner.attributes["value"].value for value in values]
+
+
+def copied(array: np.ndarray, map_: TensorMap, place: list[int]) -> np.ndarray:
+    """The elements of the box at a place, zeros outside."""
+    box = np.zeros(map_.box[0], array.dtype)
+    if not all(0 <= i < size for i, size in zip(place[1:], map_.dims[1:], strict=True)):
+        return box
+    start = map_.offset + sum(i * stride for i, stride in zip(place[1:], map_.strides, strict=True))
+    line = array.reshape(-1)[start // array.itemsize :][: map_.dims[0]]
+    for i in range(map_.box[0]):
+        if 0 <= place[0] + i < map_.dims[0]:
+            box[i] = line[place[0] + i]
+    return box
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_with_an_overlap_are_the_windows(name):
+    text = convolution_cases.CASES[name]()
+    built = harness.build(text, WgmmaFamily(), schedule=SCHEDULE)
+    _module, dispatch = harness.lowered(text)
+    problem = problem_of(dispatch, SCHEDULE)
+    runs, (batch, lines, filters, _), taps = problem.reading.left.matrices, problem.reading.shape, problem.reading.taps
+    assert isinstance(runs, RunMatrices) and problem.steps == 1 and problem.stage_taps == taps
+    images, weights, bias, _, *rest = harness.random_inputs(built, 5)
+    (count, wide), map_ = runs.boxes(SCHEDULE.m), built.code.tensor_maps[0]
+    total = np.zeros((batch, lines, filters))
+    weights_of = weights.reshape(filters, taps, -1).astype(np.float64)
+    index, module = IndexMath(ir.IntegerType.get_signless(32)), ir.Module.create()
+    with ir.InsertionPoint(module.body):
+        for number, tap, first in itertools.product(range(batch), range(taps), range(0, lines, SCHEDULE.m)):
+            tile = np.concatenate(
+                [
+                    copied(
+                        images,
+                        map_,
+                        fixed(runs.place(index, Index(number * taps + tap), Index(first), Index(i * wide))),
+                    )
+                    for i in range(count)
+                ]
+            )
+            rows = min(SCHEDULE.m, lines - first)
+            starts = np.arange(rows)[:, None] * (OVERLAP // images.itemsize) + np.arange(runs.run)
+            total[number, first : first + rows] += tile[starts].astype(np.float64) @ weights_of[:, tap].T
+    lowest = np.full((), -400, bias.dtype)
+    (wanted,) = harness.expected(built, [images, weights, 0 * bias, lowest, *(0 * other for other in rest)])
+    np.testing.assert_allclose(total.reshape(wanted.shape), wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_assemble(name):
+    for schedule in (*harness.legal_schedules(convolution_cases.CASES[name](), WgmmaFamily())[:1], SCHEDULE):
+        report = harness.build(convolution_cases.CASES[name](), WgmmaFamily(), schedule=schedule).assemble()
+        assert report.spills <= 16 and not report.warnings
