@@ -8,11 +8,12 @@ import pytest
 from nvidia_helpers import harness
 
 from lumir.artifact.tensor_map import TensorMap
+from lumir.kernels.families import choose
 from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
 from lumir.kernels.nvidia.tma_runs import RunMatrices
 from lumir.kernels.nvidia.wgmma import OVERLAP
-from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule, problem_of
+from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule, problem_of, reading_of
 from lumir.mlir import ir
 
 NAMES = [name for name in convolution_cases.CASES if name.startswith("runs")]
@@ -80,3 +81,19 @@ def test_they_assemble(name):
     for schedule in (*harness.legal_schedules(convolution_cases.CASES[name](), WgmmaFamily())[:1], SCHEDULE):
         report = harness.build(convolution_cases.CASES[name](), WgmmaFamily(), schedule=schedule).assemble()
         assert report.spills <= 16 and not report.warnings
+
+
+def test_a_row_begins_on_16_bytes():
+    """Elsewhere a copy is an illegal instruction."""
+    text = convolution_cases.convolution((2, 20, 270, 4), (32, 5, 8, 4), strides=(3, 2), low=(2, 3))
+    _module, dispatch = harness.lowered(text)
+    reading = reading_of(dispatch)
+    assert reading is None or reading.runs is None
+
+
+def test_few_large_copies_are_better():
+    """A thread starts the copies: with half the columns it starts as many for each half."""
+    text = convolution_cases.convolution((32, 224, 112, 8), (64, 7, 4, 8), strides=(2, 1), low=(3, 2), high=(3, 1))
+    _module, dispatch = harness.lowered(text)
+    family, schedule = choose(dispatch, harness.target_named("sm_90a"))
+    assert family.name == "wgmma" and (vars(schedule)["m"], vars(schedule)["n"]) == (128, 64)

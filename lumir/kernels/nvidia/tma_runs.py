@@ -101,7 +101,8 @@ def runs_of(dispatch: Dispatch, space: ContractionSpace) -> Operands | None:
     """A convolution whose left operand is windows, as products of the windows of a row of an image with filters.
 
     Its space has the rows as batches, and a product is summed for each row of a window. None where a row's windows do
-    not begin 16 bytes after one another, or are no lines of a swizzle.
+    not begin 16 bytes after one another, the first of them on a multiple of that (a copy from anywhere else is an
+    illegal instruction), or are no lines of a swizzle.
     """
     found = windows_of(dispatch, space, space.lhs)
     if found is None or space.batch or not found[0].slides or not _overlap(found[0], element_of(space.operand(0))):
@@ -124,4 +125,5 @@ def _overlap(windows: Windows, element: ir.Type) -> bool:
     across, size = windows.slides[-1], byte_size(element)
     line = across.window * windows.channels * size
     dense = across.stride == windows.channels and across.dilation == 1 and across.count > 1
-    return dense and across.step * windows.channels * size == OVERLAP and line in SWIZZLES and line > OVERLAP
+    aligned = across.low * windows.channels * size % OVERLAP == 0
+    return dense and aligned and across.step * windows.channels * size == OVERLAP < line and line in SWIZZLES

@@ -7,7 +7,7 @@ from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.contraction_cost import moved_bytes
 from lumir.kernels.nvidia.roofline import operations_in, remembered, speeds
-from lumir.kernels.nvidia.wgmma import LINE, ROWS
+from lumir.kernels.nvidia.wgmma import ROWS
 from lumir.kernels.nvidia.wgmma_schedule import Problem, Reading
 from lumir.sizes import is_static, typical
 from lumir.target import Target
@@ -21,6 +21,8 @@ COPIED_BYTES = 116e9
 """That one multiprocessor copies from the L2 cache in a second."""
 WIDE = 0.4
 """How the copies of a lone warpgroup's tile slow down as it is wider than 64 columns: seen, not explained."""
+COPY_STARTED = 36e-9
+"""Seconds in which the thread that copies starts one, where a stage takes many."""
 LEAST_STEP = 60e-9
 """Seconds of a step however small."""
 LATENCY = 1.1e-6
@@ -84,7 +86,7 @@ def _step_seconds(problem: Problem, target: Target) -> float:
     s, size = problem.schedule, problem.reading.element_bytes
     rate = BYTE_PRODUCTS * 2 / size / target.multiprocessors
     multiply = 2 * s.m * s.n * problem.k * problem.stage_taps / rate
-    copy = (s.m + s.n) * LINE / COPIED_BYTES
+    copy = max(problem.copied_bytes / COPIED_BYTES, problem.small_copies * COPY_STARTED)
     if s.consumers == 1:
         copy *= max(s.n / ROWS, 1) ** WIDE
     return sum(part**_SHARP for part in (multiply, copy, LATENCY / s.stages, LEAST_STEP)) ** (1 / _SHARP)

@@ -247,6 +247,12 @@ class Problem:
         return self.stage_taps * sum(self.tile_bytes)
 
     @property
+    def small_copies(self) -> int:
+        """Of a stage, where they are pieces of rows and the filters for them."""
+        runs = self.reading.runs
+        return self.stage_taps * (runs.boxes(self.schedule.m)[0] + 1) if runs else 0
+
+    @property
     def stage_bytes(self) -> int:
         return self.right_start + self.stage_taps * self.tile_bytes[1]
 
