@@ -1,6 +1,7 @@
 """The CUDA runtime on a GPU: hand-written kernels, numpy and torch in and out, the cubin cache, and its errors."""
 
 import gc
+import os
 import time
 from functools import cache
 from pathlib import Path
@@ -285,6 +286,7 @@ def test_outputs_stay_valid_and_memory_comes_back(tmp_path):
         np.testing.assert_allclose(array.numpy(), expected_y(x, weights), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.skipif(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1, reason="other workers take memory too")
 def test_loading_and_dropping_does_not_leak(tmp_path):
     write_mlp(tmp_path / "m.lumir")
     big = {"w": np.zeros((K, N), np.float32), "bias": np.zeros((M, N), np.float32), "z": np.zeros(16 << 20, np.uint8)}
