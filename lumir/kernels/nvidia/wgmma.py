@@ -12,6 +12,8 @@ WARPGROUP = 128
 """Threads that run an instruction together."""
 LINE = 128
 """Bytes of a line of an operand in shared memory: what the widest swizzle permutes."""
+ATOM = 8 * LINE
+"""Bytes of eight lines, after which the widest swizzle repeats; operands start on a multiple."""
 OVERLAP = 16
 """Bytes from a line to the next without a swizzle: lines that are longer overlap."""
 K_BYTES = 32
