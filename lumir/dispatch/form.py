@@ -1,7 +1,7 @@
 """Step 3: which ops run in one launch."""
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -90,6 +90,8 @@ class Grouping:
         self.binds = any(op.operation.name == "lumir.bind" for op in self.ops)
         self.taken: set[ir.Operation] = set()
         self.members: dict[ir.Operation, list[Group]] = {}
+        self.last_joint = 0
+        """The place of the last op of a group that returns more than its result: what is read may come before it."""
 
     def groups(self) -> list[Group]:
         """Groups in the order of their tails.
@@ -105,6 +107,7 @@ class Grouping:
             if op.operation not in self.taken and short_name(op) in POINTWISE and self._is_read(op):
                 if host := self._host_of(op):
                     host.returned.append(op.results[0])
+                    self.last_joint = max(self.last_joint, self._at(host.tail))
                     self.taken.add(op.operation)
                     continue
                 group = Group(op, op)
@@ -158,13 +161,14 @@ class Grouping:
         following = self.ops[self._at(group.root) + 1 :]
         free = self.position.keys() - self.taken if not self.binds else set()
         chain = row_chain(list(group.ops.values()), following, lambda op: op.operation in free)
-        if chain is None:
+        if chain is None or self._waits_for_itself(chain.ops):
             return
         for op in chain.ops:
             if self._at(op) not in group.ops:
                 self._take(group, op)
         group.tail = max(chain.ops, key=self._at)
         group.returned = [value for value in chain.outputs if value.owner != group.tail.operation]
+        self.last_joint = max(self.last_joint, self._at(group.tail))
 
     def _host_of(self, op: ir.OpView) -> Group | None:
         """A group around rows that computes an element-wise op anyway, and can return what others read of it."""
@@ -174,22 +178,37 @@ class Grouping:
                 return group
         return None
 
+    def _waits_for_itself(self, ops: Iterable[ir.OpView]) -> bool:
+        """Whether one launch of these ops would read what is computed, by however many launches, from its results."""
+        inside = set(map(self._at, ops))
+        return self._reaches(inside, {at for i in inside for at in self._readers(i)} - inside)
+
     def _comes_back(self, op: ir.OpView, group: Group) -> bool:
         """Whether the group reads something that others compute from the op."""
-        waiting = [at for at in self._places(self._users(op)) if at not in group.ops]
+        return self._reaches(group.ops.keys(), self._readers(self._at(op)) - group.ops.keys())
+
+    def _reaches(self, places: Collection[int], start: Iterable[int]) -> bool:
+        """Whether anything at these places waits for a start: all that a launch returns waits for all that it reads."""
+        last = max(*places, self.last_joint)
+        waiting = list(start)
         seen = set(waiting)
         while waiting:
-            for at in self._places(self._users(self.ops[waiting.pop()])):
-                if at in group.ops:
-                    return True
-                if at not in seen and at < self._at(group.tail):
-                    seen.add(at)
-                    waiting.append(at)
+            at = waiting.pop()
+            if at in places:
+                return True
+            ends = {at, *(end for group in self.members.get(self.ops[at].operation, ()) for end in self._ends(group))}
+            further = {reader for end in ends for reader in self._readers(end) if reader <= last} - seen
+            seen |= further
+            waiting += further
         return False
 
-    def _places(self, ops: Iterable[ir.Operation]) -> list[int]:
-        """The positions of those that are in the block."""
-        return [self.position[op] for op in ops if op in self.position]
+    def _ends(self, group: Group) -> list[int]:
+        """The places of the ops whose results a group returns."""
+        return [self._at(group.tail), *(self.position[value.owner] for value in group.returned)]
+
+    def _readers(self, at: int) -> set[int]:
+        """The places of the ops that read a result of the one at a place."""
+        return {self.position[op] for op in self.users[at] if op in self.position}
 
     def _end_in_integers(self, group: Group, runs: list[list[ir.OpView]]) -> None:
         """Leave a dequantisation at the end, and moves after it, to its readers: memory then holds the integers."""

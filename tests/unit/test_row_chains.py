@@ -82,6 +82,28 @@ def test_a_launch_does_not_wait_for_itself():
     assert "contraction" in ran.families
 
 
+def test_launches_do_not_wait_for_each_other():
+    """Rows of two lengths, each shifted by the maximum of both: only one launch may go on to what it returns."""
+
+    def body(x, y):
+        first, second = _wide(_reduced("max", x)), _wide(_reduced("max", y))
+        return [build("sub", build("sub", x, first), second), build("sub", build("sub", y, second), first)]
+
+    ran = check(body, _input(14), _input(15, (ROWS, 24)), rtol=1e-5, atol=1e-6)
+    assert sorted(ran.families) == ["map", "rows", "rows"]
+
+
+def test_a_launch_does_not_wait_for_itself_through_others_that_return_more():
+    """Three lengths in a ring: each is shifted by its own maximum and by the next one's."""
+
+    def body(*rows):
+        tops = [_wide(_reduced("max", x)) for x in rows]
+        return [build("sub", build("sub", x, tops[i]), tops[i - 2]) for i, x in enumerate(rows)]
+
+    ran = check(body, *(_input(16 + n, (ROWS, n)) for n in (40, 24, 8)), rtol=1e-5, atol=1e-6)
+    assert sorted(ran.families) == ["map", "rows", "rows", "rows"]
+
+
 def test_a_sum_that_others_change_before_the_rows_read_them_is_not_returned_by_them():
     def body(x, w):
         total = build("exp", x)
