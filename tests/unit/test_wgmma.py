@@ -43,6 +43,16 @@ def test_schedules_assemble(schedule):
     assemble(wgmma_cases.product("mk,nk->mn", sizes, "bfloat16"), schedule)
 
 
+def test_blocks_of_a_cluster_that_have_no_rows_store_none():
+    """Three whole tiles of rows are four blocks in clusters of two: the stores of the last one must be guarded."""
+    guards = []
+    for m in (384, 512):
+        text = wgmma_cases.product("mk,nk->mn", {"m": m, "n": 67, "k": 72}, "float16")
+        (ptx,) = compile_dispatch(text, "sm_90a", FAMILY, WgmmaSchedule(128, 64, 3, cluster=2)).files.values()
+        guards.append(ptx.count(b"setp"))
+    assert guards[0] > guards[1]
+
+
 @needs_ptxas
 @pytest.mark.parametrize("name", list(wgmma_cases.CASES)[::3])
 def test_cases_assemble(name):

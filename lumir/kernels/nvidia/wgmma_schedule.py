@@ -64,6 +64,11 @@ class WgmmaSchedule(Schedule):
         return self.cluster if self.parts == 1 else 1
 
     @property
+    def shared_rows(self) -> int:
+        """Rows of the tiles of those blocks: the last ones may have none of the product's."""
+        return self.m * self.sharers
+
+    @property
     def rows(self) -> int:
         """Rows of the tile that one warpgroup multiplies."""
         return self.m if self.pingpong else self.m // self.consumers
@@ -191,8 +196,8 @@ class Problem:
     def tiles(self) -> tuple[Dim, Dim, Dim]:
         """Batches, tiles down (whole clusters of them), tiles across."""
         batch, m, n, _ = self.reading.shape
-        sharers = self.schedule.sharers
-        return batch, -(-m // (self.schedule.m * sharers)) * sharers, -(-n // self.columns)
+        s = self.schedule
+        return batch, -(-m // s.shared_rows) * s.sharers, -(-n // self.columns)
 
     @property
     def columns(self) -> int:

@@ -121,7 +121,7 @@ class TileStore:
         s = self.problem.schedule
         first = base.add(row, base.add(base.scale(self.warp, 16), lane4[0]))
         side = base.add(column, base.scale(lane4[1], 2))
-        rows = [self._kept(index, base.offset(first, 8 * half), m, s.m, 1) for half in (0, 1)]
+        rows = [self._kept(index, base.offset(first, 8 * half), m, s.shared_rows, 1) for half in (0, 1)]
         pairs = []
         for j in range(self.problem.chunk // 8):
             offsets = range(8 * j, 8 * j + 2, self.lanes)
