@@ -71,6 +71,27 @@ class Attention:
         return build("transpose", x, permutation=[0, 2, 1, 3])
 
 
+def in_runs(case: Attention, runs: tuple[int, int]) -> str:
+    """The attention of queries, and of keys and values, in runs of so many: [b, n / run, heads, run, depth]."""
+
+    def apart(argument: cases.Argument, run: int) -> cases.Argument:
+        (b, heads, n, depth), dtype = argument
+        return (b, n // run, heads, run, depth), dtype
+
+    def whole(x: ir.Value) -> ir.Value:
+        b, count, heads, run, depth = shape_of_type(x.type)
+        x = build("transpose", x, permutation=[0, 2, 1, 3, 4])
+        return build("reshape", x, shape=[b, heads, count * run, depth])
+
+    def body(*operands: ir.Value) -> ir.Value:
+        band = {"causal": case.causal, "offset": case.offset, "window": case.window}
+        return build("attention", *map(whole, operands), scale=case.d**-0.5, **band, softcap=case.softcap)
+
+    queries, keys = runs
+    arguments = [apart(a, run) for a, run in zip(case.arguments, (queries, keys, keys), strict=True)]
+    return cases.dispatch(body, *arguments)
+
+
 _PLAIN = Attention()
 _VARIANTS = {
     "plain": {},

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from attention_cases import Attention, Open
+from attention_cases import Attention, Open, in_runs
 
 _PLAIN = Attention(h=4, g=2, m=200, n=333, d=128, e=128, b=1)
 _VARIANTS = {
@@ -44,6 +44,9 @@ CASES: dict[str, Callable[[], str]] = {
     f"{name}-{dtype}": replace(_PLAIN, dtype=dtype, **changes).text
     for name, changes in _VARIANTS.items()
     for dtype in ("float16", "bfloat16")
+} | {
+    "runs-of-64-float16": lambda: in_runs(replace(_PLAIN, m=256, n=384), (64, 64)),
+    "runs-of-queries-bfloat16": lambda: in_runs(replace(_PLAIN, m=384, n=333, dtype="bfloat16"), (192, 333)),
 }
 
 

@@ -10,6 +10,7 @@ from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.attention_mask import plain_scale
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.families import choose
+from lumir.kernels.nvidia import decode_schedule, prefill_schedule
 from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.kernels.nvidia.decode_schedule import DecodeSchedule
 from lumir.kernels.nvidia.prefill import PrefillFamily
@@ -152,3 +153,29 @@ def test_a_block_has_sixty_four_rows_of_a_head_for_each_warpgroup():
     assert code.grid == (4 * 4, 1, 1)
     assert code.block == 3 * 128
     assert [m.box[1] for m in code.tensor_maps] == [128, 128, 128]
+
+
+@pytest.mark.parametrize("family", [PrefillFamily(), DecodeFamily()], ids=lambda family: family.name)
+@pytest.mark.parametrize(("runs", "expected"), [((1, 64), True), ((1, 16), False)])
+def test_keys_in_runs_come_in_whole_boxes(family, runs, expected):
+    """TMA would bring zeros for what lies behind the end of a run."""
+    case = replace(MANY, m=64 if family.name == "prefill" else 1, n=2048)
+    _module, dispatch = harness.lowered(attention_cases.in_runs(case, runs))
+    boxes = [
+        [(tensor_map.dims[1], tensor_map.box[1]) for tensor_map in _maps(dispatch, family, schedule)]
+        for schedule in family.space(dispatch, target_named("sm_90a"))
+    ]
+    assert any(boxes) == expected
+    assert all(run % box == 0 for found in boxes for run, box in found)
+
+
+@pytest.mark.parametrize(("run", "groups"), [(64, {1}), (128, {1, 2}), (512, {1, 2, 3}), (32, set())])
+def test_queries_in_runs_come_in_whole_boxes(run, groups):
+    _module, dispatch = harness.lowered(attention_cases.in_runs(MANY, (run, 512)))
+    assert {schedule.groups for schedule in PrefillFamily().space(dispatch, target_named("sm_90a"))} == groups
+
+
+def _maps(dispatch, family, schedule):
+    """Of keys and values."""
+    problem = {"prefill": prefill_schedule, "decode": decode_schedule}[family.name].problem_of(dispatch, schedule)
+    return problem.tensor_maps[-2:]

@@ -14,6 +14,7 @@ from lumir.dtypes import byte_size
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.dispatch import Dispatch, shape_of
 from lumir.kernels.nvidia.attention import FEW_KEYS
+from lumir.kernels.nvidia.attention_tma import LINE_ELEMENTS
 from lumir.kernels.nvidia.contraction import tensor_core_type
 from lumir.kernels.nvidia.contraction_cost import LAUNCH, resident_blocks
 from lumir.kernels.nvidia.decode_block import DecodeBlock
@@ -76,7 +77,7 @@ class DecodeFamily:
             reasons.append(f"{s.splits} splits of {problem.steps} steps leave one without keys")
         if s.stages and (target.arch not in _HAS_TMA or problem.reading is None):
             reasons.append("TMA cannot bring keys and values here")
-        reasons += _unpaged(problem) if s.stages else []
+        reasons += _broken_boxes(problem) if s.stages else []
         if s.stages and problem.tile > 256:
             reasons.append(f"a tile of {problem.tile} keys is more than TMA brings at once")
         if problem.registers > min(65536 // s.threads, 250):
@@ -111,12 +112,12 @@ class DecodeFamily:
         )
 
 
-def _unpaged(problem: DecodeProblem) -> list[str]:
-    """Why tiles of keys are not boxes of pages, where keys or values lie in pages."""
+def _broken_boxes(problem: DecodeProblem) -> list[str]:
+    """Why tiles of keys are not whole boxes, where keys or values lie in pages or in several runs."""
     read = (problem.reading.key, problem.reading.value) if problem.reading else ()
-    paged = [matrices for matrices in read if isinstance(matrices, PagedMatrices)]
-    reasons = [reason for matrices in paged for reason in matrices.problems(problem.tile)]
-    if paged and problem.first_key != 0:
+    apart = [matrices for matrices in read if isinstance(matrices, PagedMatrices) or len(matrices.lines) > 1]
+    reasons = [reason for matrices in apart for reason in matrices.problems(problem.tile, LINE_ELEMENTS)]
+    if apart and problem.first_key != 0:
         reasons.append("keys that count do not begin with a page")
     return reasons
 

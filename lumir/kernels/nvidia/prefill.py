@@ -72,7 +72,7 @@ class PrefillFamily:
             return [f"warpgroups and blocks of a multiprocessor are one of {', '.join(map(str, REGISTERS))}"]
         if s.n % 16 or not 16 <= s.n <= 256 or s.stages < 1:
             return ["keys are a multiple of 16 up to 256, and there is at least one stage"]
-        reasons = []
+        reasons = problem.broken_boxes()
         if (problem.shared_bytes + 1024) * s.resident > target.shared_bytes + 1024:
             reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
         held = problem.columns // 2 + s.n // 2 + s.n // 4

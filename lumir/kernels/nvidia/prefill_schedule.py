@@ -142,6 +142,15 @@ class PrefillProblem(TiledAttention):
             read.value.tensor_map(s.n, LINE_ELEMENTS),
         )
 
+    def broken_boxes(self) -> list[str]:
+        """Why tiles of queries, keys and values are not one box of each line, where they lie in several runs."""
+        s, queries, read = self.schedule, self.space.queries, self.reading
+        reasons = [r for matrices in (read.key, read.value) for r in matrices.problems(s.n, LINE_ELEMENTS)]
+        run = read.query.lines[-1][0] if len(read.query.lines) > 1 else queries
+        if run % queries != 0 and (run % s.m != 0 or queries % s.m != 0):
+            reasons.append(f"runs of {run} queries are neither whole heads nor whole boxes of {s.m}")
+        return reasons
+
     @property
     def blocks(self) -> Dim:
         return self.space.shape[0] * self.heads * self.query_tiles

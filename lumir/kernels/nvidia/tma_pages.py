@@ -99,7 +99,7 @@ class PagedMatrices:
         """Lines that one copy can bring of so many."""
         return min(lines, self.page_lines)
 
-    def problems(self, lines: int) -> list[str]:
+    def problems(self, lines: int, _box_columns: int) -> list[str]:
         """Why TMA cannot bring so many lines from every multiple of them on."""
         page = self.page_lines
         return [] if lines % page == 0 or page % lines == 0 else [f"{lines} lines are not whole pages of {page}"]
