@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from lumir.dialects.contraction import ALLOW_TF32
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
@@ -98,7 +99,7 @@ class ContractionSpace:
     def extent(self, dims: Dims) -> Dim:
         return math.prod(self.sizes(dims))
 
-    @property
+    @cached_property
     def shape(self) -> tuple[Dim, Dim, Dim, Dim]:
         """The number of products, and m, n and k of each."""
         return self.extent(self.batch), self.extent(self.m), self.extent(self.n), self.extent(self.k)
@@ -107,7 +108,7 @@ class ContractionSpace:
     def result(self) -> Value:
         return self.nest.op.results[0]
 
-    @property
+    @cached_property
     def accumulator(self) -> ir.Type:
         return element_of(self.result)
 

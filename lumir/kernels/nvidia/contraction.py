@@ -6,7 +6,7 @@ product, where it is stored.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -177,36 +177,51 @@ class ContractionFamily:
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[ContractionSchedule]:
         """All legal tiles, by estimated time."""
-        space = contraction_of(dispatch)
-        assert space is not None
-        candidates = [*_mma_schedules()] if runs_on_tensor_cores(space) else []
-        candidates += [] if tensor_core_type(space) else _simt_schedules(space)
-        candidates = [c for c in candidates if not self.legal(dispatch, c, target)]
-        return sorted(candidates, key=lambda c: self.cost(dispatch, c, target))
+        costs = _costs(dispatch, target)
+        return sorted(costs, key=costs.__getitem__)
 
     def legal(self, dispatch: Dispatch, schedule: ContractionSchedule, target: Target) -> list[str]:
-        space = contraction_of(dispatch)
-        assert space is not None
-        check = _illegal_mma if schedule.instruction == "mma" else _illegal_simt
-        reasons = check(space, schedule)
-        if reasons:
-            return reasons
-        problem = problem_of(dispatch, schedule)
-        if schedule.instruction == "mma" and min(plan.lanes * byte_size(problem.stored) for plan in problem.plans) < 2:
-            reasons.append("an operand's bytes do not lie side by side along k")
-        if problem.shared_bytes > target.shared_bytes:
-            reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
-        if high(math.prod(problem.tiles)) >= 2**31:
-            reasons.append("more blocks than a grid can have")
-        return reasons
+        return list(_problems_of(dispatch, schedule, target))
 
     def cost(self, dispatch: Dispatch, schedule: ContractionSchedule, target: Target) -> float:
-        return contraction_cost(problem_of(dispatch, schedule), target)
+        known = _costs(dispatch, target).get(schedule)
+        return contraction_cost(problem_of(dispatch, schedule), target) if known is None else known
 
     def emit(self, dispatch: Dispatch, schedule: ContractionSchedule, target: Target, name: str) -> KernelCode:
         problem = problem_of(dispatch, schedule)
         kernel = (emit_mma if schedule.instruction == "mma" else emit_simt)(problem, name)
         return KernelCode((math.prod(problem.tiles), 1, 1), schedule.threads, kernel.shared_bytes)
+
+
+def _costs(dispatch: Dispatch, target: Target) -> dict[ContractionSchedule, float]:
+    """Of every schedule of the space that can run."""
+
+    def compute(dispatch: Dispatch) -> dict[ContractionSchedule, float]:
+        space = contraction_of(dispatch)
+        assert space is not None
+        candidates = [*_mma_schedules()] if runs_on_tensor_cores(space) else []
+        candidates += [] if tensor_core_type(space) else _simt_schedules(space)
+        legal = (schedule for schedule in candidates if not any(_problems_of(dispatch, schedule, target)))
+        return {schedule: contraction_cost(problem_of(dispatch, schedule), target) for schedule in legal}
+
+    return remembered(dispatch, f"contraction_costs_{target.arch}", compute)
+
+
+def _problems_of(dispatch: Dispatch, schedule: ContractionSchedule, target: Target) -> Iterator[str]:
+    """Why the schedule cannot run; a search asks for the first reason only."""
+    space = contraction_of(dispatch)
+    assert space is not None
+    check = _illegal_mma if schedule.instruction == "mma" else _illegal_simt
+    if reasons := check(space, schedule):
+        yield from reasons
+        return
+    problem = problem_of(dispatch, schedule)
+    if schedule.instruction == "mma" and min(plan.lanes * byte_size(problem.stored) for plan in problem.plans) < 2:
+        yield "an operand's bytes do not lie side by side along k"
+    if problem.shared_bytes > target.shared_bytes:
+        yield f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had"
+    if high(math.prod(problem.tiles)) >= 2**31:
+        yield "more blocks than a grid can have"
 
 
 def _is_plain(type_: ir.Type) -> bool:

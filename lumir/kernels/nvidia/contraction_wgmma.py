@@ -5,7 +5,7 @@ them. A block computes several tiles, one after the other, so that copies run ah
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from lumir.kernels.nvidia import warps
 from lumir.kernels.nvidia.function import Extra, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import constant_i32, use_all_registers
+from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.wgmma import ROWS
 from lumir.kernels.nvidia.wgmma_block import WgmmaBlock
 from lumir.kernels.nvidia.wgmma_consumer import Consumer
@@ -50,21 +51,19 @@ class WgmmaFamily:
         reading = reading_of(dispatch)
         if reading is None:
             return False
-        return any(True for _ in self._legal(dispatch, target))
+        return any(True for _ in _legal(dispatch, target))
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[WgmmaSchedule]:
         """All legal tiles, by estimated time."""
-        return sorted(self._legal(dispatch, target), key=lambda s: self.cost(dispatch, s, target))
-
-    def _legal(self, dispatch: Dispatch, target: Target) -> Iterable[WgmmaSchedule]:
-        every = schedules(problem_of(dispatch, WgmmaSchedule()), target)
-        return (s for s in every if not self.legal(dispatch, s, target))
+        costs = _costs(dispatch, target)
+        return sorted(costs, key=costs.__getitem__)
 
     def legal(self, dispatch: Dispatch, schedule: WgmmaSchedule, target: Target) -> list[str]:
-        return problems_of(problem_of(dispatch, schedule), target)
+        return list(problems_of(problem_of(dispatch, schedule), target))
 
     def cost(self, dispatch: Dispatch, schedule: WgmmaSchedule, target: Target) -> float:
-        return wgmma_cost(problem_of(dispatch, schedule), target)
+        known = _costs(dispatch, target).get(schedule)
+        return wgmma_cost(problem_of(dispatch, schedule), target) if known is None else known
 
     def emit(self, dispatch: Dispatch, schedule: WgmmaSchedule, target: Target, name: str) -> KernelCode:
         problem = problem_of(dispatch, schedule)
@@ -81,6 +80,21 @@ class WgmmaFamily:
         return KernelCode(
             (blocks, 1, 1), schedule.threads, kernel.shared_bytes, workspace, counters, maps, cluster, pdl=True
         )
+
+
+def _costs(dispatch: Dispatch, target: Target) -> dict[WgmmaSchedule, float]:
+    """Of every schedule of the space that can run."""
+
+    def compute(dispatch: Dispatch) -> dict[WgmmaSchedule, float]:
+        return {problem.schedule: wgmma_cost(problem, target) for problem in _legal(dispatch, target)}
+
+    return remembered(dispatch, f"wgmma_costs_{target.arch}", compute)
+
+
+def _legal(dispatch: Dispatch, target: Target) -> Iterator[Problem]:
+    every = schedules(problem_of(dispatch, WgmmaSchedule()), target)
+    problems = (problem_of(dispatch, schedule) for schedule in every)
+    return (problem for problem in problems if not any(problems_of(problem, target)))
 
 
 def tensor_maps(problem: Problem) -> tuple[TensorMap, ...]:

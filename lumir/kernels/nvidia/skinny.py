@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, NvidiaKernel
+from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.skinny_cost import skinny_cost
 from lumir.kernels.nvidia.skinny_facts import FEW_ROWS, TILE_ROWS, SkinnyFacts
 from lumir.kernels.nvidia.skinny_mma import emit_mma
@@ -39,8 +40,17 @@ class SkinnyFamily:
         return any(not self.legal(dispatch, schedule, target) for schedule in streamed(dispatch, facts, target))
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[SkinnySchedule]:
-        candidates = [s for s in schedules(dispatch, target) if not self.legal(dispatch, s, target)]
-        return sorted(candidates, key=lambda s: (self.cost(dispatch, s, target), -s.warps, s.split, s.stages))
+        costs = self._costs(dispatch, target)
+        return sorted(costs, key=lambda s: (costs[s], -s.warps, s.split, s.stages))
+
+    def _costs(self, dispatch: Dispatch, target: Target) -> dict[SkinnySchedule, float]:
+        """Of every schedule of the space that can run."""
+
+        def compute(dispatch: Dispatch) -> dict[SkinnySchedule, float]:
+            legal = (s for s in schedules(dispatch, target) if not self.legal(dispatch, s, target))
+            return {schedule: skinny_cost(problem_of(dispatch, schedule, target), target) for schedule in legal}
+
+        return remembered(dispatch, f"skinny_costs_{target.arch}", compute)
 
     def legal(self, dispatch: Dispatch, schedule: SkinnySchedule, target: Target) -> list[str]:
         problem = problem_of(dispatch, schedule, target)
@@ -72,7 +82,8 @@ class SkinnyFamily:
         return reasons
 
     def cost(self, dispatch: Dispatch, schedule: SkinnySchedule, target: Target) -> float:
-        return skinny_cost(problem_of(dispatch, schedule, target), target)
+        known = self._costs(dispatch, target).get(schedule)
+        return skinny_cost(problem_of(dispatch, schedule, target), target) if known is None else known
 
     def emit(self, dispatch: Dispatch, schedule: SkinnySchedule, target: Target, name: str) -> KernelCode:
         problem = problem_of(dispatch, schedule, target)

@@ -1,7 +1,7 @@
 """Which schedules a wgmma kernel can have for a dispatch, and which are worth trying."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from lumir.kernels.nvidia.wgmma import ROWS, WARPGROUP
@@ -70,28 +70,27 @@ def _stages(problem: Problem, target: Target) -> int:
     return min((target.shared_bytes - problem.fixed_bytes) // problem.stage_bytes, MAX_STAGES)
 
 
-def problems_of(problem: Problem, target: Target) -> list[str]:
-    """Why the schedule cannot run."""
+def problems_of(problem: Problem, target: Target) -> Iterator[str]:
+    """Why the schedule cannot run; a search asks for the first reason only."""
     s, reading = problem.schedule, problem.reading
-    reasons = _broken_shape(s)
-    if reasons:
-        return reasons
+    if reasons := _broken_shape(s):
+        yield from reasons
+        return
     if problem.shared_bytes > target.shared_bytes:
-        reasons.append(f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had")
+        yield f"{problem.shared_bytes} bytes of shared memory, {target.shared_bytes} to be had"
     sides = (("left", reading.left, s.m), ("right", reading.right, problem.columns // s.sharers))
     for (name, operand, rows), box in zip(sides, problem.boxes, strict=True):
-        reasons += [f"{name} operand: {why}" for why in operand.matrices.problems(*box)]
+        yield from (f"{name} operand: {why}" for why in operand.matrices.problems(*box))
         if not operand.along_k and rows % 64:
-            reasons.append(f"{name} operand: rows lie side by side, and {rows} are not whole lines of 64")
+            yield f"{name} operand: rows lie side by side, and {rows} are not whole lines of 64"
     if s.parts > 1:
-        reasons += _problems_of_parts(problem, target)
+        yield from _problems_of_parts(problem, target)
     if s.n % (8 * s.sharers * len(reading.bands)):
-        reasons.append("a cluster's share of each band of the columns is not whole boxes")
+        yield "a cluster's share of each band of the columns is not whole boxes"
     if max(map(high, reading.shape)) >= 2**31 - 2**16 or high(math.prod(problem.tiles)) >= 2**31:
-        reasons.append("more rows, columns or tiles than 32 bits count")
+        yield "more rows, columns or tiles than 32 bits count"
     if low(reading.shape[3]) < 1:
-        reasons.append("sums may have nothing to add")
-    return reasons
+        yield "sums may have nothing to add"
 
 
 def _problems_of_parts(problem: Problem, target: Target) -> list[str]:
