@@ -2,10 +2,11 @@
 
 import heapq
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.dispatch.fusion import POINTWISE, absorbs_consumer, absorbs_producer, is_root, short_name
+from lumir.dispatch.group import Group
 from lumir.dispatch.outline import outline
 from lumir.dispatch.row_chain import Rows, row_chain
 from lumir.dispatch.ways import DIRECT, Ways, few_enough, ways_into
@@ -17,36 +18,6 @@ LONGEST_CHAIN = 48
 """Ops of a group that read one another: a kernel is written by descending through them."""
 LONGEST_RUN = 24
 """Ops that are looked at to find where the users of one value meet again."""
-
-
-@dataclass(eq=False)
-class Group:
-    """The ops of one dispatch: a root with what runs before it and after it.
-
-    Args:
-        root: the op that decides the loop nest.
-        tail: the last op, whose results the dispatch returns.
-        ops: all ops, by their position in the function.
-        returned: other results that it returns besides.
-    """
-
-    root: ir.OpView
-    tail: ir.OpView
-    ops: dict[int, ir.OpView] = field(default_factory=dict)
-    returned: list[Value] = field(default_factory=list)
-
-    def ordered(self) -> list[ir.OpView]:
-        """The ops in program order, with each constant before its first reader: equal groups get equal texts."""
-        result: list[ir.OpView] = []
-        constants = {op.operation: op for op in self.ops.values() if short_name(op) == "constant"}
-        for op in (self.ops[i] for i in sorted(self.ops)):
-            if op.operation in constants or short_name(op) == "constant":
-                continue
-            for operand in op.operands:
-                if constant := constants.pop(operand.owner, None):
-                    result.append(constant)
-            result.append(op)
-        return result
 
 
 @dataclass(frozen=True)
@@ -196,15 +167,12 @@ class Grouping:
             at = waiting.pop()
             if at in places:
                 return True
-            ends = {at, *(end for group in self.members.get(self.ops[at].operation, ()) for end in self._ends(group))}
+            groups = self.members.get(self.ops[at].operation, ())
+            ends = {at, *(self._at(op) for group in groups for op in group.ends)}
             further = {reader for end in ends for reader in self._readers(end) if reader <= last} - seen
             seen |= further
             waiting += further
         return False
-
-    def _ends(self, group: Group) -> list[int]:
-        """The places of the ops whose results a group returns."""
-        return [self._at(group.tail), *(self.position[value.owner] for value in group.returned)]
 
     def _readers(self, at: int) -> set[int]:
         """The places of the ops that read a result of the one at a place."""

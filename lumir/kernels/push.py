@@ -111,12 +111,6 @@ def result_paths(dispatch: Dispatch, root: Value) -> list[Path] | None:
     return known[root]
 
 
-def result_places(index: IndexMath, dispatch: Dispatch, root: Value, place: Place) -> list[Place] | None:
-    """The place of each result that the root's element at `place` ends in."""
-    paths = result_paths(dispatch, root)
-    return None if paths is None else [path.place(index, place) for path in paths]
-
-
 def band_of(op: ir.OpView) -> tuple[int, int] | None:
     """The number of the band that a `tensor.extract_slice` takes of the last dimension, and how many there are."""
     whole, band = shape_of(op.operands[0]), shape_of(op.results[0])

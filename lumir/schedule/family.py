@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Protocol
 
 from lumir.artifact.tensor_map import TensorMap
 from lumir.kernels.dispatch import Dispatch
-from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
 
@@ -21,7 +20,7 @@ class KernelCode:
         shared_bytes: dynamic shared memory of a workgroup.
         workspace_bytes: memory of the launch alone, with any contents, whose pointer follows those of the results.
         counters: 32-bit counters that are zero before the launch and that it leaves so; their pointer comes last.
-        tensor_maps: parameters by value, after the buffers and the scalars.
+        tensor_maps: parameters by value, between the buffers and the scalars.
         cluster: workgroups of a cluster along x, y, z; the grid is whole clusters.
         pdl: the kernel may start before the launch ahead of it is done (programmatic dependent launch), and waits
             for it itself (`griddepcontrol.wait`) before it touches what another kernel may have written, or read.
@@ -66,7 +65,3 @@ class Family(Protocol):
     def emit(self, dispatch: Dispatch, schedule: Any, target: Target, name: str) -> KernelCode:
         """Write the kernel function `name` at the insertion point."""
         ...
-
-
-def loc_of(dispatch: Dispatch) -> ir.Location:
-    return dispatch.function.location

@@ -13,7 +13,8 @@ from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
 from lumir.kernels.nvidia.tma_runs import RunMatrices
 from lumir.kernels.nvidia.wgmma import OVERLAP
-from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule, problem_of, reading_of
+from lumir.kernels.nvidia.wgmma_reading import reading_of
+from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule, problem_of
 from lumir.mlir import ir
 
 NAMES = [name for name in convolution_cases.CASES if name.startswith("runs")]

@@ -17,7 +17,8 @@ from lumir.dtypes import mlir_type
 from lumir.kernels.families import choose
 from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
 from lumir.kernels.nvidia.tma_windows import WindowMatrices
-from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule, reading_of
+from lumir.kernels.nvidia.wgmma_reading import reading_of
+from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
 from lumir.measure import compile_dispatch
 from lumir.measure.kernel import schedules_of
 from lumir.target import NVIDIA_ARCHS, target_named

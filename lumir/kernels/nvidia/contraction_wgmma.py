@@ -21,12 +21,8 @@ from lumir.kernels.nvidia.wgmma_block import WgmmaBlock
 from lumir.kernels.nvidia.wgmma_consumer import Consumer
 from lumir.kernels.nvidia.wgmma_cost import wgmma_cost
 from lumir.kernels.nvidia.wgmma_producer import produce
-from lumir.kernels.nvidia.wgmma_schedule import (
-    Problem,
-    WgmmaSchedule,
-    problem_of,
-    reading_of,
-)
+from lumir.kernels.nvidia.wgmma_reading import reading_of
+from lumir.kernels.nvidia.wgmma_schedule import Problem, WgmmaSchedule, problem_of
 from lumir.kernels.nvidia.wgmma_space import problems_of, schedules
 from lumir.mlir import arith, ir, scf
 from lumir.schedule.family import KernelCode

@@ -16,7 +16,7 @@ from lumir.kernels.nvidia import warps
 from lumir.kernels.nvidia.attention_block import Rows, minus_infinity
 from lumir.kernels.nvidia.attention_softmax import RowSoftmax, RowState, f32
 from lumir.kernels.nvidia.decode_end import DecodeEnd
-from lumir.kernels.nvidia.decode_fetch import Chunk, Compute, Direct, Tiled
+from lumir.kernels.nvidia.decode_fetch import Chunk, Compute, Direct, Fetch, Tiled
 from lumir.kernels.nvidia.decode_schedule import ROWS
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.mma import WARP, i32, joined, multiply_16x8x16, packed_pair, separated, transposed_8x8
@@ -51,7 +51,9 @@ class DecodeBlock:
         if problem.overlaps:
             warps.launch_dependents()
         direct = Direct(problem, self.kernel, self.batch, self.warp)
-        fetch = Tiled(problem, self.kernel, self.batch, self.warp, self.shared) if problem.schedule.stages else direct
+        fetch: Fetch = direct
+        if problem.schedule.stages:
+            fetch = Tiled(problem, self.kernel, self.batch, self.warp, self.shared)
         first = index.scale(self.split, problem.steps_of_split)
         stop = index.minimum(index.offset(first, problem.steps_of_split), problem.steps)
         state = RowState.initial(2 * problem.row_tiles)

@@ -82,11 +82,6 @@ def launch_dependents() -> None:
     nvvm.griddepcontrol(ir.Attribute.parse("#nvvm<grid_dep_action launch_dependents>"))
 
 
-def cluster_rank() -> Value:
-    """This block's number in its cluster, i32."""
-    return nvvm.read_ptx_sreg_cluster_ctarank(results=[i32()])
-
-
 def sync_cluster() -> None:
     """Wait for every thread of the cluster; what they wrote before is seen after."""
     arrive_cluster()

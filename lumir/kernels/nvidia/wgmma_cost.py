@@ -8,7 +8,8 @@ from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.contraction_cost import moved_bytes
 from lumir.kernels.nvidia.roofline import operations_in, remembered, speeds
 from lumir.kernels.nvidia.wgmma import ROWS
-from lumir.kernels.nvidia.wgmma_schedule import Problem, Reading
+from lumir.kernels.nvidia.wgmma_reading import Reading
+from lumir.kernels.nvidia.wgmma_schedule import Problem
 from lumir.sizes import is_static, typical
 from lumir.target import Target
 
