@@ -64,6 +64,18 @@ def three_bands(m: int, n: int, k: int, dtype: str) -> str:
     return cases.dispatch(body, ((m, k), dtype), ((3 * n, k), dtype), ((m, n), "float32"))
 
 
+def bands_of_runs(m: int, h: int, d: int, k: int, dtype: str) -> str:
+    """The product of two bands of h d columns, whose weight has them as [d, h]."""
+
+    def body(x: ir.Value, w: ir.Value) -> ir.Value:
+        y = build("contract", x, w, equation="mk,dhk->mhd", to=mlir_type(dtype))
+        y, n = build("reshape", y, shape=[m, h * d]), h * d // 2
+        a, b = (build("slice", y, starts=[0, start], sizes=[m, n], steps=[1, 1]) for start in (0, n))
+        return build("mul", a, b)
+
+    return cases.dispatch(body, ((m, k), dtype), ((d, h, k), dtype))
+
+
 def mixed(sizes: Mapping[str, int], left: str, right: str, to: str) -> str:
     """x w of two types."""
     m, n, k = (sizes[label] for label in "mnk")

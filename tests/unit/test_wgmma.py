@@ -11,6 +11,7 @@ from lumir.artifact.schema import Launch
 from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.families import choose
 from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
+from lumir.kernels.nvidia.skinny import SkinnyFamily
 from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
 from lumir.measure import compile_dispatch
 from lumir.size_text import declare
@@ -41,6 +42,15 @@ def assemble(text: str, schedule: WgmmaSchedule) -> None:
 def test_schedules_assemble(schedule):
     sizes = {"m": 384, "n": 256, "k": 1024} if schedule.parts > 1 else LARGE
     assemble(wgmma_cases.product("mk,nk->mn", sizes, "bfloat16"), schedule)
+
+
+@pytest.mark.parametrize(("family", "rows"), [(FAMILY, 256), (SkinnyFamily(), 24)])
+def test_bands_that_begin_within_a_box_are_left_to_others(family, rows):
+    """48 columns of a band, in runs of 32: a box of 32 rows from the second band on would cross the end of a run."""
+    module, dispatch = harness.lowered(wgmma_cases.bands_of_runs(rows, 3, 32, 256, "float16"))
+    found = family.space(dispatch, TARGET) if family.match(dispatch, TARGET) else ()
+    assert all(getattr(schedule, "instruction", "wgmma") != "wgmma" for schedule in found)
+    del module
 
 
 def test_blocks_of_a_cluster_that_have_no_rows_store_none():

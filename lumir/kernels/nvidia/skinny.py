@@ -113,6 +113,8 @@ def _no_bands(problem: SkinnyProblem) -> list[str]:
         reasons.append(f"{schedule.tile} rows are not as many of each of {bands} bands")
     if schedule.split > 1:
         reasons.append("a cluster's shares of a tile are of one band")
+    if schedule.instruction == "wgmma" and any(len(matrices.lines) > 1 for matrices in problem.stream.matrices or ()):
+        reasons.append("bands of rows in several runs do not begin with boxes")
     return reasons
 
 

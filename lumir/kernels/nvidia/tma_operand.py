@@ -141,6 +141,12 @@ class Operand:
     matrices: "Matrices | WindowMatrices | RunMatrices"
     along_k: bool
 
+    @property
+    def is_one_run(self) -> bool:
+        """Whether a box of rows may start at any of them: they are not several runs, whose ends it must not cross."""
+        matrices = self.matrices
+        return not isinstance(matrices, Matrices) or len(matrices.lines if self.along_k else matrices.columns) < 2
+
 
 Operands = tuple[ContractionSpace, Operand, Operand, int]
 """Of a contraction: its space, the left and the right operand, and how many products it is the sum of. They count

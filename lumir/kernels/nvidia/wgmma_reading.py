@@ -84,6 +84,8 @@ def _read(dispatch: Dispatch, space: ContractionSpace, kinds: Kinds) -> Reading 
     if bands is None or found is None:
         return None
     space, left, right, taps = found
+    if len(bands) > 1 and not right.is_one_run:
+        return None
     batch, m, n, k = space.shape
     shape = batch, m, n // len(bands), k
     reading = Reading(space, kinds, left, right, taps, bands, tuple(results_of(dispatch, space)), shape)
