@@ -90,14 +90,16 @@ def _meeting(first: ir.Operation, group: list[ir.Operation]) -> list[ir.Operatio
 
 def _behind(op: ir.Operation, group: list[ir.Operation]) -> list[ir.Operation]:
     """The contractions of a group that an element-wise op's operands come from, through others like it."""
-    found, waiting = [], list(op.operands)
+    waiting = [operand.owner for operand in op.operands]
+    seen = dict[ir.Operation, None]()
     while waiting:
-        producer = waiting.pop().owner
-        if producer in group:
-            found.append(producer.operation)
-        elif not isinstance(producer, ir.Block) and _is_pointwise(producer.operation, shape(op.results[0])):
-            waiting += producer.operands
-    return found
+        producer = waiting.pop()
+        if isinstance(producer, ir.Block) or producer in seen:
+            continue
+        seen[producer.operation] = None
+        if producer not in group and _is_pointwise(producer.operation, shape(op.results[0])):
+            waiting += [operand.owner for operand in producer.operands]
+    return [producer for producer in seen if producer in group]
 
 
 def _is_pointwise(op: ir.Operation, dims: Shape) -> bool:

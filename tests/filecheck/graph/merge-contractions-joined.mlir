@@ -34,3 +34,18 @@ func.func @apart(%x: tensor<9x32xf16>) -> (tensor<9x64xf16>, tensor<9x64xf16>) {
   %2 = "lumir.mul"(%0, %1) : (tensor<9x64xf16>, tensor<9x64xf16>) -> tensor<9x64xf16>
   return %0, %2 : tensor<9x64xf16>, tensor<9x64xf16>
 }
+
+// up comes first, and the gate is read twice on the way to where they meet
+// CHECK-LABEL: func.func @up_first
+// CHECK:         "lumir.contract"(%{{.*}}) {equation = "mk,kn->mn", to = f16} : (tensor<9x32xf16>, tensor<32x128xf16>) -> tensor<9x128xf16>
+// CHECK-NOT:     lumir.contract
+func.func @up_first(%x: tensor<9x32xf16>) -> tensor<9x64xf16> {
+  %u = "lumir.load"() {weight = @up} : () -> tensor<32x64xf16>
+  %0 = "lumir.contract"(%x, %u) {equation = "mk,kn->mn", to = f16} : (tensor<9x32xf16>, tensor<32x64xf16>) -> tensor<9x64xf16>
+  %g = "lumir.load"() {weight = @gate} : () -> tensor<32x64xf16>
+  %1 = "lumir.contract"(%x, %g) {equation = "mk,kn->mn", to = f16} : (tensor<9x32xf16>, tensor<32x64xf16>) -> tensor<9x64xf16>
+  %2 = "lumir.sigmoid"(%1) : (tensor<9x64xf16>) -> tensor<9x64xf16>
+  %3 = "lumir.mul"(%1, %2) : (tensor<9x64xf16>, tensor<9x64xf16>) -> tensor<9x64xf16>
+  %4 = "lumir.mul"(%0, %3) : (tensor<9x64xf16>, tensor<9x64xf16>) -> tensor<9x64xf16>
+  return %4 : tensor<9x64xf16>
+}
