@@ -1,6 +1,7 @@
 """The line as code: a model through steps 1 to 9."""
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from lumir.artifact.build import Specialisation, build_artifact
 from lumir.artifact.schema import Plan
 from lumir.context import make_context
-from lumir.diagnostics import InternalError, UserError
+from lumir.diagnostics import InternalError, LumirWarning, UserError
 from lumir.dims import Dims, Symbols, as_symbols
 from lumir.graph.known import use_store
 from lumir.instrument.session import current_session
@@ -87,6 +88,9 @@ def compile_to(request: Request, last: str = "plan") -> Compiled:
             start = _import(request, symbols, number)
             check_start(start, asked, symbols, request.precision, last)
             target = target or target_named(start.target or "cpu")
+            if number == 0 and request.precision == "tf32" and not target.rounds_products:
+                message = f"precision tf32 changes nothing for {target}: there products of float32 are not rounded"
+                warnings.warn(message, LumirWarning, stacklevel=2)
             module = _lower(start, number, request, target, last)
             specialisations.append(Specialisation(module, start.store))
     assert target is not None

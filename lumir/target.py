@@ -33,6 +33,11 @@ class Target:
         """What `target_named` makes this target from."""
         return "cpu" if self.kind == "cpu" else self.arch
 
+    @property
+    def rounds_products(self) -> bool:
+        """Whether products of float32 may be computed by tf32 (`--precision tf32`), by the family `wgmma`."""
+        return self.arch == "sm_90a"
+
     def __str__(self) -> str:
         return self.name
 

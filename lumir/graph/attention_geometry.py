@@ -74,7 +74,7 @@ def read_scores_equation(op: ir.Operation, type_: ir.Type, heads: Heads) -> tupl
         return None
     query = Operand(look_through(q, q_labels, type_), q_lead, rows, depth, heads)
     key = Operand(look_through(k, k_labels, type_), k_lead, columns, depth, heads)
-    complete = query.own_heads(False) == heads[1] and _has_whole_heads(query)
+    complete = _has_whole_heads(query) and query.own_heads(False) == heads[1]
     return (query, key) if complete and _has_whole_heads(key) else None
 
 

@@ -1,8 +1,9 @@
 """The kernel families of each kind of target, the most specific first."""
 
-from lumir.diagnostics import InternalError
+from lumir.diagnostics import UnsupportedError
 from lumir.extensions import load_extensions
 from lumir.kernels.dispatch import Dispatch
+from lumir.module import node_names
 from lumir.schedule.family import Family
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
@@ -30,7 +31,7 @@ def choose(dispatch: Dispatch, target: Target) -> tuple[Family, Schedule]:
     or what is contested.
 
     Raises:
-        InternalError: no family has a legal schedule; the message lists what each rejected.
+        UnsupportedError: no family has a legal schedule; the message says why of each.
     """
     rejected: dict[str, str] = {}
     best: tuple[float, Family, Schedule] | None = None
@@ -44,11 +45,12 @@ def choose(dispatch: Dispatch, target: Target) -> tuple[Family, Schedule]:
             best = (found[0], family, found[1])
     if best:
         return best[1:]
-    raise InternalError(
-        f"no schedule found for {dispatch.name}",
+    raise UnsupportedError(
+        f"no kernel of {target} can compute {dispatch.name}",
         code="no-schedule",
-        node=str(dispatch.function.location),
-        values=dict(list(rejected.items())[:8]),
+        node=", ".join(node_names(dispatch.function.location)) or None,
+        values={f"of family {name}": reasons for name, reasons in rejected.items()},
+        hint="give a smaller size or a narrower range with --dim, or ranges of their own with several --profile",
     )
 
 
@@ -66,11 +68,11 @@ def takes(family: Family, dispatch: Dispatch, target: Target) -> bool:
 def _cheapest(
     family: Family, dispatch: Dispatch, target: Target, rejected: dict[str, str]
 ) -> tuple[float, Schedule] | None:
-    """The cheapest legal schedule and its cost; why others were passed over goes into `rejected`."""
+    """The cheapest legal schedule and its cost; why the one that would be cheapest cannot run goes into `rejected`."""
     costs = [(family.cost(dispatch, schedule, target), schedule) for schedule in family.space(dispatch, target)]
     for cost, schedule in sorted(costs, key=lambda pair: pair[0]):
         reasons = family.legal(dispatch, schedule, target)
         if not reasons:
             return cost, schedule
-        rejected[f"{family.name} {schedule}"] = "; ".join(reasons)
+        rejected.setdefault(family.name, "; ".join(reasons))
     return None

@@ -10,11 +10,11 @@ from lumir.diagnostics import LumirWarning, UserError
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.families import choose, families
 from lumir.mlir import ir
-from lumir.module import dispatches, name_of
+from lumir.module import dispatches, name_of, node_names
 from lumir.schedule.family import Family
 from lumir.schedule.schedule import Schedule
 from lumir.schedule.tuning import databases, find, read_json
-from lumir.target import target_named
+from lumir.target import Target, target_named
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def read_schedules(path: Path, names: list[str]) -> dict[str, Any]:
         UserError: `unreadable`, `bad-schedules`; `unknown-dispatch` where there is none of a name.
     """
     data = read_json(path, "bad-schedules")
-    needed = {"family", "schedule"}
-    if not isinstance(data, dict) or not all(isinstance(v, dict) and needed <= set(v) for v in data.values()):
+    if not isinstance(data, dict) or not all(map(_is_choice, data.values())):
         hint = 'write {"dispatch_0": {"family": "map", "schedule": {...}}}, as lumir-run --inspect prints it'
         raise UserError(f"{path} does not hold schedules by dispatch", code="bad-schedules", hint=hint)
     if unknown := sorted(set(data) - set(names)):
@@ -82,39 +81,54 @@ def read_schedules(path: Path, names: list[str]) -> dict[str, Any]:
     return data
 
 
+def _is_choice(value: Any) -> bool:
+    kinds = {"family": str, "schedule": dict}
+    return isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in kinds.items())
+
+
 def _by_hand(
-    dispatch: Dispatch, given: Mapping[str, Any], by_name: Mapping[str, Family], target: Any
+    dispatch: Dispatch, given: Mapping[str, Any], by_name: Mapping[str, Family], target: Target
 ) -> tuple[Family, Schedule]:
     family = by_name.get(given["family"])
     if family is None or not family.match(dispatch, target):
         raise UserError(
             f"family {given['family']!r} cannot run {dispatch.name}",
             code="illegal-schedule",
+            node=", ".join(node_names(dispatch.function.location)) or None,
             values={"families that can": ", ".join(f.name for f in by_name.values() if f.match(dispatch, target))},
         )
     try:
-        schedule = family.schedule(**given["schedule"])
-        reasons = family.legal(dispatch, schedule, target)
-    except TypeError as error:
-        reasons = [str(error)]
-    if reasons:
-        message = f"the schedule given for {dispatch.name} cannot run: {'; '.join(reasons)}"
-        raise UserError(message, code="illegal-schedule")
-    return family, schedule
+        return family, _legal(dispatch, family, given["schedule"], target)
+    except ValueError as error:
+        raise UserError(
+            f"the schedule given for {dispatch.name} cannot run: {error}",
+            code="illegal-schedule",
+            node=", ".join(node_names(dispatch.function.location)) or None,
+            hint="leave the dispatch out to have a schedule chosen, or start from what lumir-run --inspect prints",
+        ) from None
 
 
 def _usable(
-    dispatch: Dispatch, family: Family, values: Mapping[str, Any], target: Any
+    dispatch: Dispatch, family: Family, values: Mapping[str, Any], target: Target
 ) -> tuple[Family, Schedule] | None:
     """A schedule of a database, unless the family does not take it any more: then with a warning."""
     try:
-        schedule = family.schedule(**values)
-        reasons = [] if family.match(dispatch, target) else ["the family does not match"]
-        reasons = reasons or family.legal(dispatch, schedule, target)
-    except TypeError as error:
-        reasons = [str(error)]
-    if not reasons:
-        return family, schedule
-    message = f"the measured schedule of {dispatch.name} ({family.name}) is not used: {'; '.join(reasons)}"
-    warnings.warn(message, LumirWarning, stacklevel=2)
-    return None
+        return family, _legal(dispatch, family, values, target)
+    except ValueError as error:
+        message = f"the measured schedule of {dispatch.name} ({family.name}) is not used: {error}"
+        warnings.warn(message, LumirWarning, stacklevel=2)
+        return None
+
+
+def _legal(dispatch: Dispatch, family: Family, values: Mapping[str, Any], target: Target) -> Schedule:
+    """The family's schedule with these values.
+
+    Raises:
+        ValueError: why it cannot run.
+    """
+    if not family.match(dispatch, target):
+        raise ValueError("the family does not match")
+    schedule = family.schedule.of(values)
+    if reasons := family.legal(dispatch, schedule, target):
+        raise ValueError("; ".join(reasons))
+    return schedule

@@ -8,6 +8,7 @@ One JSON file for each architecture, for people to read and to review:
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from lumir.artifact.archive import replace_file
-from lumir.diagnostics import UserError
+from lumir.diagnostics import LumirWarning, UserError
 from lumir.mlir import ir
+from lumir.module import name_of
 from lumir.schedule.family import Family
 from lumir.target import Target
 
@@ -59,8 +61,13 @@ class Entry:
                 values={"keys": sorted(data) if isinstance(data, dict) else type(data).__name__},
                 hint="write it with lumir-tune",
             )
-        if not isinstance(data["schedule"], dict) or not isinstance(data["version"], int):
-            raise UserError(f"the schedule or version of {where} is of a wrong type", code="bad-database")
+        kinds = {"family": str, "schedule": dict, "version": int}
+        if wrong := [name for name, kind in kinds.items() if not isinstance(data[name], kind)]:
+            raise UserError(
+                f"the {' and the '.join(wrong)} of {where} is of a wrong type",
+                code="bad-database",
+                hint="write it with lumir-tune",
+            )
         return cls(**{"dispatch": "", "microseconds": 0.0} | data)
 
 
@@ -140,6 +147,9 @@ def find(
         key = key or key_of(function)
         entry = database.entries.get(key)
         family = family_of.get(entry.family) if entry else None
+        if entry and not family:
+            message = f"what was measured of {name_of(function)} is not used: there is no family {entry.family!r}"
+            warnings.warn(message, LumirWarning, stacklevel=2)
         if entry and family and version_of(family) == entry.version:
             return family, entry.schedule
     return None

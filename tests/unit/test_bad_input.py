@@ -123,6 +123,23 @@ def test_sizes_of_symbols(lumir_compile: Tool, linear: Path, arguments: list[str
     assert "--dim batch=" in err
 
 
+def test_a_range_that_no_kernel_serves(lumir_compile: Tool):
+    model = Path(__file__).parents[1] / "models" / "vit.onnx"
+    status, output = lumir_compile(model, "--dim", "batch=1..999999999999", "--target", "sm_90a")
+    assert status == 1 and output.startswith("unsupported[no-schedule]: no kernel of sm_90a can compute dispatch_0\n")
+    assert "node_transpose" in output and "narrower range" in output
+
+
+def test_a_batch_of_nothing_is_a_size_like_others(lumir_compile: Tool):
+    model = Path(__file__).parents[1] / "models" / "vit.onnx"
+    assert lumir_compile(model, "--dim", "batch=0", "--to", "graph") == (0, "")
+
+
+def test_a_precision_that_changes_nothing(lumir_compile: Tool, linear: Path):
+    status, output = lumir_compile(linear, "--dim", "batch=1", "--precision", "tf32")
+    assert status == 0 and "warning: precision tf32 changes nothing for cpu" in output
+
+
 def test_there_is_no_such_model(lumir_compile: Tool, tmp_path: Path):
     assert lumir_compile("nowhere.onnx")[1].startswith("error[model-missing]: 'nowhere.onnx' does not exist")
     (tmp_path / "folder").mkdir()

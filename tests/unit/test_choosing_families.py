@@ -3,7 +3,7 @@
 import pytest
 from nvidia_helpers import contraction_cases, harness
 
-from lumir.diagnostics import InternalError
+from lumir.diagnostics import UnsupportedError
 from lumir.kernels import families
 from lumir.kernels.nvidia.map import MapSchedule
 
@@ -67,6 +67,6 @@ def test_the_general_family_competes_for_what_is_contested(monkeypatch):
 
 
 def test_without_a_legal_schedule_each_says_why(monkeypatch):
-    with pytest.raises(InternalError, match="no schedule found") as error:
+    with pytest.raises(UnsupportedError, match="no kernel of sm_90a") as error:
         chosen(monkeypatch, Fake("a", 1.0, illegal=[1]), Fake("general", 1.0, illegal=[1]))
-    assert "too small" in str(error.value.values)
+    assert error.value.values == {"of family a": "too small", "of family general": "too small"}

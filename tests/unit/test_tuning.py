@@ -58,8 +58,23 @@ def test_an_entry_that_is_not_legal_is_said_and_not_used(text, entry, tmp_path):
         assert kernel.schedule == model_choice(text, ARCH).schedule
 
 
+def test_an_entry_of_a_family_that_there_is_not_is_said(text, entry, tmp_path):
+    Database({key_of_text(text): replace(entry, family="other")}).write(tmp_path / "db.json")
+    with pytest.warns(LumirWarning, match="there is no family 'other'"):
+        kernel = compile_dispatch(text, ARCH, tuning_db=tmp_path / "db.json")
+    assert kernel.schedule == model_choice(text, ARCH).schedule
+
+
 @pytest.mark.parametrize(
-    "data", ["{", "[]", '{"k": 1}', '{"k": {"family": "map"}}', '{"k": {"family": "m", "odd": 1}}']
+    "data",
+    [
+        "{",
+        "[]",
+        '{"k": 1}',
+        '{"k": {"family": "map"}}',
+        '{"k": {"family": "m", "odd": 1}}',
+        '{"k": {"family": [], "version": 1, "schedule": {}}}',
+    ],
 )
 def test_a_broken_database_is_refused(text, data, tmp_path):
     (tmp_path / "db.json").write_text(data)
@@ -110,7 +125,13 @@ def test_schedules_can_be_given_by_hand(tmp_path):
         ({"dispatch_0": {"family": "no-such", "schedule": {}}}, "illegal-schedule"),
         ({"dispatch_0": {"family": "attention", "schedule": {}}}, "illegal-schedule"),
         ({"dispatch_0": {"family": "map", "schedule": {"odd": 1}}}, "illegal-schedule"),
+        ({"dispatch_0": {"family": "map", "schedule": {"lanes": 0}}}, "illegal-schedule"),
+        ({"dispatch_0": {"family": "map", "schedule": {"lanes": "x"}}}, "illegal-schedule"),
+        ({"dispatch_0": {"family": "map", "schedule": {"block": True}}}, "illegal-schedule"),
+        ({"dispatch_0": {"family": "contraction", "schedule": {"instruction": "other"}}}, "illegal-schedule"),
         ({"dispatch_0": {"schedule": {}}}, "bad-schedules"),
+        ({"dispatch_0": {"family": ["map"], "schedule": {}}}, "bad-schedules"),
+        ({"dispatch_0": {"family": "map", "schedule": [1]}}, "bad-schedules"),
         ([], "bad-schedules"),
     ],
 )

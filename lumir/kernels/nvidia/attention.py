@@ -8,7 +8,7 @@ and the result's consumers.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from lumir.dtypes import byte_size
 from lumir.kernels.attention_space import AttentionSpace
@@ -45,7 +45,7 @@ class AttentionSchedule(Schedule):
     stages: tiles of keys and values in shared memory at once.
     """
 
-    instruction: str = "mma"
+    instruction: Literal["mma", "simt"] = "mma"
     m: int = 64
     n: int = 64
     warps: int = 4

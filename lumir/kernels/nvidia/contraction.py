@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
@@ -41,7 +41,7 @@ class ContractionSchedule(Schedule):
         group: tile rows that run together, so that their operands stay in the L2 cache.
     """
 
-    instruction: str = "simt"
+    instruction: Literal["mma", "simt"] = "simt"
     m: int = 64
     n: int = 64
     k: int = 16

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from lumir.dtypes import bit_size, byte_size
 from lumir.kernels.contraction_space import ContractionSpace
@@ -39,7 +40,7 @@ class SkinnySchedule(Schedule):
         resident: workgroups that a multiprocessor has registers and shared memory for, at least.
     """
 
-    instruction: str = "mma"
+    instruction: Literal["mma", "wgmma", "simt"] = "mma"
     rows: int = 16
     warps: int = 8
     across: int = 1
