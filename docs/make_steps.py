@@ -101,7 +101,7 @@ def _cut(text: str) -> str:
     lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..." for line in lines]
     if len(lines) <= LONGEST_TEXT:
         return "\n".join(lines)
-    head, tail = LONGEST_TEXT - 12, 12
+    head, tail = LONGEST_TEXT - 13, 13
     return "\n".join([*lines[:head], f"... {len(lines) - head - tail} more lines", *lines[-tail:]])
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from lumir.dtypes import lowest_finite
 from lumir.kernels.cpu.attention_places import AttentionPlaces
-from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
+from lumir.kernels.cpu.function import CpuKernel, cpu_kernel, too_many_lanes
 from lumir.kernels.cpu.scratch import stack_buffer
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.evaluate import Evaluator
@@ -71,6 +71,8 @@ class AttentionFamily:
                     yield AttentionSchedule(rows, max(rows, 64), lanes, _divisor(e, lanes), _divisor(d, lanes), keys)
 
     def legal(self, dispatch: Dispatch, schedule: AttentionSchedule, target: Target) -> list[str]:
+        if reasons := too_many_lanes(schedule.lanes, schedule.value_lanes, schedule.key_lanes):
+            return reasons
         *_, n, d, _e = map(high, _places(dispatch).sizes)
         needed = (d * schedule.keys + schedule.rows * _padded(n, schedule.lanes)) * 8
         return (

@@ -13,7 +13,7 @@ from typing import ClassVar
 from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.cpu.dot import TOGETHER, ByteProducts, DotWriter
-from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
+from lumir.kernels.cpu.function import CpuKernel, cpu_kernel, too_many_lanes
 from lumir.kernels.cpu.scratch import stack_buffer
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.evaluate import Evaluator
@@ -80,6 +80,8 @@ class ContractionFamily:
                 yield ContractionSchedule(min(height, rows), vectors, lanes, tiles, padded, TOGETHER if bytes_ else 1)
 
     def legal(self, dispatch: Dispatch, schedule: ContractionSchedule, target: Target) -> list[str]:
+        if reasons := too_many_lanes(schedule.lanes):
+            return reasons
         registers = schedule.rows * schedule.vectors + schedule.vectors * min(schedule.together, 2) + 2
         limit = 32 if target.vector_bytes == 64 else 16
         if registers > limit:

@@ -10,6 +10,14 @@ from lumir.kernels.launch_sizes import LaunchSizes
 from lumir.kernels.memory import Buffer, pointer_type
 from lumir.mlir import func, ir, llvm
 
+MOST_LANES = 64
+"""Of a vector: one for each byte of the widest register."""
+
+
+def too_many_lanes(*lanes: int) -> list[str]:
+    """Why a schedule's vectors are too wide; empty if they are not."""
+    return [f"vectors have up to {MOST_LANES} lanes, not {max(lanes)}"] if max(lanes) > MOST_LANES else []
+
 
 class CpuKernel:
     """A kernel being written.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.dtypes import byte_size
-from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
+from lumir.kernels.cpu.function import CpuKernel, cpu_kernel, too_many_lanes
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
 from lumir.kernels.index import Index, IndexMath, Place
 from lumir.mlir import arith, ir
@@ -82,6 +82,8 @@ class MapFamily:
             yield MapSchedule(lanes, chunk, max(1, 16384 // heavy // elements))
 
     def legal(self, dispatch: Dispatch, schedule: MapSchedule, target: Target) -> list[str]:
+        if reasons := too_many_lanes(schedule.lanes):
+            return reasons
         if schedule.lanes > 1 and self._scatters(dispatch, schedule, target):
             return ["the last dimension is not contiguous in some operand"]
         return []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
+from lumir.kernels.cpu.function import CpuKernel, cpu_kernel, too_many_lanes
 from lumir.kernels.cpu.lines import Lines
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.evaluate import Evaluator, LoopNest
@@ -59,6 +59,10 @@ class RowsFamily:
     def legal(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> list[str]:
         if schedule.lanes == 1:
             return []
+        if reasons := too_many_lanes(schedule.lanes):
+            return reasons
+        if schedule.across and Lines.of(_space(dispatch).full, _space(dispatch).axes, schedule.lanes) is None:
+            return [f"neighbouring rows are not whole groups of {schedule.lanes}"]
         scratch = ir.Module.create()
         with ir.InsertionPoint(scratch.body):
             scattered = _emit(dispatch, schedule, "scratch")

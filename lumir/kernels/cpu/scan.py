@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.dtypes import byte_size
-from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
+from lumir.kernels.cpu.function import CpuKernel, cpu_kernel, too_many_lanes
 from lumir.kernels.cpu.lines import Lines
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.evaluate import Evaluator
@@ -57,6 +57,10 @@ class ScanFamily:
     def legal(self, dispatch: Dispatch, schedule: ScanSchedule, target: Target) -> list[str]:
         if schedule.lanes == 1:
             return []
+        if reasons := too_many_lanes(schedule.lanes):
+            return reasons
+        if Lines.of(_space(dispatch).shape, (_space(dispatch).axis,), schedule.lanes) is None:
+            return [f"neighbouring lines are not whole groups of {schedule.lanes}"]
         scratch = ir.Module.create()
         with ir.InsertionPoint(scratch.body):
             scattered = _emit(dispatch, schedule, "scratch")

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from lumir.dtypes import byte_size
 from lumir.kernels.branch import only_if
-from lumir.kernels.cpu.function import CpuKernel, cpu_kernel
+from lumir.kernels.cpu.function import CpuKernel, cpu_kernel, too_many_lanes
 from lumir.kernels.cpu.lines import Lines
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.evaluate import Evaluator
@@ -64,6 +64,10 @@ class ScatterFamily:
     def legal(self, dispatch: Dispatch, schedule: ScatterSchedule, target: Target) -> list[str]:
         if schedule.lanes == 1:
             return []
+        if reasons := too_many_lanes(schedule.lanes):
+            return reasons
+        if Lines.of(_space(dispatch).shape, _space(dispatch).places, schedule.lanes) is None:
+            return [f"neighbouring lines are not whole groups of {schedule.lanes}"]
         scratch = ir.Module.create()
         with ir.InsertionPoint(scratch.body):
             scattered = _emit(dispatch, schedule, "scratch")
