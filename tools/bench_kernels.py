@@ -27,13 +27,19 @@ def selected(groups: Sequence[str], only: Sequence[str]) -> list[Benchmark]:
     """The benchmarks of these groups (all, where none is named) whose name holds one of the texts.
 
     Raises:
-        UserError: `unknown-group`.
+        UserError: `unknown-group`; `unknown-benchmark`, where no name holds one of the texts.
     """
     items = benchmarks()
     known = list(dict.fromkeys(item.group for item in items))
     if unknown := [group for group in groups if group not in known]:
         raise UserError(f"there is no group {', '.join(unknown)}", code="unknown-group", hint=f"use {', '.join(known)}")
     chosen = [item for item in items if not groups or item.group in groups]
+    if missing := [text for text in only if not any(text in item.full_name for item in chosen)]:
+        raise UserError(
+            f"there is no benchmark whose name holds {', '.join(missing)}",
+            code="unknown-benchmark",
+            hint="lumir-bench kernels --list names them",
+        )
     return [item for item in chosen if not only or any(text in item.full_name for text in only)]
 
 

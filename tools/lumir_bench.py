@@ -51,6 +51,8 @@ def command(what: str, groups: Sequence[str], **flags: Any) -> None:
 
     if groups:
         raise click.UsageError("groups are of the benchmark set: lumir-bench kernels GROUP...")
+    if flags["list_only"]:
+        raise click.UsageError("--list is of the benchmark set; lumir-tune MODEL --list names a model's dispatches")
     bench_model(Path(what), console, flags)
 
 

@@ -26,7 +26,7 @@ def default_database() -> Path:
     epilog="Status: 0; 1 when the model or the request is wrong, or no right kernel was found; 2 for wrong usage.",
 )
 @click.argument("model", metavar="MODEL|kernels", type=click.Path(path_type=Path))
-@click.option("--precision", metavar="P", help="fp32, fp16 or bf16, as for lumir-compile.")
+@click.option("--precision", metavar="P", help="fp32, tf32, fp16 or bf16, as for lumir-compile.")
 @click.option("--dim", "dims", metavar="NAME=SIZE", multiple=True, help="The size of a symbolic dimension.")
 @click.option(
     "--only", metavar="TEXT", multiple=True, help="Tune the dispatches whose name holds this text; --list names them."

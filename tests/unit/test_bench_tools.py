@@ -37,6 +37,10 @@ def test_benchmarks_are_listed_with_what_is_chosen(capfd):
 def test_an_unknown_group_and_dispatch_are_said(capfd):
     status, _, err = run(lumir_bench.main, "kernels", "gemms", "--list", capfd=capfd)
     assert status == 1 and err.startswith("error[unknown-group]") and "gemm, fp8" in err
+    status, _, err = run(lumir_bench.main, "kernels", "--list", "--only", "gemms", capfd=capfd)
+    assert status == 1 and err.startswith("error[unknown-benchmark]") and "gemms" in err
+    status, _, err = run(lumir_bench.main, "model.onnx", "--list", capfd=capfd)
+    assert status == 2 and "lumir-tune MODEL --list" in err
     status, _, err = run(lumir_tune.main, "kernels", "--list", "--only", "gemms", capfd=capfd)
     assert status == 1 and err.startswith("error[unknown-dispatch]")
 
