@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from lumir.diagnostics import LumirWarning, UserError
 from lumir.kernels.dispatch import Dispatch
-from lumir.kernels.families import choose, families
+from lumir.kernels.families import choose, families, takes
 from lumir.mlir import ir
 from lumir.module import dispatches, name_of, node_names
 from lumir.schedule.family import Family
@@ -90,12 +90,12 @@ def _by_hand(
     dispatch: Dispatch, given: Mapping[str, Any], by_name: Mapping[str, Family], target: Target
 ) -> tuple[Family, Schedule]:
     family = by_name.get(given["family"])
-    if family is None or not family.match(dispatch, target):
+    if family is None or not takes(family, dispatch, target):
         raise UserError(
             f"family {given['family']!r} cannot run {dispatch.name}",
             code="illegal-schedule",
             node=", ".join(node_names(dispatch.function.location)) or None,
-            values={"families that can": ", ".join(f.name for f in by_name.values() if f.match(dispatch, target))},
+            values={"families that can": ", ".join(f.name for f in by_name.values() if takes(f, dispatch, target))},
         )
     try:
         return family, _legal(dispatch, family, given["schedule"], target)
@@ -126,7 +126,7 @@ def _legal(dispatch: Dispatch, family: Family, values: Mapping[str, Any], target
     Raises:
         ValueError: why it cannot run.
     """
-    if not family.match(dispatch, target):
+    if not takes(family, dispatch, target):
         raise ValueError("the family does not match")
     schedule = family.schedule.of(values)
     if reasons := family.legal(dispatch, schedule, target):

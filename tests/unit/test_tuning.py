@@ -4,12 +4,15 @@ import json
 from dataclasses import replace
 
 import pytest
+import wgmma_cases
 from nvidia_helpers import contraction_cases, harness
 
 from lumir.diagnostics import LumirWarning, UserError
 from lumir.measure.kernel import Choice, compile_dispatch, key_of_text, model_choice, schedules_of
 from lumir.measure.search import pruned
+from lumir.schedule.choose import ChooseSchedules
 from lumir.schedule.tuning import Database, Entry
+from lumir.size_text import declare
 
 ARCH = "sm_90a"
 
@@ -172,3 +175,14 @@ def test_what_ships_is_sound_and_used():
         warnings.simplefilter("error", LumirWarning)
         for each in measured:
             assert compile_dispatch(each, ARCH).schedule == shipped[key_of_text(each)].schedule
+
+
+def test_a_family_of_fixed_sizes_is_not_given_others_by_hand(tmp_path):
+    """Where the schedule file names one that does not know symbols, the error says which ones do."""
+    schedules = tmp_path / "schedules.json"
+    schedules.write_text(json.dumps({"dispatch": {"family": "skinny", "schedule": {}}}))
+    with harness.kernel_context(), declare(wgmma_cases.SYMBOLS):
+        module, _ = harness.lowered(wgmma_cases.open_text("linear"))
+        with pytest.raises(UserError, match="skinny") as error:
+            ChooseSchedules(ARCH, schedules=str(schedules)).run(module)
+    assert error.value.code == "illegal-schedule" and "wgmma" in str(error.value)
