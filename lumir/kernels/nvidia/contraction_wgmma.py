@@ -121,7 +121,9 @@ def write(block: WgmmaBlock) -> None:
         if registers:
             warps.take_registers(registers[1])
         warps.wait_for_dependencies()
-        Consumer(block, arith.DivUIOp(warp, constant_i32(4)).result).run()
+        with block.kernel.buffers_apart():
+            block.kernel.take_buffers(apart=block.problem.dispatch.unwritten)
+            Consumer(block, arith.DivUIOp(warp, constant_i32(4)).result).run()
         scf.YieldOp([])
     with ir.InsertionPoint(role.else_block):
         if registers:
