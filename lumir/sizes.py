@@ -128,12 +128,13 @@ class Size:
         terms: (product, coefficient) in canonical order; the constant is last.
     """
 
-    __slots__ = ("_hash", "_range", "terms")
+    __slots__ = ("_hash", "_known", "_range", "terms")
 
     def __init__(self, terms: tuple[tuple[Product, int], ...]):
         self.terms = terms
         self._hash = hash(terms)
         self._range: tuple[int, int] | None = None
+        self._known: dict[tuple[str, float], Dim] = {}
 
     @property
     def symbols(self) -> frozenset[Symbol]:
@@ -149,6 +150,17 @@ class Size:
             self._range = _bounds(self.terms)
         return self._range
 
+    def once(self, what: str, number: float, compute: Callable[[], Dim]) -> Dim:
+        """What is made of this size and a number, computed once: a search divides by the same few again and again."""
+        if (what, number) not in self._known:
+            self._known[what, number] = compute()
+        return self._known[what, number]
+
+    def _with(self, what: str, other: Any, function: Callable[[Dim, Dim], Dim]) -> Any:
+        if type(other) is int:
+            return self.once(what, other, lambda: function(self, other))
+        return _combined(self, other, function)
+
     def __hash__(self) -> int:
         return self._hash
 
@@ -159,7 +171,7 @@ class Size:
         return _combined(self, other, lambda x, y: _sum([*_terms(x), *_terms(y)]))
 
     def __mul__(self, other: Any) -> Dim:
-        return _combined(self, other, _multiplied)
+        return self._with("*", other, _multiplied)
 
     def __sub__(self, other: Any) -> Dim:
         return _combined(self, other, lambda x, y: x + -1 * y)
@@ -171,13 +183,13 @@ class Size:
         return -1 * self
 
     def __floordiv__(self, other: Any) -> Dim:
-        return _combined(self, other, _floordiv)
+        return self._with("//", other, _floordiv)
 
     def __rfloordiv__(self, other: Any) -> Dim:
         return _combined(self, other, lambda x, y: _floordiv(y, x))
 
     def __mod__(self, other: Any) -> Dim:
-        return _combined(self, other, _mod)
+        return self._with("%", other, _mod)
 
     def __rmod__(self, other: Any) -> Dim:
         return _combined(self, other, lambda x, y: _mod(y, x))
@@ -254,7 +266,7 @@ def typical(x: Dim, part: float = 0.75) -> int:
     """One value to estimate costs with: every symbol that part up its range, counted in factors."""
     if not isinstance(x, Size):
         return x
-    return x.at({symbol.name: _typical(symbol, part) for symbol in x.symbols})
+    return x.once("typical", part, lambda: x.at({symbol.name: _typical(symbol, part) for symbol in x.symbols}))
 
 
 def _typical(symbol: Symbol, part: float) -> int:
