@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from lumir import __version__
-from lumir.diagnostics import InternalError, LumirError, LumirWarning
+from lumir.diagnostics import InternalError, LumirError, LumirWarning, UserError
 
 OK, FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 70, 130
 """As in BSD's sysexits.h: 70 is a defect of the program itself."""
@@ -35,6 +35,14 @@ def run_tool(command: click.Command, name: str, arguments: Sequence[str]) -> int
             return INTERNAL
         except LumirError as error:
             click.echo(str(error), err=True)
+            return FAILED
+        except MemoryError as error:
+            shown = UserError(
+                f"this machine has not the memory that this takes: {error}",
+                code="out-of-memory",
+                hint="give smaller sizes or narrower ranges with --dim",
+            )
+            click.echo(str(shown), err=True)
             return FAILED
         except Exception as error:
             _print(error, f"internal error[crash]: {type(error).__name__}: {error}")

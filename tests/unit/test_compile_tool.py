@@ -222,6 +222,18 @@ def test_a_crash_leaves_its_traceback_in_a_file(tool, linear: Path, monkeypatch)
     assert "_broken_write" in text
 
 
+def test_sizes_for_which_there_is_no_memory(tool, linear: Path, monkeypatch):
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 263. TiB")
+
+    monkeypatch.setattr("lumir.artifact.build.write_artifact", exhausted)
+    status, _, err = tool(linear, "--dim", "batch=1", "-o", "m.lumir")
+    assert status == 1 and err.startswith(
+        "error[out-of-memory]: this machine has not the memory that this takes: Unable"
+    )
+    assert "narrower ranges" in err
+
+
 def _fails(self: object, module: ir.Module) -> None:
     raise InternalError("no dispatch can be formed", code="test")
 
