@@ -108,6 +108,7 @@ CASES: dict[str, Callable[[], str]] = {
     "column": lambda: product("mk,nk->mn", {"m": 200, "n": 1, "k": 136}, "float16"),
     "odd-result": lambda: product("mk,nk->mn", {"m": 131, "n": 67, "k": 64}, "float16"),
     "even-result": lambda: product("mk,nk->mn", {"m": 131, "n": 270, "k": 72}, "bfloat16"),
+    "one-row-of-odd-columns": lambda: product("mk,nk->mn", {"m": 1, "n": 67, "k": 64}, "float16"),
     "odd-result-of-whole-tiles": lambda: product("bmk,bnk->bmn", {"b": 3, "m": 384, "n": 67, "k": 72}, "float16"),
     "long": lambda: product("mk,nk->mn", {"m": 140, "n": 136, "k": 2000}, "bfloat16"),
     "large": lambda: product("mk,kn->mn", {"m": 1500, "n": 1800, "k": 504}, "float16"),

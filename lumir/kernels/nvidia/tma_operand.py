@@ -80,6 +80,11 @@ class Matrices:
                 reasons.append(f"runs of {inner} {name} are not whole boxes of {box}")
         return reasons
 
+    @property
+    def stores_whole(self) -> bool:
+        """Whether lines are whole pieces of 16 bytes: TMA writes no less, past the end of a single line too."""
+        return not self._inner[0][0] * self.size % ALIGNMENT
+
     def tensor_map(self, box_lines: int, box_columns: int) -> TensorMap:
         """The map with boxes of lines by columns."""
         columns, lines = self._inner

@@ -194,7 +194,7 @@ class Problem:
 
     def staged(self, result: Matrices) -> bool:
         """Whether a result goes through shared memory and is stored by TMA, else straight from registers."""
-        return not result.problems(ROWS, self.chunk)
+        return not result.problems(ROWS, self.chunk) and result.stores_whole
 
     @property
     def fixed_bytes(self) -> int:
