@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lumir.dialects.contraction import ALLOW_TF32
-from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.push import Reshape
@@ -238,11 +238,12 @@ def _runs(plain: list[int | None], dims: Sequence[int]) -> list[Dims]:
 
 def contraction_of(dispatch: Dispatch) -> ContractionSpace | None:
     """The space of the dispatch's only reduction, if it is a contraction; found once."""
-    known = vars(dispatch)
-    if "contraction" not in known:
+
+    def find(dispatch: Dispatch) -> ContractionSpace | None:
         reductions = dispatch.reductions
-        known["contraction"] = ContractionSpace.of(reductions[0]) if len(reductions) == 1 else None
-    return known["contraction"]
+        return ContractionSpace.of(reductions[0]) if len(reductions) == 1 else None
+
+    return remembered(dispatch, "contraction", find)
 
 
 def _dims_in(map_: ir.AffineMap) -> set[int]:

@@ -1,8 +1,10 @@
 """A dispatch as kernel families see it: its arguments, its operations, what it returns."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from lumir.dialects import shape_of_type
 from lumir.kernels.evaluate import LoopNest
@@ -10,6 +12,7 @@ from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
 
 Value = ir.Value
+T = TypeVar("T")
 UNWRITTEN = "lumir.unwritten"
 """The mark of an argument that no kernel writes while the model runs, wherever the dispatch is called."""
 
@@ -114,3 +117,11 @@ def _behind_casts(value: Value) -> Value:
     while not isinstance(value.owner, ir.Block) and value.owner.name == "builtin.unrealized_conversion_cast":
         value = value.owner.operands[0]
     return value
+
+
+def remembered(dispatch: Dispatch, name: str, compute: Callable[[Dispatch], T]) -> T:
+    """`compute(dispatch)`, computed once in the dispatch's life: a search asks for it with every schedule."""
+    facts = vars(dispatch)
+    if name not in facts:
+        facts[name] = compute(dispatch)
+    return facts[name]

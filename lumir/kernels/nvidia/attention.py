@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from lumir.dtypes import byte_size
 from lumir.kernels.attention_space import AttentionSpace
-from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
 from lumir.kernels.index import Index
 from lumir.kernels.nvidia.attention_mma import MmaAttention
 from lumir.kernels.nvidia.attention_simt import SimtAttention
@@ -21,7 +21,7 @@ from lumir.kernels.nvidia.contraction_cost import L2_SPEEDUP, LAUNCH, TERAFLOPS,
 from lumir.kernels.nvidia.contraction_store import Staging, staging_within, store_lanes
 from lumir.kernels.nvidia.function import nvidia_kernel
 from lumir.kernels.nvidia.mma import WARP, use_all_registers
-from lumir.kernels.nvidia.roofline import remembered, speeds
+from lumir.kernels.nvidia.roofline import speeds
 from lumir.kernels.nvidia.tiles_plan import OperandPlan, plan_operand, scratch
 from lumir.kernels.push import result_paths
 from lumir.mlir import ir, llvm

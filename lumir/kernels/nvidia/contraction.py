@@ -13,13 +13,12 @@ from typing import ClassVar, Literal
 
 from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
-from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
 from lumir.kernels.nvidia.contraction_cost import contraction_cost
 from lumir.kernels.nvidia.contraction_mma import emit_mma
 from lumir.kernels.nvidia.contraction_simt import MicroTile, emit_simt
 from lumir.kernels.nvidia.contraction_store import Staging, staging_within, store_lanes
 from lumir.kernels.nvidia.mma import CHUNK_BYTES, WARP
-from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tiles_plan import OperandPlan, plan_operand
 from lumir.kernels.push import result_paths
 from lumir.mlir import ir

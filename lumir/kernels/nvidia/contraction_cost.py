@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lumir.dtypes import byte_size
-from lumir.kernels.dispatch import Dispatch, element_of, shape_of
-from lumir.kernels.nvidia.roofline import remembered, speeds
+from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
+from lumir.kernels.nvidia.roofline import speeds
 from lumir.kernels.windows import read_shares
 from lumir.sizes import typical
 from lumir.target import Target

@@ -7,14 +7,13 @@ from functools import reduce
 from lumir.dtypes import byte_size
 from lumir.kernels.bands import bands_of, bind_bands
 from lumir.kernels.contraction_space import ContractionSpace, View
-from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.memory import Buffer
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import all_of, byte_offset
-from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tiles_plan import scratch
 from lumir.kernels.push import Path, Reshape, paths_from
 from lumir.mlir import ir, llvm

@@ -10,12 +10,11 @@ from dataclasses import replace
 from typing import ClassVar
 
 from lumir.artifact.tensor_map import TensorMap
-from lumir.kernels.dispatch import Dispatch, shape_of
+from lumir.kernels.dispatch import Dispatch, remembered, shape_of
 from lumir.kernels.nvidia import warps
 from lumir.kernels.nvidia.function import Extra, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import constant_i32, use_all_registers
-from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.wgmma import ROWS
 from lumir.kernels.nvidia.wgmma_block import WgmmaBlock
 from lumir.kernels.nvidia.wgmma_consumer import Consumer

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from lumir.dtypes import byte_size
 from lumir.kernels.attention_space import AttentionSpace
-from lumir.kernels.dispatch import Dispatch, shape_of
+from lumir.kernels.dispatch import Dispatch, remembered, shape_of
 from lumir.kernels.nvidia.attention import FEW_KEYS
 from lumir.kernels.nvidia.attention_tma import LINE_ELEMENTS
 from lumir.kernels.nvidia.contraction import tensor_core_type
@@ -21,7 +21,7 @@ from lumir.kernels.nvidia.decode_block import DecodeBlock
 from lumir.kernels.nvidia.decode_schedule import DecodeProblem, DecodeSchedule, problem_of, reads_in_chunks
 from lumir.kernels.nvidia.function import Extra, nvidia_kernel
 from lumir.kernels.nvidia.programmatic import is_programmatic
-from lumir.kernels.nvidia.roofline import ACCESS_SECONDS, remembered, speeds
+from lumir.kernels.nvidia.roofline import ACCESS_SECONDS, speeds
 from lumir.kernels.nvidia.tma_pages import PagedMatrices
 from lumir.kernels.push import result_paths
 from lumir.schedule.family import KernelCode

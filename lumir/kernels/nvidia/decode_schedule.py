@@ -6,13 +6,12 @@ from functools import cached_property
 from lumir.artifact.tensor_map import TensorMap
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.contraction_space import ContractionSpace
-from lumir.kernels.dispatch import Dispatch, element_of
+from lumir.kernels.dispatch import Dispatch, element_of, remembered
 from lumir.kernels.nvidia.attention_tma import LINE_ELEMENTS, TiledAttention, matrices_along
 from lumir.kernels.nvidia.contraction_store import store_lanes
 from lumir.kernels.nvidia.decode_parts import Parts
 from lumir.kernels.nvidia.mbarrier import BYTES
 from lumir.kernels.nvidia.mma import WARP
-from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tiles_plan import plan_operand
 from lumir.kernels.nvidia.tma_operand import Matrices
 from lumir.kernels.nvidia.tma_pages import PagedMatrices, paged_along

@@ -11,7 +11,7 @@ from itertools import product
 from typing import ClassVar
 
 from lumir.dtypes import byte_size
-from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index
 from lumir.kernels.nvidia.function import NvidiaKernel, nvidia_kernel
@@ -26,7 +26,6 @@ from lumir.kernels.nvidia.roofline import (
     compute_seconds,
     element_operations,
     read_bytes,
-    remembered,
 )
 from lumir.kernels.nvidia.scratch import scratch_kernel
 from lumir.schedule.family import KernelCode

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from lumir.kernels.attention_mask import Band
 from lumir.kernels.attention_space import AttentionSpace
-from lumir.kernels.dispatch import Dispatch, shape_of
+from lumir.kernels.dispatch import Dispatch, remembered, shape_of
 from lumir.kernels.nvidia.attention import FEW_KEYS
 from lumir.kernels.nvidia.contraction import tensor_core_type
 from lumir.kernels.nvidia.contraction_cost import LAUNCH
@@ -21,7 +21,6 @@ from lumir.kernels.nvidia.function import nvidia_kernel
 from lumir.kernels.nvidia.mma import use_all_registers
 from lumir.kernels.nvidia.prefill_block import PrefillBlock
 from lumir.kernels.nvidia.prefill_schedule import REGISTERS, PrefillProblem, PrefillSchedule, problem_of, reading_of
-from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.wgmma import ROWS
 from lumir.kernels.push import result_paths
 from lumir.schedule.family import KernelCode

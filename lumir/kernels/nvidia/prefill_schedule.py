@@ -6,11 +6,10 @@ from functools import cached_property
 from lumir.artifact.tensor_map import TensorMap
 from lumir.kernels.attention_mask import Band, plain_scale
 from lumir.kernels.attention_space import AttentionSpace
-from lumir.kernels.dispatch import Dispatch
+from lumir.kernels.dispatch import Dispatch, remembered
 from lumir.kernels.nvidia.attention import scores_scatter
 from lumir.kernels.nvidia.attention_tma import LINE_ELEMENTS, TiledAttention, matrices_along
 from lumir.kernels.nvidia.contraction_store import store_lanes
-from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tma_operand import Matrices
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP
 from lumir.schedule.schedule import Schedule

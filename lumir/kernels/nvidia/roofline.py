@@ -1,10 +1,8 @@
 """Estimates of a kernel's time from the bytes it moves and the operations it does, where nothing was measured."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
 
 from lumir.dtypes import bit_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
@@ -14,7 +12,6 @@ from lumir.sizes import typical
 from lumir.target import Target
 
 Value = ir.Value
-T = TypeVar("T")
 
 LAUNCH_SECONDS = 1.0e-6
 """What a kernel costs beside its work, as one of many in a CUDA graph."""
@@ -115,14 +112,6 @@ _FREE = frozenset(["linalg.yield", "arith.constant"])
 _CHEAP = frozenset(
     ["math.absf", "math.fma", "math.floor", "math.ceil", "math.roundeven", "math.trunc", "math.copysign", "math.absi"]
 )
-
-
-def remembered(dispatch: Dispatch, name: str, compute: Callable[[Dispatch], T]) -> T:
-    """`compute(dispatch)`, computed once in the dispatch's life: a search asks for it with every schedule."""
-    facts = vars(dispatch)
-    if name not in facts:
-        facts[name] = compute(dispatch)
-    return facts[name]
 
 
 def element_operations(dispatch: Dispatch) -> float:

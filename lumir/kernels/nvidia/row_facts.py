@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 
 from lumir.dtypes import byte_size
-from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.nvidia.joining import is_joinable
-from lumir.kernels.nvidia.roofline import buffer_bytes, operations_in, read_bytes, remembered
+from lumir.kernels.nvidia.roofline import buffer_bytes, operations_in, read_bytes
 from lumir.kernels.row_space import RowSpace
 from lumir.sizes import is_static, typical
 

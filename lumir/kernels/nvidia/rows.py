@@ -12,11 +12,11 @@ from dataclasses import replace
 from itertools import chain, product
 from typing import ClassVar
 
-from lumir.kernels.dispatch import Dispatch
+from lumir.kernels.dispatch import Dispatch, remembered
 from lumir.kernels.nvidia.exchange import WARP
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, nvidia_kernel
 from lumir.kernels.nvidia.programmatic import is_programmatic
-from lumir.kernels.nvidia.roofline import REGISTERS, remembered
+from lumir.kernels.nvidia.roofline import REGISTERS
 from lumir.kernels.nvidia.row_cost import registers_of, row_cost
 from lumir.kernels.nvidia.row_facts import RowFacts
 from lumir.kernels.nvidia.row_schedule import RowsSchedule

@@ -8,9 +8,8 @@ what consumes the product where it is stored.
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
-from lumir.kernels.dispatch import Dispatch
+from lumir.kernels.dispatch import Dispatch, remembered
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, NvidiaKernel
-from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.skinny_cost import skinny_cost
 from lumir.kernels.nvidia.skinny_facts import FEW_ROWS, TILE_ROWS, SkinnyFacts
 from lumir.kernels.nvidia.skinny_mma import emit_mma

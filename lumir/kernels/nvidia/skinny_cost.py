@@ -7,8 +7,9 @@ and 128256x4096: 1, 4 and 16 rows of bf16, 440 schedules together; 1 to 64 rows 
 
 import math
 
+from lumir.kernels.dispatch import remembered
 from lumir.kernels.nvidia.mma import CHUNK_BYTES
-from lumir.kernels.nvidia.roofline import THREADS, buffer_bytes, remembered, speeds
+from lumir.kernels.nvidia.roofline import THREADS, buffer_bytes, speeds
 from lumir.kernels.nvidia.skinny_facts import TILE_COLUMNS, TILE_ROWS
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
 from lumir.kernels.nvidia.wgmma import LINE

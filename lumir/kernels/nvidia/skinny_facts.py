@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from lumir.dtypes import byte_size
 from lumir.kernels.bands import bands_of
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
-from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
 from lumir.kernels.index import Index
 from lumir.kernels.nvidia.dequantise import LOAD_BITS, Formula, PackedReader, keeps_rows, packed_argument
 from lumir.kernels.nvidia.mma import CHUNK_BYTES
-from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tiles_plan import scratch
 from lumir.mlir import ir
 

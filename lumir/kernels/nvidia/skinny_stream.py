@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lumir.dtypes import byte_size
-from lumir.kernels.dispatch import element_of
+from lumir.kernels.dispatch import element_of, remembered
 from lumir.kernels.nvidia.mbarrier import BYTES
-from lumir.kernels.nvidia.roofline import remembered
 from lumir.kernels.nvidia.tma_operand import Matrices, operand_of
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, Kinds
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lumir.dtypes import byte_size
-from lumir.kernels.dispatch import Dispatch, element_of, shape_of
+from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
 from lumir.kernels.index import Index, IndexMath, Place
 from lumir.kernels.memory import Buffer
 from lumir.kernels.nvidia.function import STATIC_SHARED_BYTES, NvidiaKernel, nvidia_kernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import all_of, separated
 from lumir.kernels.nvidia.programmatic import is_programmatic
-from lumir.kernels.nvidia.roofline import LAUNCH_SECONDS, Traffic, buffer_bytes, read_bytes, remembered
+from lumir.kernels.nvidia.roofline import LAUNCH_SECONDS, Traffic, buffer_bytes, read_bytes
 from lumir.kernels.nvidia.transpose_plan import TransposeFacts, core_of, read_places
 from lumir.mlir import arith, ir
 from lumir.schedule.family import KernelCode

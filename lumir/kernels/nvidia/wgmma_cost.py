@@ -4,9 +4,9 @@ import math
 from dataclasses import replace
 
 from lumir.dtypes import byte_size
-from lumir.kernels.dispatch import Dispatch, element_of
+from lumir.kernels.dispatch import Dispatch, element_of, remembered
 from lumir.kernels.nvidia.contraction_cost import moved_bytes
-from lumir.kernels.nvidia.roofline import operations_in, remembered, speeds
+from lumir.kernels.nvidia.roofline import operations_in, speeds
 from lumir.kernels.nvidia.wgmma import ROWS
 from lumir.kernels.nvidia.wgmma_reading import Reading
 from lumir.kernels.nvidia.wgmma_schedule import Problem

@@ -5,8 +5,7 @@ from functools import cached_property
 
 from lumir.kernels.bands import bands_of
 from lumir.kernels.contraction_space import ContractionSpace, contraction_of
-from lumir.kernels.dispatch import Dispatch, element_of
-from lumir.kernels.nvidia.roofline import remembered
+from lumir.kernels.dispatch import Dispatch, element_of, remembered
 from lumir.kernels.nvidia.tma_operand import Matrices, Operand, operands_of, results_of
 from lumir.kernels.nvidia.tma_runs import RunMatrices, runs_of
 from lumir.kernels.nvidia.tma_windows import WindowMatrices
