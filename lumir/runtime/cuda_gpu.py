@@ -2,15 +2,13 @@
 
 import contextlib
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from lumir.artifact.manifest import KernelEntry
 from lumir.diagnostics import LumirError, UserError
 from lumir.runtime.cuda_driver import call, enum
+from lumir.runtime.cuda_libraries import load_libraries
 from lumir.runtime.cuda_memory import current, release_with
-from lumir.runtime.cuda_modules import compile_modules
 
 DEFAULT_SHARED_BYTES = 48 << 10
 """Dynamic shared memory that a kernel may use without asking for more."""
@@ -53,10 +51,6 @@ class Gpu:
         """
         return Code(self, kernels, files)
 
-    def __str__(self) -> str:
-        """What machine code depends on beside its PTX."""
-        return f"{self.name} {self.capability} {call('cuDriverGetVersion')} {_driver_build()}"
-
 
 class Code:
     """Loaded kernels; unloaded with the object.
@@ -67,12 +61,10 @@ class Code:
 
     def __init__(self, gpu: Gpu, kernels: Mapping[str, KernelEntry], files: Mapping[str, bytes]):
         self.kernels, self.functions = kernels, {}
-        modules = {}
-        for file, cubin in compile_modules(gpu.context, str(gpu), files).items():
-            modules[file] = call("cuModuleLoadData", cubin, file=file)
-            release_with(self, gpu.context, "cuModuleUnload", modules[file])
+        libraries = load_libraries(self, gpu.context, files)
         for name, entry in kernels.items():
-            function = call("cuModuleGetFunction", modules[entry.file], entry.symbol.encode(), kernel=name)
+            kernel = call("cuLibraryGetKernel", libraries[entry.file], entry.symbol.encode(), kernel=name)
+            function = call("cuKernelGetFunction", kernel)
             if entry.shared_bytes > DEFAULT_SHARED_BYTES:
                 _allow_shared(gpu, function, name, entry.shared_bytes)
             with contextlib.suppress(LumirError):  # drivers before 12.4 load functions at their first launch
@@ -124,12 +116,3 @@ def _capability(handle: Any) -> tuple[int, int]:
 
 def _attribute(handle: Any, name: str) -> int:
     return call("cuDeviceGetAttribute", enum("CUdevice_attribute", f"CU_DEVICE_ATTRIBUTE_{name}"), handle)
-
-
-@cache
-def _driver_build() -> str:
-    """The exact driver, where the system tells it; the API's version alone changes too rarely."""
-    try:
-        return Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
-    except (OSError, IndexError):
-        return ""

@@ -1,8 +1,7 @@
-"""The CUDA runtime on a GPU: hand-written kernels, numpy and torch in and out, the cubin cache, and its errors."""
+"""The CUDA runtime on a GPU: hand-written kernels, numpy and torch in and out, compiling PTX, and errors."""
 
 import gc
 import os
-import time
 from functools import cache
 from pathlib import Path
 
@@ -13,11 +12,14 @@ import pytest
 import lumir
 from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorSpec
 from lumir.artifact.write import write_artifact
-from lumir.codegen.ptx import compile_ptx
+from lumir.codegen.ptx import assemble, compile_ptx
 from lumir.diagnostics import LumirError, UserError
+from lumir.measure.kernel import compile_dispatch
+from lumir.measure.suite.gemm import product
 from lumir.runtime.cuda import device_capability
-from lumir.runtime.cuda_driver import call
-from lumir.runtime.cuda_modules import cache_folder
+from lumir.runtime.cuda_driver import call, enum
+from lumir.runtime.cuda_gpu import Gpu
+from lumir.runtime.cuda_memory import current
 
 
 @cache
@@ -152,11 +154,6 @@ def arch() -> str:
 def modules() -> dict[str, bytes]:
     sources = {"add": ADD_IR, "matmul": MATMUL_IR, "reverse": REVERSE_IR}
     return {f"kernels/{name}.ptx": compile_ptx(text, arch()).encode() for name, text in sources.items()}
-
-
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def mlp_plan(m: int) -> Plan:
@@ -304,20 +301,16 @@ def test_loading_and_dropping_does_not_leak(tmp_path):
     assert free[1] - free[-1] < 32 << 20
 
 
-def test_cubins_are_cached(tmp_path):
-    write_mlp(tmp_path / "m.lumir")
-    times = []
-    for _ in range(2):
-        start = time.perf_counter()
-        lumir.load(tmp_path / "m.lumir").run({"x": random_x()})
-        times.append(time.perf_counter() - start)
-        files = {file.name: file.stat().st_mtime_ns for file in cache_folder().iterdir()}
-        assert len(files) == len(KERNELS)
-    print(f"load and first run: {times[0] * 1e3:.1f} ms without, {times[1] * 1e3:.1f} ms with cached cubins")
-    damaged = next(cache_folder().iterdir())
-    damaged.write_bytes(damaged.read_bytes()[:-4] + b"oops")
-    lumir.load(tmp_path / "m.lumir").run({"x": random_x()})
-    assert b"oops" not in damaged.read_bytes()[-4:]
+def test_whole_programs_are_compiled():
+    """A kernel compiled for linking would have the registers of its launch bounds, and `setmaxnreg` is then ignored."""
+    gpu = Gpu()
+    if gpu.capability != (9, 0):
+        pytest.skip("wgmma kernels need compute capability 9.0")
+    kernel = compile_dispatch(product(256, 256, 256, "bfloat16"), "sm_90a", "wgmma")
+    with current(gpu.context):
+        (function,) = gpu.load(kernel.kernels, kernel.files).functions.values()
+        registers = call("cuFuncGetAttribute", enum("CUfunction_attribute", "CU_FUNC_ATTRIBUTE_NUM_REGS"), function)
+    assert registers == assemble(kernel.ptx, "sm_90a").registers
 
 
 def test_rejected_ptx(tmp_path):

@@ -5,6 +5,7 @@ not take fails here too. What only a GPU can show is tested in tests/gpu.
 """
 
 import ctypes
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]
 from lumir.runtime.memory import array_at
 
 real: Any = driver
+_HANDLES = itertools.count(1000)
 OK = real.CUresult.CUDA_SUCCESS
 CAPABILITY_MAJOR = real.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
 CAPABILITY_MINOR = real.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
@@ -73,8 +75,10 @@ class FakeDriver:
         return checked
 
     def handle(self, value: Any) -> int:
-        self.handles[len(self.handles) + 1000] = value
-        return len(self.handles) + 999
+        """A handle that no other driver gave out: what an object of an earlier test frees late is not this one's."""
+        handle = next(_HANDLES)
+        self.handles[handle] = value
+        return handle
 
     def enqueue(self, work: Callable) -> None:
         if self.capturing is None:
@@ -166,39 +170,24 @@ class FakeDriver:
 
     do_cuMemcpyHtoDAsync = do_cuMemcpyDtoHAsync = do_cuMemcpyDtoDAsync
 
-    def do_cuLinkCreate(self, count, options, values):
+    def do_cuLibraryLoadData(self, code, options, values, count, *_):
+        assert code[-1] == 0 and code.count(0) == 1
         assert count == len(options) == len(values)
-        return self.handle({"log": values[0]})
-
-    def do_cuLinkAddData(self, state, kind, data, size, *_):
-        assert kind == real.CUjitInputType.CU_JIT_INPUT_PTX
-        assert len(data) == size
-        assert data[-1] == 0
         if self.rejects:
-            self.handles[state]["log"][: len(self.rejects)] = self.rejects
+            values[0][: len(self.rejects)] = self.rejects
             return (real.CUresult.CUDA_ERROR_INVALID_PTX,)
-        self.handles[state]["cubin"] = b"cubin of " + data[:-1]
-        return None
+        return self.handle(code)
 
-    def do_cuLinkComplete(self, state):
-        cubin = self.handles[state]["cubin"]
-        self.handles[state]["buffer"] = ctypes.create_string_buffer(cubin, len(cubin))
-        return OK, ctypes.addressof(self.handles[state]["buffer"]), len(cubin)
+    def do_cuLibraryUnload(self, library):
+        assert library in self.handles
 
-    def do_cuLinkDestroy(self, state):
-        del self.handles[state]["log"]
-
-    def do_cuModuleLoadData(self, image):
-        assert image.startswith(b"cubin of ")
-        return self.handle(image)
-
-    def do_cuModuleUnload(self, module):
-        assert module in self.handles
-
-    def do_cuModuleGetFunction(self, module, name):
-        if name not in self.handles[module]:
+    def do_cuLibraryGetKernel(self, library, name):
+        if name not in self.handles[library]:
             return (real.CUresult.CUDA_ERROR_NOT_FOUND,)
-        return name.decode()
+        return self.handle(name.decode())
+
+    def do_cuKernelGetFunction(self, kernel):
+        return self.handles[kernel]
 
     def do_cuFuncSetAttribute(self, function, attribute, value):
         assert attribute == real.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES

@@ -19,7 +19,6 @@ from lumir.diagnostics import InternalError, UserError
 from lumir.measure.model import LaunchBench
 from lumir.runtime import cuda_driver
 from lumir.runtime.cuda import CudaDevice, check_arch, device_capability
-from lumir.runtime.cuda_modules import cache_folder
 from lumir.runtime.cuda_session import _gpu_source
 from lumir.runtime.dlpack import ForeignTensor, to_dlpack
 
@@ -41,10 +40,9 @@ def numpy_kernels(m: int) -> dict:
 
 
 @pytest.fixture
-def driver(monkeypatch, tmp_path):
+def driver(monkeypatch):
     fake = FakeDriver(numpy_kernels(5))
     monkeypatch.setattr(cuda_driver, "api", lambda: fake)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return fake
 
 
@@ -139,7 +137,7 @@ def test_everything_is_freed(driver, tmp_path):
     del outputs
     gc.collect()
     assert driver.allocations == {}
-    assert driver.calls["cuModuleUnload"] == 2
+    assert driver.calls["cuLibraryUnload"] == 2
     assert driver.calls["cuGraphExecDestroy"] == driver.calls["cuStreamDestroy"] == 1
 
 
@@ -178,31 +176,8 @@ def test_plans_share_code_and_weights(driver, tmp_path):
     executable.run({"x": random_x()})
     driver.kernels.update(numpy_kernels(4))
     assert executable.run({"x": random_x()[:4]})["y"].shape == (4, 33)
-    assert driver.calls["cuModuleLoadData"] == 2
+    assert driver.calls["cuLibraryLoadData"] == 2
     assert driver.calls["cuGraphInstantiate"] == 2
-
-
-def test_cubins_are_cached(driver, tmp_path, monkeypatch):
-    write(tmp_path / "m.lumir")
-    for expected in (2, 2):
-        lumir.load(tmp_path / "m.lumir").run({"x": random_x()})
-        assert driver.calls["cuLinkCreate"] == driver.calls["cuLinkDestroy"] == expected
-    files = sorted(cache_folder().iterdir())
-    assert len(files) == 2
-    files[0].write_bytes(files[0].read_bytes()[:-1] + b"!")
-    files[1].write_bytes(b"")
-    lumir.load(tmp_path / "m.lumir").run({"x": random_x()})
-    assert driver.calls["cuLinkCreate"] == 4
-    monkeypatch.setattr(type(driver), "do_cuDriverGetVersion", lambda self: 14000)
-    lumir.load(tmp_path / "m.lumir")
-    assert driver.calls["cuLinkCreate"] == 6
-
-
-def test_a_cache_that_cannot_be_written_is_no_error(driver, tmp_path, monkeypatch):
-    write(tmp_path / "m.lumir")
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    lumir.load(tmp_path / "m.lumir").run({"x": random_x()})
 
 
 def error_of(path, kind: type[Exception] = UserError, device=None) -> str:
@@ -224,7 +199,7 @@ def test_rejected_ptx_shows_the_drivers_log(driver, tmp_path):
     text = error_of(tmp_path / "m.lumir")
     assert "error[bad-ptx]: the driver cannot compile kernels/k1.ptx: the driver rejects the PTX" in text
     assert "log: line 7: unknown instruction" in text
-    assert "driver call: cuLinkAddData: CUDA_ERROR_INVALID_PTX" in text
+    assert "driver call: cuLibraryLoadData: CUDA_ERROR_INVALID_PTX" in text
 
 
 def test_memory_that_does_not_fit(driver, tmp_path):
@@ -279,7 +254,7 @@ def test_too_much_shared_memory(driver, tmp_path):
 def test_missing_function_and_failing_kernel(driver, tmp_path, monkeypatch):
     write(tmp_path / "m.lumir", kernels=KERNELS | {"add": KernelEntry("kernels/k1.ptx", "subtract")})
     text = error_of(tmp_path / "m.lumir", InternalError)
-    assert "cuModuleGetFunction: CUDA_ERROR_NOT_FOUND" in text
+    assert "cuLibraryGetKernel: CUDA_ERROR_NOT_FOUND" in text
     write(tmp_path / "m.lumir")
     failed = (real.CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,)
     monkeypatch.setattr(type(driver), "do_cuStreamSynchronize", lambda self, stream: failed)
