@@ -7,8 +7,8 @@ from typing import Any
 from lumir.artifact.manifest import KernelEntry
 from lumir.diagnostics import LumirError, UserError
 from lumir.runtime.cuda_driver import call, enum
-from lumir.runtime.cuda_libraries import load_libraries
 from lumir.runtime.cuda_memory import current, release_with
+from lumir.runtime.cuda_modules import load_modules
 
 DEFAULT_SHARED_BYTES = 48 << 10
 """Dynamic shared memory that a kernel may use without asking for more."""
@@ -61,10 +61,9 @@ class Code:
 
     def __init__(self, gpu: Gpu, kernels: Mapping[str, KernelEntry], files: Mapping[str, bytes]):
         self.kernels, self.functions = kernels, {}
-        libraries = load_libraries(self, gpu.context, files)
+        modules = load_modules(self, gpu.context, files)
         for name, entry in kernels.items():
-            kernel = call("cuLibraryGetKernel", libraries[entry.file], entry.symbol.encode(), kernel=name)
-            function = call("cuKernelGetFunction", kernel)
+            function = call("cuModuleGetFunction", modules[entry.file], entry.symbol.encode(), kernel=name)
             if entry.shared_bytes > DEFAULT_SHARED_BYTES:
                 _allow_shared(gpu, function, name, entry.shared_bytes)
             with contextlib.suppress(LumirError):  # drivers before 12.4 load functions at their first launch

@@ -306,9 +306,10 @@ def test_whole_programs_are_compiled():
     gpu = Gpu()
     if gpu.capability != (9, 0):
         pytest.skip("wgmma kernels need compute capability 9.0")
-    kernel = compile_dispatch(product(256, 256, 256, "bfloat16"), "sm_90a", "wgmma")
+    kernel = compile_dispatch(product(4096, 4096, 4096, "bfloat16"), "sm_90a", "wgmma")
     with current(gpu.context):
-        (function,) = gpu.load(kernel.kernels, kernel.files).functions.values()
+        code = gpu.load(kernel.kernels, kernel.files)
+        (function,) = code.functions.values()
         registers = call("cuFuncGetAttribute", enum("CUfunction_attribute", "CU_FUNC_ATTRIBUTE_NUM_REGS"), function)
     assert registers == assemble(kernel.ptx, "sm_90a").registers
 

@@ -181,13 +181,13 @@ class FakeDriver:
     def do_cuLibraryUnload(self, library):
         assert library in self.handles
 
-    def do_cuLibraryGetKernel(self, library, name):
-        if name not in self.handles[library]:
-            return (real.CUresult.CUDA_ERROR_NOT_FOUND,)
-        return self.handle(name.decode())
+    def do_cuLibraryGetModule(self, library):
+        return library
 
-    def do_cuKernelGetFunction(self, kernel):
-        return self.handles[kernel]
+    def do_cuModuleGetFunction(self, module, name):
+        if name not in self.handles[module]:
+            return (real.CUresult.CUDA_ERROR_NOT_FOUND,)
+        return name.decode()
 
     def do_cuFuncSetAttribute(self, function, attribute, value):
         assert attribute == real.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES

@@ -254,7 +254,7 @@ def test_too_much_shared_memory(driver, tmp_path):
 def test_missing_function_and_failing_kernel(driver, tmp_path, monkeypatch):
     write(tmp_path / "m.lumir", kernels=KERNELS | {"add": KernelEntry("kernels/k1.ptx", "subtract")})
     text = error_of(tmp_path / "m.lumir", InternalError)
-    assert "cuLibraryGetKernel: CUDA_ERROR_NOT_FOUND" in text
+    assert "cuModuleGetFunction: CUDA_ERROR_NOT_FOUND" in text
     write(tmp_path / "m.lumir")
     failed = (real.CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,)
     monkeypatch.setattr(type(driver), "do_cuStreamSynchronize", lambda self, stream: failed)

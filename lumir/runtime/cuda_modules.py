@@ -1,4 +1,4 @@
-"""PTX -> libraries of the driver, which compiles each for the GPU and keeps the machine code in a cache of its own."""
+"""PTX -> modules of the driver, which compiles each for the GPU and keeps the machine code in a cache of its own."""
 
 import os
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ _LOG_BYTES = 16 << 10
 _THREADS = 16
 
 
-def load_libraries(owner: object, context: Any, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """The library of each PTX file, compiled in parallel and unloaded with `owner`.
+def load_modules(owner: object, context: Any, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """The module of each PTX file, compiled in parallel and unloaded with `owner`.
 
-    Of the driver's three ways to compile PTX this one is parallel and compiles whole programs. `cuModuleLoadData` does
-    one at a time, and `cuLinkAddData` compiles for callers that it does not know: it ignores `setmaxnreg` and lets one
-    wgmma wait for the other.
+    Of the driver's three ways to compile PTX only libraries are whole programs that compile in parallel.
+    `cuModuleLoadData` takes one at a time, and `cuLinkAddData` compiles for callers that it does not know: it ignores
+    `setmaxnreg` and lets one wgmma wait for the other.
 
     Raises:
         UserError: `bad-ptx` or `old-driver`, with the driver's log.
@@ -35,6 +35,8 @@ def _load(owner: object, context: Any, name: str, ptx: bytes) -> Any:
     with current(context):
         try:
             library = call("cuLibraryLoadData", text, options, [log, len(log)], len(options), [], [], 0)
+            release_with(owner, context, "cuLibraryUnload", library)
+            return call("cuLibraryGetModule", library)  # what cannot be compiled may be found out only here
         except LumirError as error:
             raise UserError(
                 f"the driver cannot compile {name}: {error.message}",
@@ -42,5 +44,3 @@ def _load(owner: object, context: Any, name: str, ptx: bytes) -> Any:
                 values={**error.values, "log": log.partition(b"\0")[0].decode(errors="replace").strip() or "empty"},
                 hint=error.hint,
             ) from error
-    release_with(owner, context, "cuLibraryUnload", library)
-    return library
