@@ -58,6 +58,16 @@ def test_one_kernel_for_every_size(name):
                 harness.compare(got, wanted)
 
 
+@pytest.mark.parametrize("n", [64, 192])
+@pytest.mark.parametrize(("m", "consumers"), [(64, 1), (128, 2), (192, 3)])
+def test_many_tiles_of_an_odd_number_of_chunks(m, consumers, n):
+    """Of few steps each, so that the store of one is still under way when the next is staged."""
+    text = wgmma_cases.product("mk,nk->mn", {"m": 192 * 600, "n": n, "k": 64}, "float16")
+    case = device.bench().case(text)
+    schedule = WgmmaSchedule(m, n, 4, consumers)
+    case.check(compile_dispatch(text, "sm_90a", FAMILY, schedule), whole=True)
+
+
 @pytest.mark.parametrize("k", [8, 56, 64, 72, 128, 192, 264, 520])
 def test_sums_around_whole_stages(k):
     text = wgmma_cases.product("mk,nk->mn", {"m": 40, "n": 48, "k": k}, "bfloat16")

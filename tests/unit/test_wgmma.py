@@ -1,5 +1,6 @@
 """The NVIDIA family wgmma without a GPU: PTX that ptxas takes, what it refuses, and how it reads and writes."""
 
+import re
 from dataclasses import replace
 
 import contraction_cases
@@ -122,6 +123,13 @@ def test_heads_are_written_in_place():
     built = harness.build(wgmma_cases.CASES["heads"](), FAMILY, schedule=WgmmaSchedule(128, 128))
     assert built.code.tensor_maps[-1].dims == (64, 128, 2, 4)
     assert "st.global" not in built.ptx
+
+
+@pytest.mark.parametrize(("n", "waits"), [(64, [0, 0]), (128, [1, 1, 0]), (192, [0, 1, 1, 0])])
+def test_a_buffer_is_read_before_it_is_written_again(n, waits):
+    """A tile of an odd number of chunks begins with the buffer that the one before ended with; the last wait is all."""
+    built = harness.build(wgmma_cases.product("mk,nk->mn", LARGE, "float16"), FAMILY, schedule=WgmmaSchedule(128, n, 3))
+    assert [int(n) for n in re.findall(r"cp.async.bulk.wait_group.read\s+(\d)", built.ptx)] == waits
 
 
 def test_a_cluster_copies_the_right_operand_once():

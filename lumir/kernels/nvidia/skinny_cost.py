@@ -7,11 +7,12 @@ and 128256x4096: 1, 4 and 16 rows of bf16, 440 schedules together; 1 to 64 rows 
 
 import math
 
-from lumir.kernels.dispatch import remembered
+from lumir.kernels.dispatch import Dispatch, remembered, shape_of
 from lumir.kernels.nvidia.mma import CHUNK_BYTES
 from lumir.kernels.nvidia.roofline import THREADS, buffer_bytes, speeds
-from lumir.kernels.nvidia.skinny_facts import TILE_COLUMNS, TILE_ROWS
+from lumir.kernels.nvidia.skinny_facts import TILE_COLUMNS, TILE_ROWS, SkinnyFacts
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
+from lumir.kernels.nvidia.tma_operand import results_of
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.target import Target
 
@@ -37,6 +38,9 @@ UNPACKING, COLUMN = {4: 39e-9, 8: 24e-9}, 0.7
 it takes for each eight further rows of activations."""
 UNPACKED_TURN, BLUNT = 0.61e-6, 3.8
 """Seconds of a turn with one load a thread; how bluntly the longest part of the work hides the others."""
+SCATTERED = 16e-12
+"""Seconds for each element of a result in which those of the weight's neighbouring rows are not side by side, as of
+images times filters: fitted to one product of 100,352 rows, on an H100."""
 OVERLAP = 0.03
 """The part of the work beside the longest that is not hidden behind it."""
 
@@ -92,7 +96,16 @@ def _streamed(problem: SkinnyProblem, nbytes: float, target: Target) -> float:
     memory = nbytes * _blunt([1 / (bandwidth * READ["wgmma"]), RETURN["wgmma"] / under_way], 2.0)
     cached = nbytes * (1 + stream.columns / stream.rows) / (bandwidth * COPIED)
     alone = 0.0 if 2 * workgroups <= most else ALONE
+    alone += SCATTERED * remembered(problem.dispatch, "skinny_scattered", _scattered)
     return max(memory, cached) + OVERLAP * min(memory, cached) + TOGETHER * math.log2(schedule.split) ** 2 + alone
+
+
+def _scattered(dispatch: Dispatch) -> int:
+    """Elements of results that a warp stores apart from one another."""
+    facts = SkinnyFacts.of(dispatch)
+    assert facts is not None
+    found = zip(dispatch.results, results_of(dispatch, facts.space), strict=True)
+    return sum(math.prod(shape_of(result)) for result, matrices in found if matrices is None)
 
 
 def _unpacked(problem: SkinnyProblem, nbytes: float, target: Target) -> float:

@@ -65,7 +65,7 @@ class TileStore:
         self.barrier = arith.AddIOp(team, constant_i32(_BARRIER)).result
         self.leads = arith.CmpIOp(arith.CmpIPredicate.eq, index.scalar(self.thread.base), constant_i32(0)).result
         self.stagings = self._stagings()
-        self.turn = 0
+        self.turn, self.turns = 0, self._turns()
 
     def _stagings(self) -> list[Staging | None]:
         """How each result's chunks are staged, in the order of their tensor maps."""
@@ -76,6 +76,11 @@ class TileStore:
             else None
             for matrices in self.problem.reading.results
         ]
+
+    def _turns(self) -> int:
+        """Chunks of a tile that are staged."""
+        chunks = self.problem.schedule.rows // ROWS * (self.problem.columns // self.problem.chunk)
+        return chunks * sum(staging is not None for staging in self.stagings)
 
     def store(self, tile: Tile, parts: Sequence[Sums]) -> None:
         """Store the tile's sums: this thread's of each 64 rows of the warpgroup."""
@@ -160,11 +165,15 @@ class TileStore:
                     evaluator.memory.store(buffer, place, value)
 
     def _stage(self, staging: Staging, values: list[Value], at: tuple[Index, Index, Index]) -> None:
-        """Write a chunk to the buffer whose turn it is, and start its copy."""
+        """Write a chunk to the buffer whose turn it is, and start its copy.
+
+        A tile begins with the first buffer, which is also the one before where a tile has an odd number of chunks.
+        """
         shared = byte_offset(self.buffers, self.turn % BUFFERS * self.problem.staged_bytes)
+        used_just_now = self.turn == 0 and self.turns % BUFFERS > 0
         self.turn += 1
         with only_if(self.leads):
-            tma.wait_stores_read(BUFFERS - 1)
+            tma.wait_stores_read(0 if used_just_now else BUFFERS - 1)
         self.sync()
         scalars = [scalar for value in values for scalar in separated(value)]
         staging.write(shared, [joined(scalars[i : i + 2]) for i in range(0, len(scalars), 2)])
