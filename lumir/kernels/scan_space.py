@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.reduction import COMBINERS
 from lumir.mlir import arith, ir
 
 Value = ir.Value
@@ -52,6 +53,15 @@ class ScanSpace:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.nest.sizes[: self.nest.rank - 1])
+
+    @property
+    def combiner(self) -> str | None:
+        """The operation that joins an element into the total, if that is all that the body does with the total."""
+        total = self.nest.block.arguments[1]
+        joined = list(self.nest.block.operations)[-1].operands[0].owner.operands[1]
+        owner = joined.owner
+        plain = not isinstance(owner, ir.Block) and owner.name in COMBINERS and total in list(owner.operands)
+        return owner.name if plain else None
 
     def dims(self, index: IndexMath, place: tuple[Index, ...]) -> list[Index]:
         """The iteration dimensions at which the body joins the element at `place`: a result that takes it in."""

@@ -13,7 +13,9 @@ import harness
 import map_cases
 import prefill_cases
 import row_cases
+import scan_cases
 import skinny_cases
+import top_k_cases
 import transpose_cases
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "map_cases",
     "prefill_cases",
     "row_cases",
+    "scan_cases",
     "skinny_cases",
+    "top_k_cases",
     "transpose_cases",
 ]

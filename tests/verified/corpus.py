@@ -18,7 +18,9 @@ import harness
 import map_cases
 import prefill_cases
 import row_cases
+import scan_cases
 import skinny_cases
+import top_k_cases
 import transpose_cases
 import wgmma_cases
 
@@ -101,6 +103,15 @@ _NAMES = {
         "max-bfloat16 sum-int32 arg-max-float32 arg-min-int64-last one-row-of-floats outer-and-inner softmax-long "
         "softmax-across log-softmax one-column layer-norm-many norm-quantised-int8 norm-quantised-float8_e4m3fn "
         "arg-max-long softmax-beyond-registers",
+    ),
+    "scan": (
+        scan_cases.CASES,
+        "sum-float32 sum-bfloat16 sum-int64 reverse-float16 exclusive-float32 exclusive-int8 max-float64 max-uint8 "
+        "prod-int32 leading both long",
+    ),
+    "top_k": (
+        top_k_cases.CASES,
+        "largest-float32 largest-bfloat16 smallest-float64 smallest-int64 largest-uint8 experts one-row long many",
     ),
     "map": (
         map_cases.CASES,

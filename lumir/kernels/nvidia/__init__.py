@@ -7,7 +7,9 @@ from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.kernels.nvidia.map import MapFamily
 from lumir.kernels.nvidia.prefill import PrefillFamily
 from lumir.kernels.nvidia.rows import RowsFamily
+from lumir.kernels.nvidia.scan import ScanFamily
 from lumir.kernels.nvidia.skinny import SkinnyFamily
+from lumir.kernels.nvidia.top_k import TopKFamily
 from lumir.kernels.nvidia.transpose import TransposeFamily
 
 FAMILIES = [
@@ -17,6 +19,8 @@ FAMILIES = [
     SkinnyFamily(),
     WgmmaFamily(),
     ContractionFamily(),
+    ScanFamily(),
+    TopKFamily(),
     RowsFamily(),
     TransposeFamily(),
     MapFamily(),

@@ -23,6 +23,8 @@ ROUND_SECONDS, JOIN_SECONDS, INSTRUCTION_SECONDS = 0.2e-6, 0.02e-6, 0.6e-9
 """What one thread waits for: loads that another pass has brought near, an exchange between threads, an instruction."""
 CLUSTER_SECONDS = 2.0e-6
 """What one thread waits for where it joins what it has with other workgroups, times those of a multiprocessor."""
+LAST_SECONDS = 2.0e-6
+"""What it takes to leave a part in memory, to count, and for the last workgroup to read what the others left."""
 FETCHED = 0.1
 """How much is left of what later workgroups wait for, where their rows are in the L2 cache already."""
 
@@ -34,7 +36,7 @@ def row_cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
     their neighbours on the multiprocessor move bytes.
     """
     steps = typical(-(-facts.space.row_size // schedule.columns))
-    workgroups = typical(-(-facts.space.row_count // schedule.tile)) * schedule.cluster
+    workgroups = typical(-(-facts.space.row_count // schedule.tile)) * schedule.workgroups
     threads, at_once = workgroups * schedule.block, max(1, min(schedule.unroll, steps))
     passes = 1 if schedule.keeps(facts.space) else facts.passes
     traffic = Traffic(
@@ -68,6 +70,8 @@ def _join_seconds(facts: RowFacts, schedule: RowsSchedule, crowd: float) -> floa
     """How long a row waits while its threads join what they have, among so many workgroups of a multiprocessor."""
     shuffles = math.log2(schedule.threads) + (4 if schedule.threads > WARP else 0)
     between = CLUSTER_SECONDS * max(crowd, 1.0) if schedule.cluster > 1 else 0.0
+    if schedule.workgroups > schedule.cluster:
+        between = LAST_SECONDS + schedule.workgroups / schedule.threads * JOIN_SECONDS
     return facts.reductions * ((shuffles + _parts(schedule)) * JOIN_SECONDS + between)
 
 

@@ -51,10 +51,18 @@ class RowJoining:
         lanes = 1 if schedule.across else schedule.lanes
         if schedule.members == lanes == 1:
             return values
-        join = join_of(nest, lambda: self.kernel.evaluator(schedule.lanes if schedule.across else 1))
+        join = self.join(nest)
+        return self.of_threads(self._of_lanes(values, join) if lanes > 1 else values, join)
+
+    def join(self, nest: LoopNest) -> Join:
+        """How to join what two threads have."""
+        return join_of(nest, lambda: self.kernel.evaluator(self.schedule.lanes if self.schedule.across else 1))
+
+    def of_threads(self, values: list[Value], join: Join) -> list[Value]:
+        """What the threads of a row have, joined, in each of them."""
+        schedule = self.schedule
         if schedule.across:
             return self._of_members(values, join)
-        values = self._of_lanes(values, join) if lanes > 1 else values
         values = _of_warp(values, min(schedule.threads, WARP), join)
         if schedule.cluster > 1:
             return self._of_cluster(values, join)

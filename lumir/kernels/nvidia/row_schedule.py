@@ -35,9 +35,14 @@ class RowsSchedule(Schedule):
         return self.threads * self.rows
 
     @property
+    def workgroups(self) -> int:
+        """Workgroups that share a row."""
+        return self.cluster
+
+    @property
     def members(self) -> int:
         """Threads that share a row."""
-        return self.threads * self.cluster
+        return self.threads * self.workgroups
 
     @property
     def columns(self) -> int:
@@ -57,3 +62,18 @@ class RowsSchedule(Schedule):
     def keeps(self, space: RowSpace) -> bool:
         """Whether a row's values stay in registers from pass to pass."""
         return is_static(space.row_size) and self.unroll * self.columns >= space.row_size
+
+
+@dataclass(frozen=True)
+class RowPartsSchedule(RowsSchedule):
+    """The same, with workgroups that leave what they have of a row in memory, where the last of them joins it.
+
+    Args:
+        parts: workgroups that share a row.
+    """
+
+    parts: int = 2
+
+    @property
+    def workgroups(self) -> int:
+        return self.parts

@@ -35,12 +35,12 @@ class RowWriter:
         thread, slow = kernel.thread(), schedule.rows if schedule.across else schedule.threads
         outer, inner = self.index.divmod(thread, slow)
         own, slot = (outer, inner) if schedule.across else (inner, outer)
-        tile, rank = self.index.divmod(kernel.workgroup(), schedule.cluster)
-        self.joining = RowJoining(kernel, schedule, Member(own, slot, rank))
-        self.member = self.index.add(self.index.scale(rank, schedule.threads), own)
+        self.tile, self.rank = self.index.divmod(kernel.workgroup(), schedule.workgroups)
+        self.joining = RowJoining(kernel, schedule, Member(own, slot, self.rank))
+        self.member = self.index.add(self.index.scale(self.rank, schedule.threads), own)
         if schedule.ahead:
-            self._fetch(self.index.offset(tile, schedule.ahead), own, slot)
-        self.row = self._row(tile, slot)
+            self._fetch(self.index.offset(self.tile, schedule.ahead), own, slot)
+        self.row = self._row(self.tile, slot)
         self._columns: dict[int, tuple[Place, Value | None]] = {}
         self._waiting: list[tuple[Buffer, Place, Value]] = []
 
@@ -136,8 +136,12 @@ class RowWriter:
 
     # -- reductions ----------------------------------------------------------------------------------------------------
 
+    def _start(self, nest: LoopNest) -> list[Value]:
+        """The accumulators before the first element."""
+        return [self.wide.at(output, self.row) for output in nest.outputs]
+
     def _reduce(self, nest: LoopNest) -> list[Value]:
-        start = [self.wide.at(output, self.row) for output in nest.outputs]
+        start = self._start(nest)
         if self.schedule.lanes > 1:
             start = [self.wide.widened(value) for value in start]
         again_is_harmless = selects(nest)
@@ -164,10 +168,13 @@ class RowWriter:
             return
         places = [self.space.row_place(result, self.row) for result, _ in pairs]
         values = [self.wide.at(result, place) for (result, _), place in zip(pairs, places, strict=True)]
-        first = equals(self.index, self.member, 0) if self.schedule.members > 1 else None
-        with only_if(first):
+        with only_if(self._is_first()):
             for (_, buffer), place, value in zip(pairs, places, values, strict=True):
                 self.wide.memory.store(buffer, place, value)
+
+    def _is_first(self) -> Value | None:
+        """Whether this thread is the one of its row that stores what there is once a row; None where it is alone."""
+        return equals(self.index, self.member, 0) if self.schedule.members > 1 else None
 
     def _store_elements(self) -> None:
         """Results with the full shape, in one more pass."""

@@ -55,23 +55,23 @@ class RowsFamily:
         return sorted(costs, key=lambda s: (costs[s], s.block, s.threads, -s.lanes, s.unroll))
 
     def legal(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> list[str]:
-        reasons = _reasons(_facts(dispatch), schedule, target)
-        if schedule.lanes > 1 and not reasons and _splits_lanes(dispatch, schedule):
+        reasons = row_reasons(facts_of(dispatch), schedule, target)
+        if schedule.lanes > 1 and not reasons and splits_lanes(dispatch, schedule):
             reasons.append(f"{schedule.lanes} neighbouring elements do not stand side by side in every operand")
         return reasons
 
     def cost(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> float:
         known = _costs(dispatch, target).get(schedule)
-        return row_cost(_facts(dispatch), schedule, target) if known is None else known
+        return row_cost(facts_of(dispatch), schedule, target) if known is None else known
 
     def emit(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target, name: str) -> KernelCode:
         programmatic = is_programmatic(target)
         _write(dispatch, schedule, name, programmatic)
-        workgroups = -(-_facts(dispatch).space.row_count // schedule.tile) * schedule.cluster
+        workgroups = -(-facts_of(dispatch).space.row_count // schedule.tile) * schedule.cluster
         return KernelCode((workgroups, 1, 1), schedule.block, cluster=(schedule.cluster, 1, 1), pdl=programmatic)
 
 
-def _facts(dispatch: Dispatch) -> RowFacts:
+def facts_of(dispatch: Dispatch) -> RowFacts:
     facts = RowFacts.of(dispatch)
     assert facts is not None
     return facts
@@ -84,14 +84,14 @@ def _schedules(facts: RowFacts, target: Target) -> Iterator[RowsSchedule]:
     for across, lanes, threads in product((False, True), lane_choices, [1 << n for n in range(11)]):
         if threads >= 2 * size:
             continue
-        unrolls = _unrolls(facts, threads * (1 if across else lanes), lanes)
-        for block, unroll in product((64, 128, 256, 512), unrolls):
+        counts = unrolls(facts, threads * (1 if across else lanes), lanes)
+        for block, unroll in product((64, 128, 256, 512), counts):
             if threads <= block or block == 512:
                 yield RowsSchedule(threads, max(block // threads, 1), lanes, unroll, across)
     if size < CLUSTERED or not is_programmatic(target):
         return
     for cluster, lanes, threads in product(CLUSTERS[1:], lane_choices[:2], (128, 256, 512, 1024)):
-        for unroll in _unrolls(facts, cluster * threads * lanes, lanes):
+        for unroll in unrolls(facts, cluster * threads * lanes, lanes):
             yield RowsSchedule(threads, 1, lanes, unroll, cluster=cluster)
 
 
@@ -99,9 +99,9 @@ def _costs(dispatch: Dispatch, target: Target) -> dict[RowsSchedule, float]:
     """Of every schedule of the space that can run, as far as can be told without writing it."""
 
     def compute(dispatch: Dispatch) -> dict[RowsSchedule, float]:
-        facts = _facts(dispatch)
+        facts = facts_of(dispatch)
         every = chain.from_iterable(_both_ways(facts, s, target) for s in _schedules(facts, target))
-        found = (s for s in every if not _reasons(facts, s, target))
+        found = (s for s in every if not row_reasons(facts, s, target))
         return {schedule: row_cost(facts, schedule, target) for schedule in found}
 
     return remembered(dispatch, f"rows_costs_{target.arch}", compute)
@@ -115,14 +115,14 @@ def _both_ways(facts: RowFacts, schedule: RowsSchedule, target: Target) -> Itera
         yield replace(schedule, ahead=ahead)
 
 
-def _unrolls(facts: RowFacts, columns: int, lanes: int) -> list[int]:
+def unrolls(facts: RowFacts, columns: int, lanes: int) -> list[int]:
     """Accesses to write out: all of a row that is of a known size and short enough, else a few."""
     accesses, most = -(-max(typical(facts.space.row_size), 1) // columns), MOST_VALUES // lanes
     kept = accesses <= most and is_static(facts.space.row_size)
     return [accesses] if kept else sorted({1, 4, min(8, most)})
 
 
-def _reasons(facts: RowFacts, schedule: RowsSchedule, target: Target) -> list[str]:
+def row_reasons(facts: RowFacts, schedule: RowsSchedule, target: Target) -> list[str]:
     """Why a schedule cannot run, as far as can be told without writing it."""
     if any(n & (n - 1) or n < 1 for n in (schedule.threads, schedule.rows, schedule.lanes)):
         return ["threads, rows and lanes are powers of two"]
@@ -186,12 +186,12 @@ def _shared_bytes(facts: RowFacts, schedule: RowsSchedule) -> int:
     return parts * facts.partial
 
 
-def _splits_lanes(dispatch: Dispatch, schedule: RowsSchedule) -> bool:
+def splits_lanes(dispatch: Dispatch, schedule: RowsSchedule) -> bool:
     """Write it with one access at a time into a module that is thrown away, and see whether one had to be split.
 
     How far apart neighbours stand does not depend on which threads take them, so one kernel answers for all.
     """
-    threads = WARP if _facts(dispatch).joinable else 1
+    threads = WARP if facts_of(dispatch).joinable else 1
     like = RowsSchedule(threads, 4, schedule.lanes, 1, schedule.across)
 
     def splits(_: Dispatch) -> bool:
@@ -203,7 +203,7 @@ def _splits_lanes(dispatch: Dispatch, schedule: RowsSchedule) -> bool:
 
 def _write(dispatch: Dispatch, schedule: RowsSchedule, name: str, programmatic: bool = False) -> int:
     """Write the kernel; returns how many accesses were split into lanes."""
-    space = _facts(dispatch).space
+    space = facts_of(dispatch).space
     with nvidia_kernel(dispatch, name, schedule.block, programmatic=programmatic) as kernel:
         if not space.row_count:
             return 0

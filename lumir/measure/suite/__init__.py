@@ -7,6 +7,7 @@ from lumir.measure.suite.gated import gated
 from lumir.measure.suite.gemm import fp8, gemm, int8, tf32
 from lumir.measure.suite.grid import few_tiles, grid
 from lumir.measure.suite.moves import elementwise, transposes
+from lumir.measure.suite.reductions import norms, orders, reductions
 from lumir.measure.suite.rows import rows
 from lumir.measure.suite.skinny import int4, skinny
 
@@ -24,6 +25,9 @@ def benchmarks() -> list[Benchmark]:
         prefill,
         decode,
         rows,
+        norms,
+        reductions,
+        orders,
         conv,
         grouped_conv,
         transposes,
