@@ -44,7 +44,7 @@ def measured(bench: Bench, item: Benchmark, workers: Workers, choices: int) -> d
     best = {candidate.choice.family: candidate for candidate in reversed(outcome.ranked)}
     sets = min(case.operands.sets, MOST_SETS_OF_PEERS)
     peers = item.peers.items() if torch else ()
-    replays = [PeerReplay(torch, name, peer_calls(torch, peer, case.inputs, sets)) for name, peer in peers]
+    replays = [PeerReplay(torch, name, peer_calls(torch, peer, case.operands, sets)) for name, peer in peers]
     times = [t.median for t in time_together([*replays, *(c.loaded for c in best.values())], 10)]
     return {
         "name": item.full_name,

@@ -34,7 +34,7 @@ def measured(bench: Bench, item: Benchmark, workers: Workers, choices: int) -> d
     found = search(case, [(choice, workers.compile(text, ARCH, choice)) for choice in offered], keep=offered[:1])
     first = found.of(offered[0])
     kept = [*found.ranked[:2], *([first] if first and first not in found.ranked[:2] else [])]
-    calls = {name: peer_calls(torch, peer, case.inputs, case.operands.sets) for name, peer in item.peers.items()}
+    calls = {name: peer_calls(torch, peer, case.operands) for name, peer in item.peers.items()}
     peers = [PeerReplay(torch, name, made) for name, made in calls.items()] if torch else []
     timings = time_together([*peers, *(candidate.loaded for candidate in kept)], 20)
     times = [timing.median for timing in timings]

@@ -2,8 +2,9 @@
 
 import datetime
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,19 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from lumir.diagnostics import InternalError, LumirError, UserError
+from lumir.diagnostics import InternalError, UserError
 from lumir.measure import Bench
-from lumir.measure.kernel import CompiledDispatch, compile_dispatch, model_choice, schedules_of
-from lumir.measure.report import Reporter, ceiling
+from lumir.measure.kernel import compile_dispatch, schedules_of
+from lumir.measure.peer import torch_or_none
+from lumir.measure.peers_ahead import PeersAhead, compiled_peers
+from lumir.measure.prepared import batches, prepared
+from lumir.measure.report import Ceiling, Reporter, Row, ceiling
 from lumir.measure.suite import Benchmark, benchmarks
+from lumir.measure.turn import Turn
 from lumir.measure.workers import Workers
 from lumir.target import local_gpu
-from lumir.tools.bench_report import print_rows, write_json, write_plot
+from lumir.tools.bench_plot import require_matplotlib, write_plot
+from lumir.tools.bench_report import print_rows, write_json
 
 LISTED_FOR = "sm_90a"
 
@@ -60,18 +66,12 @@ def bench_kernels(groups: Sequence[str], console: Console, flags: Mapping[str, A
     Raises:
         InternalError: `wrong-kernel`, at the end, where one computes something else than the reference.
     """
-    items, arch = selected(groups, flags["only"]), local_gpu().name
+    items = selected(groups, flags["only"])
+    if flags["plot"]:
+        require_matplotlib()
     bench = Bench()
-    roof = ceiling(bench, flags["peer"])
-    reporter = Reporter(bench, roof, flags["peer"], flags["samples"])
-    rows = []
-    with Workers(flags["workers"]) as workers:
-        compiled = compile_all(items, arch, workers, flags["tuning_db"], flags["cost"])
-        try:
-            for item, kernel, model in _tracked(compiled, len(items)):
-                rows.append(reporter.row(item, kernel, model))
-        except KeyboardInterrupt:
-            console.print(f"interrupted after {len(rows)} of {len(items)} kernels")
+    with tempfile.TemporaryDirectory() as folder:
+        rows, roof = _measured(items, bench, Turn(Path(folder) / "turn"), console, flags)
     print_rows(console, bench.gpu.name, roof, rows)
     record = {
         "command": " ".join(["lumir-bench", *sys.argv[1:]]),
@@ -92,42 +92,31 @@ def bench_kernels(groups: Sequence[str], console: Console, flags: Mapping[str, A
         )
 
 
-def _tracked(compiled: Iterator["Compiled"], count: int) -> Iterator["Compiled"]:
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("measuring", total=count)
-        for found in compiled:
-            bar.update(task, description=found[0].full_name)
-            yield found
-            bar.advance(task)
+def _measured(
+    items: Sequence[Benchmark], bench: Bench, turn: Turn, console: Console, flags: Mapping[str, Any]
+) -> tuple[list[Row], Ceiling]:
+    """The rows, in the order of the items; measured last are those whose peers torch compiles meanwhile."""
+    order = sorted(items, key=lambda item: bool(compiled_peers(item)))
+    rows: dict[str, Row] = {}
+    with ExitStack() as stack:
+        workers = stack.enter_context(Workers(flags["workers"]))
+        kernels = prepared(order, local_gpu().name, workers, flags["tuning_db"], flags["cost"])
+        ahead = stack.enter_context(PeersAhead(turn, order)) if flags["peer"] and torch_or_none() else None
+        with turn:
+            roof = ceiling(bench, flags["peer"])
+        reporter = Reporter(bench, roof, flags["peer"], flags["samples"], turn)
+        with Progress(console=Console(stderr=True), transient=True) as bar, _interruptible(console, items, rows):
+            task = bar.add_task("compiling", total=len(items))
+            for batch in batches(kernels, ahead.wait if ahead else lambda item: None):
+                for one, row in zip(batch, reporter.rows(batch)):
+                    rows[one.item.full_name] = row
+                    bar.update(task, advance=1, description=one.item.full_name)
+    return [rows[item.full_name] for item in items if item.full_name in rows], roof
 
 
-Compiled = tuple[Benchmark, CompiledDispatch | LumirError, CompiledDispatch | None]
-
-
-def compile_all(
-    items: Sequence[Benchmark], arch: str, workers: Workers, tuning_db: Path | None, with_model: bool
-) -> Iterator[Compiled]:
-    """Every benchmark with its kernel, and with that of the cost model's choice where it is another."""
-    futures = [(item, workers.call(_compile, item.text, arch, tuning_db, with_model)) for item in items]
-    for item, future in futures:
-        yield (item, *_result(future))
-
-
-def _compile(
-    make: Callable[[], str], arch: str, tuning_db: Path | None, with_model: bool
-) -> tuple[CompiledDispatch, CompiledDispatch | None]:
-    text = make()
-    kernel = compile_dispatch(text, arch, tuning_db=tuning_db)
-    choice = model_choice(text, arch) if with_model else None
-    if choice is None or (choice.family, choice.schedule) == (kernel.family, kernel.schedule):
-        return kernel, None
-    return kernel, compile_dispatch(text, arch, choice.family, choice.schedule)
-
-
-def _result(
-    future: Future[tuple[CompiledDispatch, CompiledDispatch | None]],
-) -> tuple[CompiledDispatch | LumirError, CompiledDispatch | None]:
+@contextmanager
+def _interruptible(console: Console, items: Sequence[Benchmark], rows: Mapping[str, Row]) -> Iterator[None]:
     try:
-        return future.result()
-    except LumirError as error:
-        return error, None
+        yield
+    except KeyboardInterrupt:
+        console.print(f"interrupted after {len(rows)} of {len(items)} kernels")

@@ -38,6 +38,12 @@ def random_tensor(spec: TensorSpec, rng: np.random.Generator) -> np.ndarray:
     return np.resize(block, count).reshape(spec.dims)
 
 
+def random_inputs(specs: Sequence[TensorSpec], seed: int) -> list[np.ndarray]:
+    """Operands of a dispatch: for the same seed the same in every process."""
+    rng = np.random.default_rng(seed)
+    return [random_tensor(spec, rng) for spec in specs]
+
+
 class Operands:
     """Sets of a plan's inputs and outputs in GPU memory, each with the same contents; made with the context current.
 
@@ -93,6 +99,11 @@ class Operands:
         number, index = divmod(ref.index, len(self._specs))
         index += len(self.plan.inputs) if ref.space == "output" else 0
         return self._memory.address + number * self._stride + self._offset(index) + ref.offset
+
+    def inputs_of(self, number: int) -> list[tuple[TensorSpec, int]]:
+        """The inputs of a set, and where they lie."""
+        start = self._memory.address + number * self._stride
+        return [(spec, start + offset) for spec, offset in zip(self.plan.inputs, self._offsets)]
 
     def scratch(self, plan: Plan) -> "Scratch":
         """What a plan needs besides operands and results; kernels that need as much share it."""

@@ -1,11 +1,15 @@
 """The peer of a benchmark: what torch offers, timed as ours is, in the same process and on the same numbers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lumir.artifact.dtypes import PACKED_4BIT, numpy_dtype
+from lumir.artifact.schema import TensorSpec
 from lumir.measure.compare import Error, error_of
+from lumir.measure.operands import Operands
 from lumir.measure.suite.benchmark import Peer
 from lumir.measure.timing import calls_in_graph
 
@@ -19,26 +23,28 @@ def torch_or_none() -> Any:
     return torch if torch.cuda.is_available() else None
 
 
-def to_torch(torch: Any, array: np.ndarray) -> Any:
-    """A copy on the GPU."""
-    shorts = {"bfloat16": torch.bfloat16, "float8_e4m3fn": torch.float8_e4m3fn, "float8_e5m2": torch.float8_e5m2}
-    if array.dtype.name in shorts:
-        bits = array.view(np.int16 if array.dtype.itemsize == 2 else np.uint8)
-        return torch.from_numpy(bits.copy()).cuda().view(shorts[array.dtype.name])
-    return torch.from_numpy(array.astype(np.uint8) if "int4" in array.dtype.name else array.copy()).cuda()
+@dataclass(frozen=True)
+class _Memory:
+    """GPU memory as other libraries take it: https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html"""
+
+    __cuda_array_interface__: dict[str, Any]
 
 
-def to_numpy(tensor: Any) -> np.ndarray:
-    """A copy on the host, of a type that numpy has; bfloat16 widened."""
-    tensor = tensor.detach()
-    return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).cpu().numpy()
+def tensor_at(torch: Any, spec: TensorSpec, address: int) -> Any:
+    """What lies in GPU memory, as torch's tensor; two integers of 4 bits are a byte."""
+    dtype, packed = numpy_dtype(spec.dtype), spec.dtype in PACKED_4BIT
+    shape = (*spec.dims[:-1], spec.dims[-1] // 2) if packed else tuple(spec.dims)
+    common = dtype.isbuiltin == 1  # what only ml_dtypes knows goes as integers of its size
+    kind = dtype.str if common else {1: "|u1", 2: "<i2"}[dtype.itemsize]
+    memory = _Memory({"shape": shape, "typestr": kind, "data": (address, False), "version": 3})
+    tensor = torch.as_tensor(memory, device="cuda")
+    return tensor if common or packed else tensor.view(getattr(torch, spec.dtype))
 
 
-def peer_calls(torch: Any, peer: Peer, inputs: Sequence[np.ndarray], sets: int) -> list[Callable[[], Any]]:
-    """A peer's call on each of so many sets of the same operands."""
-    operands = [[to_torch(torch, array) for array in inputs]]
-    operands += [[tensor.clone() for tensor in operands[0]] for _ in range(sets - 1)]
-    return [peer(torch, *tensors) for tensors in operands]
+def peer_calls(torch: Any, peer: Peer, operands: Operands, sets: int | None = None) -> list[Callable[[], Any]]:
+    """A peer's call on each of the sets that ours is called on, or on the first so many."""
+    places = [operands.inputs_of(number) for number in range(sets or operands.sets)]
+    return [peer(torch, *(tensor_at(torch, *place) for place in inputs)) for inputs in places]
 
 
 class PeerReplay:
@@ -86,13 +92,12 @@ class PeerReplay:
         self._torch.cuda.synchronize()
         return before.elapsed_time(after) / 1000 / self.count
 
-    def error(self, expected: np.ndarray, taken: Callable[[np.ndarray], np.ndarray]) -> Error:
-        """The error of its result against the reference's.
-
-        Args:
-            taken: picks of a whole result what the reference has of it.
-        """
-        return error_of(taken(to_numpy(self.result)), expected)
+    def error(self, expected: np.ndarray, dim: int | None, rows: np.ndarray) -> Error:
+        """The error of its first result against the reference's, which has these rows of dimension `dim`, or all."""
+        found = self.result[0] if isinstance(self.result, tuple) else self.result
+        if dim is not None:
+            found = found.index_select(dim, self._torch.from_numpy(rows).cuda())
+        return error_of((found.float() if "bfloat16" in str(found.dtype) else found).detach().cpu().numpy(), expected)
 
 
 def matrix_rate(torch: Any, size: int = 8192) -> float:

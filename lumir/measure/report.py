@@ -1,21 +1,28 @@
 """The kernel report: for each benchmark the time, the rates, the share of the roofline, the peer's time, the errors."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from lumir.diagnostics import LumirError
-from lumir.measure.bench import Bench, Case
+from lumir.measure.bench import Bench, Case, Loaded
 from lumir.measure.compare import Error
-from lumir.measure.kernel import CompiledDispatch, compile_dispatch, schedule_text
+from lumir.measure.kernel import schedule_text
 from lumir.measure.peer import PeerReplay, matrix_rate, peer_calls, torch_or_none
+from lumir.measure.prepared import Prepared
 from lumir.measure.suite import Benchmark
 from lumir.measure.timing import Timing, time_together
+from lumir.measure.turn import Turn
 
-_QUICK = 0.2
+_THREADS = 16
+
+
+RATES = {0.5: "tf32", 1.0: "16 bits", 2.0: "8 bits"}
+"""How many operations tensor cores do for each of 16 bits, by what they multiply."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +37,24 @@ class Ceiling:
     bytes: float
     operations: float = 0.0
 
-    def share(self, flops: float, nbytes: float, seconds: float) -> float:
-        """The roofline's time over the measured one: bytes or operations, whichever take longer."""
-        compute = flops / self.operations if self.operations else 0.0
+    def share(self, flops: float, nbytes: float, seconds: float, rate: float = 1.0) -> float:
+        """The roofline's time over the measured one: bytes or operations, whichever take longer.
+
+        Args:
+            rate: of `RATES`.
+        """
+        compute = flops / self.operations / rate if self.operations else 0.0
         return max(nbytes / self.bytes, compute) / seconds
 
 
 @dataclass
 class Row:
-    """One line of the report. `seconds` is None where there is no right kernel, and `note` says why."""
+    """One line of the report. `seconds` is None where there is no right kernel, and `note` says why.
+
+    Args:
+        rate: of `RATES`, for the types that are multiplied.
+        others: seconds of every peer.
+    """
 
     group: str
     name: str
@@ -57,6 +73,7 @@ class Row:
     goal: float = 1.0
     model_seconds: float | None = None
     note: str = ""
+    rate: float = 1.0
     others: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -82,56 +99,91 @@ def ceiling(bench: Bench, with_peer: bool) -> Ceiling:
     return Ceiling(bench.copy_rate(), matrix_rate(torch) if torch else 0.0)
 
 
+@dataclass
+class _Ready:
+    """A benchmark whose operands and kernels are on the GPU.
+
+    Args:
+        ours: the compiler's kernel, and that of the cost model where it is another; or what keeps the first from it.
+    """
+
+    item: Benchmark
+    case: Case
+    ours: list[Loaded] | LumirError
+
+
 class Reporter:
     """Makes rows.
 
     Args:
         with_peer: also measure what torch offers, where it is installed.
         samples: of each time.
+        turn: taken while something is timed.
     """
 
-    def __init__(self, bench: Bench, roof: Ceiling, with_peer: bool = True, samples: int = 30):
-        self._bench, self._roof, self._samples = bench, roof, samples
+    def __init__(self, bench: Bench, roof: Ceiling, with_peer: bool, samples: int, turn: Turn):
+        self._bench, self._roof, self._samples, self._turn = bench, roof, samples, turn
         self._torch = torch_or_none() if with_peer else None
+        gc.freeze()  # the modules that are loaded by now; else each collection goes through them again
 
-    def row(self, item: Benchmark, kernel: CompiledDispatch | LumirError, model: CompiledDispatch | None = None) -> Row:
-        """Measure a benchmark.
+    def rows(self, batch: Sequence[Prepared]) -> Iterator[Row]:
+        """Measure some benchmarks, one after the other, once all of them are on the GPU.
 
-        Args:
-            kernel: the compiled dispatch, or why there is none.
-            model: what the cost model alone would have chosen, where that is something else.
+        Nothing is made ready while something is timed: a thread that takes the interpreter would show in the times.
         """
-        case = self._bench.case(item.text() if isinstance(kernel, LumirError) else kernel.text)
+        cases = [self._bench.case(prepared.text) for prepared in batch]  # MLIR is for one thread alone
+        with ThreadPoolExecutor(_THREADS) as pool:
+            ready = list(pool.map(self._ready, batch, cases))
+        del cases
+        while ready:
+            yield self._row(ready.pop(0))
+        gc.collect()
+        if self._torch is not None:
+            self._torch.cuda.empty_cache()
+
+    def _ready(self, prepared: Prepared, case: Case) -> _Ready:
+        item = prepared.item
         if item.inputs:
             item.inputs(case.inputs)
+        case.expected = prepared.expected
+        case.make_ready()
+        if isinstance(prepared.kernel, LumirError):
+            return _Ready(item, case, prepared.kernel)
+        try:
+            kernels = [prepared.kernel, *([prepared.model] if prepared.model else [])]
+            return _Ready(item, case, [case.prepare(kernel) for kernel in kernels])
+        except LumirError as error:
+            return _Ready(item, case, error)
+
+    def _row(self, ready: _Ready) -> Row:
+        item, case = ready.item, ready.case
         flops = case.reference.flops if item.flops is None else item.flops
-        row = Row(item.group, item.name, flops, case.reference.nbytes, goal=item.goal)
+        rate = _rate(case.reference.inputs[0].dtype)
+        row = Row(item.group, item.name, flops, case.reference.nbytes, goal=item.goal, rate=rate)
         replays: list[Any] = []
         try:
-            if isinstance(kernel, LumirError):
-                raise kernel
-            row.family, row.schedule = kernel.family, schedule_text(kernel.schedule)
-            row.compile_seconds = _compile_seconds(kernel)
-            replays = self._ours(case, row, kernel, model)
+            replays = self._checked(row, ready)
         except LumirError as error:
             if error.code == "driver":
                 raise
             row.note = error.message
         ours = len(replays)
         peers = list(self._peers(item, case, row))
-        self._fill(row, time_together([*replays, *peers], self._samples), ours, peers)
-        del case, replays, peers
-        self._free()
+        with self._turn:
+            timings = time_together([*replays, *peers], self._samples)
+        self._fill(row, timings, ours, peers)
         return row
 
-    def _ours(self, case: Case, row: Row, kernel: CompiledDispatch, model: CompiledDispatch | None) -> list[Any]:
-        loaded = case.prepare(kernel)
-        row.error = case.check(loaded, whole=True).relative
-        found = [loaded]
-        if model is not None:
-            found.append(case.prepare(model))
-            case.check(found[1])
-        return found
+    def _checked(self, row: Row, ready: _Ready) -> list[Loaded]:
+        if isinstance(ready.ours, LumirError):
+            raise ready.ours
+        chosen, *model = ready.ours
+        row.family, row.schedule = chosen.kernel.family, schedule_text(chosen.kernel.schedule)
+        row.compile_seconds = chosen.kernel.seconds
+        row.error = ready.case.check(chosen, whole=True).relative
+        for loaded in model:
+            ready.case.check(loaded)
+        return ready.ours
 
     def _peers(self, item: Benchmark, case: Case, row: Row) -> Iterator[PeerReplay]:
         """Those of the peers that can do it; the error is that of the first."""
@@ -140,42 +192,28 @@ class Reporter:
         best: Error | None = None
         for name, peer in item.peers.items():
             try:
-                replay = PeerReplay(self._torch, name, peer_calls(self._torch, peer, case.inputs, case.operands.sets))
+                replay = PeerReplay(self._torch, name, peer_calls(self._torch, peer, case.operands))
+                if best is None:
+                    best = replay.error(case.expected[0], case.reference.result_dims[0], case.reference.rows)
+                    row.peer_error = best.relative
             except Exception as error:
                 row.note += f"{'; ' if row.note else ''}{name}: {str(error).splitlines()[0][:80]}"
                 continue
-            if best is None:
-                best = replay.error(case.expected[0], _taker(case))
-                row.peer_error = best.relative
             yield replay
 
     def _fill(self, row: Row, timings: Sequence[Timing], ours: int, peers: Sequence[PeerReplay]) -> None:
         if ours:
             row.seconds, row.spread = timings[0].median, timings[0].spread
-            row.share = self._roof.share(row.flops, row.nbytes, row.seconds)
+            row.share = self._roof.share(row.flops, row.nbytes, row.seconds, row.rate)
             row.model_seconds = timings[ours - 1].median
         of_peers = {peer.name: timing.median for peer, timing in zip(peers, timings[ours:], strict=True)}
         if of_peers:
             row.peer = min(of_peers, key=lambda name: of_peers[name])
             row.peer_seconds, row.others = of_peers[row.peer], of_peers
 
-    def _free(self) -> None:
-        gc.collect()
-        if self._torch is not None:
-            self._torch.cuda.empty_cache()
 
-
-def _compile_seconds(kernel: CompiledDispatch) -> float:
-    """Of one kernel alone: the worker's own time may have been shared with its neighbours'."""
-    if kernel.seconds < _QUICK:
-        return kernel.seconds
-    again = compile_dispatch(kernel.text, kernel.arch, kernel.family, kernel.schedule)
-    return min(kernel.seconds, again.seconds)
-
-
-def _taker(case: Case) -> Callable[[np.ndarray], np.ndarray]:
-    dim, rows = case.reference.result_dims[0], case.reference.rows
-    return (lambda array: array) if dim is None else (lambda array: array.take(rows, dim))
+def _rate(dtype: str) -> float:
+    return {"float32": 0.5, "int8": 2.0, "uint8": 2.0}.get(dtype, 2.0 if dtype.startswith("float8") else 1.0)
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -5,11 +5,14 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from typing import Any, Self, TypeVar
 
 from lumir.measure.kernel import Choice, CompiledDispatch, compile_dispatch
 
 T = TypeVar("T")
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 class Workers:
@@ -17,15 +20,13 @@ class Workers:
 
     def __init__(self, count: int | None = None):
         self.count = count or max((os.cpu_count() or 2) - 1, 1)
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["lumir.measure.workers"])
-        self._pool = ProcessPoolExecutor(self.count, context, initializer=_ignore_interrupts)
+        self._pool = ProcessPoolExecutor(self.count, forking(), initializer=step_back)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        end(self._pool)
 
     def call(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         return self._pool.submit(function, *arguments)
@@ -34,6 +35,30 @@ class Workers:
         return self._pool.submit(compile_dispatch, text, arch, choice.family, choice.schedule)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the process that measures: it ends the pool, and says what it has."""
+def forking() -> BaseContext:
+    """Processes that are forked from a server; each multiplies matrices on one thread, since they are many."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lumir.measure.workers"])
+    before = os.environ.get(_BLAS_THREADS)
+    os.environ[_BLAS_THREADS] = "1"
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop(_BLAS_THREADS)
+        if before is not None:
+            os.environ[_BLAS_THREADS] = before
+    return context
+
+
+def end(pool: ProcessPoolExecutor) -> None:
+    """End a pool's processes now: what they are still at is not wanted any more."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+
+
+def step_back(niceness: int = 2) -> None:
+    """Leave the processor, and Ctrl-C, to the process that measures: it ends the pool, and says what it has."""
+    os.nice(niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

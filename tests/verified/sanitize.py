@@ -1,15 +1,20 @@
 """Run kernels of the corpus under compute-sanitizer: no access out of bounds, no race, no barrier that some skip.
 
-    python tests/verified/sanitize.py [--tool memcheck] [--tool racecheck] [--only TEXT] [--seconds N]
+    python tests/verified/sanitize.py [--tool memcheck] [--tool racecheck] [--only TEXT] [--every N] [--seconds N]
 
 Needs a GPU of compute capability 9.0 and `compute-sanitizer` of the CUDA toolkit. Each buffer is an allocation of its
 own, of exactly its size, so that reads past an end are seen too; numbers are not compared here, `verify.py` does that.
 Kernels are compiled in parallel first; small ones run first, as many as there is time for. The status is 1 where
-anything was found. `--short 4` takes 4 bytes from the end of each input: nearly every kernel must then be found out.
+anything was found.
+
+That the tools see: with `--short 4`, which takes 4 bytes from the end of each input, memcheck must find out nearly
+every kernel; with `--skip all`, which takes out the barriers of workgroups, racecheck must find most that had one; with
+`--skip one` thread 0 alone passes them by, for synccheck.
 """
 
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +24,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -45,6 +50,13 @@ FOUND = 9
 MOST_BYTES = 64 << 20
 """Of operands: what is larger takes minutes under the sanitizer, and shows nothing that ragged small ones do not."""
 Kernels = list[tuple[str, CompiledDispatch]]
+_BARRIER = re.compile(rb"^\s*bar\.sync\s[^;]*;", re.MULTILINE)
+_SKIPPED = {
+    "none": rb"\g<0>",
+    "all": b"",
+    "one": rb"{ .reg .pred goes; .reg .b32 lane; mov.u32 lane, %tid.x; setp.ne.u32 goes, lane, 0; @goes \g<0> }",
+}
+"""What becomes of a barrier of the workgroup, by who skips it."""
 
 
 def compiled(name: str) -> Kernels:
@@ -61,12 +73,13 @@ def compiled(name: str) -> Kernels:
     return found
 
 
-def corpus_kernels(only: str) -> Kernels:
+def corpus_kernels(only: str, every: int) -> Kernels:
     """The smallest first."""
     from corpus import TEXTS
 
+    names = [name for name in TEXTS if only in name][::every]  # those of one kind stand together
     with Workers() as workers:
-        futures = [workers.call(compiled, name) for name in TEXTS if only in name]
+        futures = [workers.call(compiled, name) for name in names]
         found = [kernel for future in as_completed(futures) for kernel in future.result()]
     return sorted((k for k in found if _bytes(k[1]) <= MOST_BYTES), key=lambda k: (_bytes(k[1]), k[0]))
 
@@ -104,6 +117,18 @@ class Buffers:
     def address(self, ref: BufferRef) -> int:
         memories = self._memory[ref.space]
         return memories[ref.index if len(memories) > 1 else 0].address + ref.offset
+
+
+def skipping(kernels: Kernels, who: str) -> Kernels:
+    """The kernels with barriers, where anybody is to skip them: those that have any."""
+    if who == "none":
+        return kernels
+    found = []
+    for key, kernel in kernels:
+        files = {name: _BARRIER.sub(_SKIPPED[who], code) for name, code in kernel.files.items()}
+        if files != kernel.files:
+            found.append((key, replace(kernel, files=files)))
+    return found
 
 
 def run_all(path: Path, start: int, short: int) -> None:
@@ -188,13 +213,23 @@ def _output(command: Sequence[str], seconds: float) -> tuple[str, bool]:
 @click.command()
 @click.option("--tool", "tools", multiple=True, type=click.Choice(TOOLS), default=("memcheck",), show_default=True)
 @click.option("--only", default="", help="Dispatches whose name holds this text.")
-@click.option("--seconds", default=600.0, show_default=True, help="Time for the runs, after all is compiled.")
+@click.option("--every", default=1, show_default=True, help="Of the dispatches each so many-th: a sample of all kinds.")
+@click.option("--seconds", default=600.0, show_default=True, help="Time for each tool, after all is compiled.")
 @click.option("--jobs", default=4, show_default=True, help="Processes that share the GPU.")
 @click.option("--short", default=0, help="Bytes that each input lacks.")
+@click.option("--skip", type=click.Choice(list(_SKIPPED)), default="none", help="Who passes the barriers by.")
 @click.option("--run", "path", type=click.Path(path_type=Path), hidden=True)
 @click.option("--start", default=0, hidden=True)
 def main(
-    tools: tuple[str, ...], only: str, seconds: float, jobs: int, short: int, path: Path | None, start: int
+    tools: tuple[str, ...],
+    only: str,
+    every: int,
+    seconds: float,
+    jobs: int,
+    short: int,
+    skip: str,
+    path: Path | None,
+    start: int,
 ) -> None:
     """Run the corpus under compute-sanitizer."""
     if path is not None:
@@ -202,26 +237,29 @@ def main(
         return
     if shutil.which("compute-sanitizer") is None:
         raise click.ClickException("compute-sanitizer is not on the PATH: it comes with the CUDA toolkit")
-    kernels = corpus_kernels(only)
-    until = time.monotonic() + seconds
-    reports: dict[str, Report] = {tool: Report(tool) for tool in tools}
+    kernels = skipping(corpus_kernels(only, every), skip)
+    found = False
+    for tool in tools:
+        report = run_tool(tool, kernels, seconds, jobs, short)
+        for key, lines in report.found.items():
+            print(f"{tool}: {key}", *(lines[:6] + lines[-4:] if len(lines) > 10 else lines), sep="\n  ")
+        cut = "; the time was over" if report.cut else ""
+        print(f"{tool}: {report.ran} of {len(kernels)} kernels ran, {len(report.found)} with findings{cut}", flush=True)
+        found |= bool(report.found)
+    sys.exit(found)
+
+
+def run_tool(tool: str, kernels: Kernels, seconds: float, jobs: int, short: int) -> Report:
+    """All kernels under one tool, by several processes."""
+    until, whole = time.monotonic() + seconds, Report(tool)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         parts = [kernels[i::jobs] for i in range(jobs)]
-        futures = [
-            pool.submit(watch, tool, part, Path(folder) / f"{tool}-{i}", until, short)
-            for tool in tools
-            for i, part in enumerate(parts)
-        ]
+        futures = [pool.submit(watch, tool, part, Path(folder) / str(i), until, short) for i, part in enumerate(parts)]
         for future in as_completed(futures):
             part = future.result()
-            whole = reports[part.tool]
             whole.ran, whole.cut = whole.ran + part.ran, whole.cut or part.cut
             whole.found.update(part.found)
-    for report in reports.values():
-        for key, lines in report.found.items():
-            print(f"{report.tool}: {key}", *(lines[:6] + lines[-4:] if len(lines) > 10 else lines), sep="\n  ")
-        print(f"{report.tool}: {report.ran} of {len(kernels)} kernels ran, {len(report.found)} with findings")
-    sys.exit(any(report.found for report in reports.values()))
+    return whole
 
 
 if __name__ == "__main__":

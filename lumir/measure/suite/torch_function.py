@@ -22,6 +22,11 @@ def function_peers(function: Callable[..., Any]) -> dict[str, Peer]:
     return {name: partial(_peer, function=function, mode=mode) for name, mode in MODES.items()}
 
 
+def is_compiled(peer: Peer) -> bool:
+    """Whether torch compiles this peer when it first runs."""
+    return isinstance(peer, partial) and peer.keywords.get("mode") is not None
+
+
 def _peer(torch: Any, *operands: Any, function: Callable[..., Any], mode: str | None) -> Callable[[], Any]:
     shapes = tuple((tuple(operand.shape), operand.dtype) for operand in operands)
     run = _compiled(torch, function, mode, shapes) if mode else partial(function, torch)
