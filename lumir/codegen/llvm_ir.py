@@ -37,13 +37,15 @@ def to_llvm_dialect(module: ir.Operation) -> None:
 
 
 def run_passes(module: ir.Operation, passes: Sequence[str]) -> None:
-    """Run upstream passes on a builtin.module, in place.
+    """Run upstream passes on a builtin.module, in place. What they make is verified once, by `to_llvm_ir`.
 
     Raises:
         InternalError: `bad-kernel`, with MLIR's message and the operation it stopped at.
     """
+    manager = PassManager.parse(f"builtin.module({','.join(passes)})", module.context)
+    manager.enable_verifier(False)
     try:
-        PassManager.parse(f"builtin.module({','.join(passes)})", module.context).run(module)
+        manager.run(module)
     except ir.MLIRError as error:
         raise InternalError(f"a kernel cannot be lowered to LLVM: {error}", code="bad-kernel") from error
 
@@ -52,9 +54,14 @@ def to_llvm_ir(module: ir.Operation) -> str:
     """The LLVM IR text of a module in the LLVM dialect, in the syntax of LLVM 22.
 
     Raises:
-        InternalError: `bad-kernel`, if an operation of another dialect is left: the translation would crash.
+        InternalError: `bad-kernel`, if the module is not valid, or an operation of another dialect is left: the
+            translation would crash.
     """
     _require_llvm_only(module)
+    try:
+        module.verify()
+    except ir.MLIRError as error:
+        raise InternalError(f"a kernel was lowered to invalid IR: {error}", code="bad-kernel") from error
     return with_old_floats(llvm.translate_module_to_llvmir(module))
 
 

@@ -13,6 +13,7 @@ import harness
 import map_cases
 import prefill_cases
 import row_cases
+import row_parts_cases
 import scan_cases
 import skinny_cases
 import top_k_cases
@@ -27,6 +28,7 @@ __all__ = [
     "map_cases",
     "prefill_cases",
     "row_cases",
+    "row_parts_cases",
     "scan_cases",
     "skinny_cases",
     "top_k_cases",

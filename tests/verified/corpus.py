@@ -18,6 +18,7 @@ import harness
 import map_cases
 import prefill_cases
 import row_cases
+import row_parts_cases
 import scan_cases
 import skinny_cases
 import top_k_cases
@@ -103,6 +104,11 @@ _NAMES = {
         "max-bfloat16 sum-int32 arg-max-float32 arg-min-int64-last one-row-of-floats outer-and-inner softmax-long "
         "softmax-across log-softmax one-column layer-norm-many norm-quantised-int8 norm-quantised-float8_e4m3fn "
         "arg-max-long softmax-beyond-registers",
+    ),
+    "row_parts": (
+        row_parts_cases.CASES,
+        "leading-float32 leading-bfloat16 leading-int8 all-float16 all-int64 middle outer-and-inner arg-max "
+        "arg-min-last long",
     ),
     "scan": (
         scan_cases.CASES,

@@ -6,6 +6,7 @@ from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
 from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.kernels.nvidia.map import MapFamily
 from lumir.kernels.nvidia.prefill import PrefillFamily
+from lumir.kernels.nvidia.row_parts import RowPartsFamily
 from lumir.kernels.nvidia.rows import RowsFamily
 from lumir.kernels.nvidia.scan import ScanFamily
 from lumir.kernels.nvidia.skinny import SkinnyFamily
@@ -22,6 +23,7 @@ FAMILIES = [
     ScanFamily(),
     TopKFamily(),
     RowsFamily(),
+    RowPartsFamily(),
     TransposeFamily(),
     MapFamily(),
 ]

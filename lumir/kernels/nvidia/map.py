@@ -85,17 +85,16 @@ class MapFamily:
 
     def cost(self, dispatch: Dispatch, schedule: MapSchedule, target: Target) -> float:
         read = remembered(dispatch, "read_bytes", read_bytes)
-        written = sum(buffer_bytes(r) for r in dispatch.results)
+        written, narrowest = remembered(dispatch, "written_bytes", _written)
         operations = remembered(dispatch, "element_operations", element_operations)
         each, elements = schedule.lanes * schedule.unroll, max(typical(dispatch.elements), 1)
-        width = schedule.lanes * min(byte_size(element_of(r)) for r in dispatch.results)
         traffic = Traffic(
             read=read,
             written=written,
             workgroups=typical(_workgroups(dispatch, schedule)),
             block=schedule.block,
             in_flight=read / elements * each,
-            efficiency=access_efficiency(width),
+            efficiency=access_efficiency(schedule.lanes * narrowest),
         )
         instructions = elements * (operations + _ADDRESSING / schedule.lanes)
         return LAUNCH_SECONDS + max(traffic.seconds(target), compute_seconds(instructions, elements / each, target))
@@ -104,6 +103,11 @@ class MapFamily:
         programmatic = is_programmatic(target)
         _write(dispatch, schedule, name, programmatic)
         return KernelCode((_workgroups(dispatch, schedule), 1, 1), schedule.block, pdl=programmatic)
+
+
+def _written(dispatch: Dispatch) -> tuple[float, int]:
+    """Bytes of all results, and of an element of the narrowest."""
+    return sum(buffer_bytes(r) for r in dispatch.results), min(byte_size(element_of(r)) for r in dispatch.results)
 
 
 def _lane_choices(dispatch: Dispatch, target: Target) -> list[int]:

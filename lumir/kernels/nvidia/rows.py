@@ -141,7 +141,7 @@ def row_reasons(facts: RowFacts, schedule: RowsSchedule, target: Target) -> list
         reasons.append("a reduction cannot join the results of parts of a row")
     if schedule.cluster > 1:
         reasons += _no_cluster(facts, schedule, target)
-    if (shared := _shared_bytes(facts, schedule)) > STATIC_SHARED_BYTES:
+    if (shared := shared_bytes(facts, schedule)) > STATIC_SHARED_BYTES:
         reasons.append(f"partial results take {shared} bytes of shared memory, of {STATIC_SHARED_BYTES}")
     return reasons
 
@@ -179,7 +179,7 @@ def _vector_size(space: RowSpace, schedule: RowsSchedule) -> Dim:
     return space.inner
 
 
-def _shared_bytes(facts: RowFacts, schedule: RowsSchedule) -> int:
+def shared_bytes(facts: RowFacts, schedule: RowsSchedule) -> int:
     if schedule.threads == 1:
         return 0
     parts = schedule.apart * schedule.tile if schedule.across else schedule.block * schedule.cluster // WARP

@@ -89,6 +89,8 @@ def _gather(dispatch: Dispatch) -> TransposeFacts | None:
     shapes = {shape_of(core) for core in cores}
     if len(shapes) != 1 or dispatch.reductions or 0 in (shape := shapes.pop()) or not _is_plain(dispatch):
         return None
+    if not any(_permutes(nest) for nest in dispatch.nests):
+        return None
     leaves = _leaves(dispatch, cores)
     if leaves is None or any(is_packed_type(element_of(v)) for v in (*leaves, *cores)):
         return None
@@ -110,6 +112,14 @@ def _is_plain(dispatch: Dispatch) -> bool:
         elif op.operation.name not in _PLAIN:
             return False
     return True
+
+
+def _permutes(nest: LoopNest) -> bool:
+    """Whether an operand's dimensions do not all run in the order of the result's."""
+    orders = [
+        [e.position for e in m.results if isinstance(e, ir.AffineDimExpr)] for m in (*nest.maps, *nest.output_maps)
+    ]
+    return any(order != sorted(order) for order in orders)
 
 
 def _leaves(dispatch: Dispatch, cores: list[Value]) -> list[Value] | None:
