@@ -1,6 +1,7 @@
 """Estimated time of a schedule of the family `rows`.
 
-The constants were fitted to 250 kernels on an H200: norms and softmax of bfloat16, from 4096 x 1024 to 8 x 262144.
+The constants were fitted to 250 kernels on an H200: norms and softmax of bfloat16, from 4096 x 1024 to 8 x 262144; those of
+large and of idle workgroups also to 60 on an H100, from 16 x 4096 to 65536 x 768.
 """
 
 import math
@@ -25,6 +26,10 @@ CLUSTER_SECONDS = 2.0e-6
 """What one thread waits for where it joins what it has with other workgroups, times those of a multiprocessor."""
 LAST_SECONDS = 2.0e-6
 """What it takes to leave a part in memory, to count, and for the last workgroup to read what the others left."""
+SMOOTH = 256
+"""Threads of a workgroup up to which a thread's instructions do not wait for those of the others."""
+IDLE = 0.35
+"""How likely a workgroup is to be waiting while others of later rows could move bytes."""
 FETCHED = 0.1
 """How much is left of what later workgroups wait for, where their rows are in the L2 cache already."""
 
@@ -51,13 +56,15 @@ def row_cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
     compute = compute_seconds(threads * steps * schedule.lanes * facts.work, threads, target)
     resident = max(traffic.resident(target) // schedule.block, 1)
     later = max(workgroups / resident - 1, 0) / max(resident / target.multiprocessors, 1)
-    alone = steps / at_once * passes * ROUND_SECONDS + steps * schedule.lanes * facts.work * INSTRUCTION_SECONDS
+    turns = steps * schedule.lanes * facts.work * max(1.0, schedule.block / SMOOTH)
+    alone = steps / at_once * passes * ROUND_SECONDS + turns * INSTRUCTION_SECONDS
     alone += _join_seconds(facts, schedule, workgroups / target.multiprocessors)
     waiting = alone * (1 + later * (FETCHED if schedule.ahead else 1))
     crowding = threads * _parts(schedule) * facts.partial * (schedule.lanes if schedule.across else 1)
     shared = crowding / (max(1, min(workgroups, target.multiprocessors)) * SHARED_BYTES_PER_SECOND)
     starting = min(workgroups, resident) * WORKGROUP_SECONDS
-    return LAUNCH_SECONDS + max(traffic.seconds(target), compute) + starting + waiting + shared
+    idle = IDLE ** max(resident // target.multiprocessors, 1) if workgroups > resident else 0.0
+    return LAUNCH_SECONDS + max(traffic.seconds(target) * (1 + idle), compute) + starting + waiting + shared
 
 
 def registers_of(facts: RowFacts, schedule: RowsSchedule) -> int:
