@@ -1,7 +1,7 @@
 """Estimated time of a schedule of the family `rows`.
 
-The constants were fitted to 250 kernels on an H200: norms and softmax of bfloat16, from 4096 x 1024 to 8 x 262144; those of
-large and of idle workgroups also to 60 on an H100, from 16 x 4096 to 65536 x 768.
+The constants were fitted to 250 kernels on an H200: norms and softmax of bfloat16, from 4096 x 1024 to 8 x 262144;
+those of large and of idle workgroups also to 60 on an H100, from 16 x 4096 to 65536 x 768.
 """
 
 import math
