@@ -120,6 +120,9 @@ class Evaluator:
                 return [
                     self._as(v, t.type) for v, t in zip(self.body(nest, dims, lambda i: totals[i]), totals, strict=True)
                 ]
+            if nest.sizes[remaining[0]] == 1:
+                dims[remaining[0]] = Index(0)
+                return nested(remaining[1:], totals)
             with self.loop(0, nest.sizes[remaining[0]], 1, totals) as (position, carried, done):
                 dims[remaining[0]] = position
                 done(nested(remaining[1:], carried))

@@ -1,9 +1,10 @@
 """Weights in the layout that contractions read.
 
 On a CPU tiles of columns, each tile contiguous along the sum; on a GPU bytes, and float32 that may be rounded to tf32,
-along the sum, as tensor cores take them.
+along the sum, as tensor cores take them, and the filters of depthwise convolutions along the channels, as images are.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ class PackWeights:
     Requires: dispatch functions in linalg.
     Guarantees: a weight w[k, n] (or [n, k]) becomes a derived weight [n / T, k, T], padded with zeros to whole tiles of
     T columns, or where the CPU multiplies bytes four at a time [n / T, k / 4, T, 4]; on a GPU a weight w[k, n] of
-    bytes, or of float32 that may be rounded, becomes [n, k]. The function begins by saying so:
+    bytes, or of float32 that may be rounded, becomes [n, k], and filters [c, window..., 1] of c channels each by itself
+    [window..., 1, c]. The function begins by saying so:
 
         func @dispatch_0(%w: tensor<384x384xf32>)     func @dispatch_0(%p: tensor<12x384x32xf32>)
                                                  ->     %w = linalg.unpack %p inner_tiles = [32] ...
@@ -46,7 +48,7 @@ class PackWeights:
         for function in dispatches(module):
             dispatch = Dispatch(function)
             calls = called.get(dispatch.name, [])
-            operand = packable(dispatch)
+            operand = packable(dispatch) if target.kind == "cpu" else turnable(dispatch)
             if operand is None or not calls:
                 continue
             number = dispatch.arguments.index(operand.argument)
@@ -56,8 +58,8 @@ class PackWeights:
             if target.kind == "cpu":
                 together = TOGETHER if ByteProducts.of(_space(dispatch), target) else 1
                 _pack(module, dispatch, operand, (target.lanes(4) * 2, together), list(zip(calls, loads)))
-            elif operand.columns == 1 and _multiplied_along_k(_space(dispatch)):
-                _turn(module, dispatch, operand, list(zip(calls, loads)))
+            else:
+                _turn(module, dispatch, operand.argument, list(zip(calls, loads)))
 
 
 def _multiplied_along_k(space: ContractionSpace) -> bool:
@@ -67,7 +69,7 @@ def _multiplied_along_k(space: ContractionSpace) -> bool:
 
 @dataclass(frozen=True)
 class Operand:
-    """A function argument that is the right operand, and which of its two dimensions are the columns."""
+    """A function argument that is a weight, and which of its dimensions are the columns."""
 
     argument: Value
     columns: int
@@ -83,6 +85,32 @@ def packable(dispatch: Dispatch) -> Operand | None:
         return None
     uses = list(value.uses)
     return Operand(value, plain.index(space.n[0])) if len(uses) == 1 else None
+
+
+def turnable(dispatch: Dispatch) -> Operand | None:
+    """What a GPU reads with the first dimension last."""
+    operand = packable(dispatch)
+    if operand is None:
+        return _depthwise_filters(dispatch)
+    return operand if operand.columns == 1 and _multiplied_along_k(_space(dispatch)) else None
+
+
+def _depthwise_filters(dispatch: Dispatch) -> Operand | None:
+    """Filters [c, window..., 1] of a convolution that sums no channels."""
+    space = contraction_of(dispatch)
+    if space is None or math.prod(space.sizes(space.batch)) == 1:
+        return None
+    for number in (space.lhs, space.rhs):
+        value = space.operand(number)
+        if isinstance(value.owner, ir.Block) or value.owner.name != "tensor.expand_shape":
+            continue
+        filters = value.owner.operands[0]
+        if filters not in dispatch.arguments or len(list(filters.uses)) > 1 or space.extent(space.rows_of(number)) != 1:
+            continue
+        first, *window, channels = shape_of(filters)
+        if window and (first, channels) == (space.extent(space.batch), 1):
+            return Operand(filters, 0)
+    return None
 
 
 def _plain(space: ContractionSpace) -> list[ir.AffineDimExpr]:
@@ -127,25 +155,26 @@ def _load_instead(calls: list, number: int, type_: ir.Type, derive: Callable[[ir
             load.operation.erase()
 
 
-def _turn(module: ir.Module, dispatch: Dispatch, operand: Operand, calls: list) -> None:
-    """The weight [k, n] as [n, k], and inside the function its transpose."""
-    depth, size = shape_of(operand.argument)
-    number = dispatch.arguments.index(operand.argument)
-    turned = ir.RankedTensorType.get([size, depth], element_of(operand.argument))
-    _inside(dispatch, operand.argument, turned, lambda new: _transposed(new, [depth, size]))
+def _turn(module: ir.Module, dispatch: Dispatch, argument: Value, calls: list) -> None:
+    """The weight with its first dimension last, and inside the function as it was."""
+    first, *others = shape_of(argument)
+    number = dispatch.arguments.index(argument)
+    turned = ir.RankedTensorType.get([*others, first], element_of(argument))
+    _inside(dispatch, argument, turned, lambda new: _turned_back(new, [first, *others]))
     _load_instead(calls, number, turned, lambda load: _derive_turned(module, load, turned))
 
 
-def _transposed(value: Value, shape: list[int]) -> Value:
-    swapped, start = dim_map(2, [1, 0]), empty(shape, element_of(value))
-    return generic([value], [swapped], [start], 0, lambda element, _: element)[0]
+def _turned_back(value: Value, shape: list[int]) -> Value:
+    rank, start = len(shape), empty(shape, element_of(value))
+    return generic([value], [dim_map(rank, [*range(1, rank), 0])], [start], 0, lambda element, _: element)[0]
 
 
 def _derive_turned(module: ir.Module, load: ir.OpView, turned: ir.Type) -> str:
     name = f"{load.attributes['weight'].value}.turned"
     if name not in symbols(module):
         with _derived(module, name, turned):
-            value = build("transpose", load.operation.clone().results[0], permutation=[1, 0])
+            permutation = [*range(1, len(shape_of_type(turned))), 0]
+            value = build("transpose", load.operation.clone().results[0], permutation=permutation)
             ir.Operation.create("lumir.yield", operands=[value])
     return name
 

@@ -32,6 +32,10 @@ class Layer:
         """It reads colours: three, and one of zeros, as lumir-channels-last pads them."""
         return self.channels == 4
 
+    @property
+    def is_depthwise(self) -> bool:
+        return self.groups == self.channels > 1
+
     def flops(self, batch: int) -> int:
         places = batch * (self.size // self.stride) ** 2
         return 2 * places * self.filters * self.window**2 * self.channels // self.groups
@@ -58,6 +62,8 @@ def _layers() -> list[Layer]:
 LAYERS = _layers()
 COLUMNS = Columns(2, 3, 7)
 """How `lumir-fold-columns` takes two columns of the first layer at once."""
+TURNED = (1, 2, 3, 0)
+"""How `lumir-pack-weights` has the filters of a depthwise convolution: channels side by side."""
 DEPTHWISE = [
     Layer(size, channels, channels, window, stride, channels)
     for size, channels, window, stride in (
@@ -69,8 +75,10 @@ GROUPED = [Layer(size, channels, channels, 3, 1, 32) for size, channels in ((56,
 
 
 def stored(batch: int, layer: Layer) -> np.ndarray:
-    """Which elements of the filters, as graph passes lay them, are the layer's; the others are zeros."""
+    """Which elements of the filters, as passes lay them, are the layer's; the others are zeros."""
     own = np.ones((layer.filters, layer.window, layer.window, layer.channels // layer.groups), bool)
+    if layer.is_depthwise:
+        return own.transpose(TURNED)
     if layer.is_first:
         own = np.pad(own, ((0, 0), (0, 0), (COLUMNS.before, COLUMNS.after), (0, 0)))
         return own.reshape(layer.filters, layer.window, COLUMNS.window, -1)
@@ -82,7 +90,8 @@ def stored(batch: int, layer: Layer) -> np.ndarray:
 
 def convolution(batch: int, layer: Layer, dtype: str) -> str:
     """relu(conv + bias) as it is compiled; image, filters and result have the channels last."""
-    filters = stored(batch, layer).shape
+    laid = stored(batch, layer).shape
+    filters = (*laid[-1:], *laid[:-1]) if layer.is_depthwise else laid
     low, high = ([layer.window // 2] * 2 for _ in range(2))
     strides, image_shape = [layer.stride] * 2, [batch, layer.size, layer.size, layer.channels]
     if layer.is_first:
@@ -96,12 +105,13 @@ def convolution(batch: int, layer: Layer, dtype: str) -> str:
             return relu(build("add", build("contract", image, flat, equation="abcy,zy->abcz", to=to), bias))
         where = {"strides": strides, "dilations": [1, 1], "low": low, "high": high}
         image = build("reshape", image, shape=image_shape) if layer.is_first else image
+        w = build("transpose", w, permutation=[3, 0, 1, 2]) if layer.is_depthwise else w
         groups = image_shape[-1] // filters[-1]
         y = build("conv", image, w, **where, groups=groups, to=to, channels_last=True)
         return relu(build("add", y, bias))
 
     x = (batch, layer.size, layer.size, layer.channels)
-    return dispatch(body, (x, dtype), (filters, dtype), ((layer.filters,), dtype), unwritten=[1, 2])
+    return dispatch(body, (x, dtype), (laid, dtype), ((layer.filters,), dtype), unwritten=[1, 2])
 
 
 def _with_zeros(inputs: list[np.ndarray], batch: int, layer: Layer) -> None:
@@ -111,6 +121,8 @@ def _with_zeros(inputs: list[np.ndarray], batch: int, layer: Layer) -> None:
 def _operands(torch: Any, x: Any, w: Any, layer: Layer) -> tuple[Any, Any]:
     """The image, and the filters without the zeros that are compiled into them, as torch has them."""
     torch.backends.cudnn.benchmark = True
+    if layer.is_depthwise:
+        return x.permute(0, 3, 1, 2), w.permute(3, 2, 0, 1).contiguous()
     own = torch.from_numpy(stored(len(x), layer)).to(w.device)
     filters = w[own].reshape(layer.filters, layer.window, layer.window, -1)
     return x.permute(0, 3, 1, 2), filters.permute(0, 3, 1, 2)
