@@ -1,6 +1,7 @@
 """Windows read with an overlap: copies and tiles in shared memory, as the producer places them, in numpy."""
 
 import itertools
+from typing import cast
 
 import convolution_cases
 import numpy as np
@@ -32,16 +33,14 @@ def fixed(values: list[ir.Value]) -> list[int]:
 
 
 def copied(array: np.ndarray, map_: TensorMap, place: list[int]) -> np.ndarray:
-    """The elements of the box at a place, zeros outside."""
-    box = np.zeros(map_.box[0], array.dtype)
-    if not all(0 <= i < size for i, size in zip(place[1:], map_.dims[1:], strict=True)):
-        return box
-    start = map_.offset + sum(i * stride for i, stride in zip(place[1:], map_.strides, strict=True))
-    line = array.reshape(-1)[start // array.itemsize :][: map_.dims[0]]
-    for i in range(map_.box[0]):
-        if 0 <= place[0] + i < map_.dims[0]:
-            box[i] = line[place[0] + i]
-    return box
+    """The elements of the box at a place, the innermost dimension last, zeros outside."""
+    taken = [range(0, size, step) for size, step in zip(map_.box, map_.steps, strict=True)]
+    at = np.meshgrid(*(start + np.array(i) for start, i in zip(place, taken, strict=True)), indexing="ij")
+    inside = np.logical_and.reduce([(i >= 0) & (i < size) for i, size in zip(at, map_.dims, strict=True)])
+    strides = [array.itemsize, *map_.strides]
+    byte = map_.offset + sum(i * stride for i, stride in zip(at, strides, strict=True))
+    elements = array.reshape(-1)[np.where(inside, byte, 0) // array.itemsize]
+    return np.where(inside, elements, 0).T
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,25 +52,18 @@ def test_lines_with_an_overlap_are_the_windows(name):
     runs, (batch, lines, filters, _), taps = problem.reading.left.matrices, problem.reading.shape, problem.reading.taps
     assert isinstance(runs, RunMatrices) and problem.steps == 1 and problem.stage_taps == taps
     images, weights, bias, _, *rest = harness.random_inputs(built, 5)
-    (count, wide), map_ = runs.boxes(SCHEDULE.m), built.code.tensor_maps[0]
+    map_ = built.code.tensor_maps[0]
     total = np.zeros((batch, lines, filters))
     weights_of = weights.reshape(filters, taps, -1).astype(np.float64)
     index, module = IndexMath(ir.IntegerType.get_signless(32)), ir.Module.create()
     with ir.InsertionPoint(module.body):
-        for number, tap, first in itertools.product(range(batch), range(taps), range(0, lines, SCHEDULE.m)):
-            tile = np.concatenate(
-                [
-                    copied(
-                        images,
-                        map_,
-                        fixed(runs.place(index, Index(number * taps + tap), Index(first), Index(i * wide))),
-                    )
-                    for i in range(count)
-                ]
-            )
+        for number, first in itertools.product(range(batch), range(0, lines, SCHEDULE.m)):
+            place = fixed(runs.place(index, Index(number * taps), Index(first), Index(0)))
+            tile = copied(images, map_, place).reshape(taps, runs.row(SCHEDULE.m))
             rows = min(SCHEDULE.m, lines - first)
-            starts = np.arange(rows)[:, None] * (OVERLAP // images.itemsize) + np.arange(runs.run)
-            total[number, first : first + rows] += tile[starts].astype(np.float64) @ weights_of[:, tap].T
+            starts = runs.lead + np.arange(rows)[:, None] * (OVERLAP // images.itemsize) + np.arange(runs.run)
+            windows = tile[:, starts].astype(np.float64)
+            total[number, first : first + rows] += np.einsum("trk,ftk->rf", windows, weights_of)
     lowest = np.full((), -400, bias.dtype)
     (wanted,) = harness.expected(built, [images, weights, 0 * bias, lowest, *(0 * other for other in rest)])
     np.testing.assert_allclose(total.reshape(wanted.shape), wanted, rtol=1e-9, atol=1e-9)
@@ -92,9 +84,10 @@ def test_a_row_begins_on_16_bytes():
     assert reading is None or reading.runs is None
 
 
-def test_few_large_copies_are_better():
-    """A thread starts the copies: with half the columns it starts as many for each half."""
+def test_the_first_layer_of_a_residual_network_is_read_so():
     text = convolution_cases.convolution((32, 224, 112, 8), (64, 7, 4, 8), strides=(2, 1), low=(3, 2), high=(3, 1))
     _module, dispatch = harness.lowered(text)
     family, schedule = choose(dispatch, harness.target_named("sm_90a"))
-    assert family.name == "wgmma" and (vars(schedule)["m"], vars(schedule)["n"]) == (128, 64)
+    problem = problem_of(dispatch, cast(WgmmaSchedule, schedule))
+    assert family.name == "wgmma" and problem.reading.runs is not None and problem.steps == 1
+    assert problem.tiles == (32 * 112, 1, 1)

@@ -33,6 +33,7 @@ class Matrices:
         element: what it holds.
         lines, columns, batch: the factors of each, in elements.
         offset: of the first element.
+        together: how many matrices a box has, one after the other: all of the innermost factor of the batch.
     """
 
     arg: int
@@ -41,6 +42,7 @@ class Matrices:
     columns: Factors
     batch: Factors
     offset: Dim
+    together: int = 1
 
     @cached_property
     def size(self) -> int:
@@ -54,7 +56,7 @@ class Matrices:
 
     @property
     def _outer(self) -> list[Factor]:
-        """What a box has one of."""
+        """What a box has one of, but for the last where it has several matrices."""
         return [f for f in (*self.lines[:-1], *self.columns[:-1], *self.batch) if f[1]]
 
     def problems(self, box_lines: int, box_columns: int) -> list[str]:
@@ -94,7 +96,7 @@ class Matrices:
             dtype_name(self.element),
             dims=tuple(size for size, _ in factors),
             strides=tuple(stride * self.size for _, stride in factors[1:]),
-            box=(box_columns, box_lines, *(1 for _ in self._outer)),
+            box=(box_columns, box_lines, *(1 for _ in self._outer[:-1]), *(self.together for _ in self._outer[-1:])),
             offset=self.offset * self.size,
             swizzle=swizzle_of(box_columns * self.size),
         )

@@ -1,25 +1,26 @@
 """The windows of a convolution on few channels: the rows of an image as TMA copies them, read with an overlap.
 
 Where the next window of a row begins 16 bytes further on, line m of a matrix of such windows begins 16 m bytes into
-the row. wgmma reads lines of a pitch of 16 bytes where nothing is swizzled, so that one copy of a row serves them all.
+the row. wgmma reads lines of a pitch of 16 bytes where nothing is swizzled, so that one copy of a row serves them all;
+and one copy brings all rows that windows reach into. A box has no more than 256 elements along a dimension, so that a
+row counts as pieces side by side.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from lumir.artifact.tensor_map import MAX_BOX, TensorMap
+from lumir.artifact.tensor_map import TensorMap
 from lumir.dtypes import byte_size, dtype_name
 from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of
-from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.index import ZERO, Index, IndexMath
 from lumir.kernels.nvidia.tma_operand import Matrices, Operand, Operands, operand_of
-from lumir.kernels.nvidia.wgmma import OVERLAP, SWIZZLES
+from lumir.kernels.nvidia.wgmma import LINE, OVERLAP, ROWS, SWIZZLES
 from lumir.kernels.windows import Slide, Windows, windows_of
 from lumir.mlir import ir
 
 Value = ir.Value
-_BOX_BYTES = 128
-"""What a box's place in shared memory is a multiple of."""
 
 
 @dataclass(frozen=True)
@@ -57,40 +58,50 @@ class RunMatrices:
         """Rows of a window."""
         return self.windows.places // self._across.window
 
-    def boxes(self, lines: int) -> tuple[int, int]:
-        """How many boxes bring so many lines, and the elements of each."""
-        elements, whole = (lines - 1) * OVERLAP // self.size + self.run, _BOX_BYTES // self.size
-        count = -(-elements // MAX_BOX)
-        return count, -(-elements // (count * whole)) * whole
+    @property
+    def piece(self) -> int:
+        """Elements of a row that a box counts as one: rows are whole pieces, and so is what lies between the first
+        lines of tiles. The copy engine takes about as long for a piece of 32 bytes as for one of 128."""
+        return math.gcd(self._across.size * self.windows.channels, ROWS * OVERLAP // self.size, LINE // self.size)
+
+    @property
+    def lead(self) -> int:
+        """Elements of a box before its first line, whose window may begin within a piece."""
+        return -self._across.low * self.windows.channels % self.piece
+
+    def row(self, lines: int) -> int:
+        """Elements of an image's row that so many lines are read from, in whole pieces."""
+        elements = self.lead + (lines - 1) * OVERLAP // self.size + self.run
+        return -(-elements // self.piece) * self.piece
 
     def problems(self, box_lines: int, box_columns: int) -> list[str]:
         """Why TMA cannot copy the rows."""
         return self.tensor_map(box_lines, box_columns).problems()
 
     def tensor_map(self, box_lines: int, box_columns: int) -> TensorMap:
-        """The map of an image's rows, for matrices of so many lines."""
-        outer = (*self._down[::-1], self.windows.images)
+        """The map of an image's rows: a box is what so many lines are read from, for all rows of their windows."""
+        down, images, piece = self._down[::-1], self.windows.images, self.piece
+        outer = (*down, images)
         return TensorMap(
             self.arg,
             dtype_name(self.element),
-            dims=(self._across.size * self.windows.channels, *(s.size for s in outer)),
-            strides=tuple(OVERLAP if s.stride is None else s.stride * self.size for s in outer),
-            box=(self.boxes(box_lines)[1], *(1 for _ in outer)),
+            dims=(piece, self._across.size * self.windows.channels // piece, *(s.size for s in outer)),
+            strides=(piece * self.size, *(OVERLAP if s.stride is None else s.stride * self.size for s in outer)),
+            box=(piece, self.row(box_lines) // piece, *((s.window - 1) * s.dilation + 1 for s in down), 1),
+            element_strides=(1, 1, *(s.dilation for s in down), 1),
             offset=self.windows.offset * self.size,
             swizzle=0,
         )
 
     def place(self, index: IndexMath, batch: Index, line: Index, column: Index) -> list[Value]:
-        """The coordinates of the box whose first element is so many columns on in a line."""
-        down = self._down
-        *row, tap = index.delinearize(batch, [self.windows.images.count, *(s.count for s in down), self.taps])
-        at = index.delinearize(tap, [s.window for s in down])
-        starts = [
-            index.offset(index.add(index.scale(i, s.step), index.scale(j, s.dilation)), -s.low)
-            for i, j, s in zip(row[1:], at, down, strict=True)
-        ]
-        first = index.offset(index.scale(line, OVERLAP // self.size), -self._across.low * self.windows.channels)
-        return [index.scalar(i.base) for i in (index.add(first, column), *starts[::-1], row[0])]
+        """The coordinates of the box of the lines from `line` on, for the first row of windows of a batch."""
+        down, lines = self._down, OVERLAP // self.size
+        number = index.divmod(batch, self.taps)[0]
+        image, *row = index.delinearize(number, [self.windows.images.count, *(s.count for s in down)])
+        starts = [index.offset(index.scale(i, s.step), -s.low) for i, s in zip(row, down, strict=True)]
+        first = index.divmod(index.scale(line, lines), self.piece)[0]
+        first = index.offset(first, -self._across.low * self.windows.channels // self.piece)  # rounded down
+        return [index.scalar(i.base) for i in (ZERO, first, *starts[::-1], image)]
 
     def offsets(self, index: IndexMath, batch: Index) -> list[Value]:
         """None: boxes are where their coordinates say."""
@@ -102,7 +113,7 @@ def runs_of(dispatch: Dispatch, space: ContractionSpace) -> Operands | None:
 
     Its space has the rows as batches, and a product is summed for each row of a window. None where a row's windows do
     not begin 16 bytes after one another, the first of them on a multiple of that (a copy from anywhere else is an
-    illegal instruction), or are no lines of a swizzle.
+    illegal instruction), where the row is not as many bytes, or windows are no lines of a swizzle.
     """
     found = windows_of(dispatch, space, space.lhs)
     if found is None or space.batch or not found[0].slides or not _overlap(found[0], element_of(space.operand(0))):
@@ -114,9 +125,12 @@ def runs_of(dispatch: Dispatch, space: ContractionSpace) -> Operands | None:
     filters = operand_of(dispatch, replace(products, batch=taps, k=(*across, *products.k)), space.rhs)
     if filters is None or not filters.along_k or not isinstance(filters.matrices, Matrices):
         return None
+    if runs.taps > 1 and filters.matrices.batch[-1][0] != runs.taps:
+        return None
     *rows, columns = [d for d in space.m if space.nest.sizes[d] != 1]
     of_rows = replace(space, batch=tuple(rows), m=(columns,))
-    matrices = replace(filters.matrices, batch=((of_rows.extent(of_rows.batch), 0), *filters.matrices.batch))
+    batch = ((of_rows.extent(of_rows.batch), 0), *filters.matrices.batch)
+    matrices = replace(filters.matrices, batch=batch, together=runs.taps)
     return of_rows, Operand(runs, True), Operand(matrices, True), runs.taps
 
 
@@ -125,5 +139,5 @@ def _overlap(windows: Windows, element: ir.Type) -> bool:
     across, size = windows.slides[-1], byte_size(element)
     line = across.window * windows.channels * size
     dense = across.stride == windows.channels and across.dilation == 1 and across.count > 1
-    aligned = across.low * windows.channels * size % OVERLAP == 0
+    aligned = all(n * windows.channels * size % OVERLAP == 0 for n in (across.low, across.size))
     return dense and aligned and across.step * windows.channels * size == OVERLAP < line and line in SWIZZLES

@@ -31,7 +31,8 @@ class Consumer:
         reading = problem.reading
         left, right = (_lies(operand, problem.line, problem.k) for operand in (reading.left, reading.right))
         self.product = wgmma.Product(reading.kinds, s.n, left, right)
-        self.left = left.descriptor(block.ring)
+        lead = reading.runs.lead * reading.element_bytes if reading.runs else 0
+        self.left = wgmma.advanced(left.descriptor(block.ring), lead // 16)
         self.right = wgmma.advanced(right.descriptor(block.ring), problem.right_start // 16)
         if not s.pingpong and s.consumers > 1:
             own = arith.MulIOp(self.team, constant_i32(left.step(s.rows, 0))).result

@@ -8,10 +8,9 @@ from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import byte_offset, constant_i32
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.kernels.nvidia.wgmma_block import Ring, Tile, WgmmaBlock
-from lumir.kernels.nvidia.wgmma_schedule import RAGGED_ROWS, Problem
+from lumir.kernels.nvidia.wgmma_schedule import RAGGED_ROWS
 from lumir.mlir import arith, ir, scf
 
-Value = ir.Value
 _OPERANDS = (0, 1)
 """The left one and the right one, in the order of their tensor maps."""
 
@@ -76,8 +75,8 @@ def _copy(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index, operands: Sequ
     offset = arith.MulIOp(ring.stage, constant_i32(problem.stage_bytes)).result
     step = index.add(step, index.scale(tile.part, problem.steps))
     start, (first, inner) = byte_offset(block.ring, offset), index.divmod(step, problem.tap_steps)
-    first = index.add(index.scale(tile.batch, reading.taps), index.scale(first, problem.stage_taps))
-    batches, k = [index.offset(first, tap) for tap in range(problem.stage_taps)], index.scale(inner, problem.k)
+    batch = index.add(index.scale(tile.batch, reading.taps), index.scale(first, problem.stage_taps))
+    k = index.scale(inner, problem.k)
     right, wide, (_, _, n, _) = byte_offset(start, problem.right_start), problem.columns, reading.shape
     columns = [
         (reading.right, byte_offset(right, band * wide * problem.line), wide, index.offset(tile.column, band * n), 1)
@@ -92,23 +91,12 @@ def _copy(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index, operands: Sequ
             at = index.add(at, index.scale(Index(block.rank), share))
             shared = byte_offset(shared, arith.MulIOp(block.rank, constant_i32(share * problem.line)).result)
         blocks = (1 << shared_by) - 1 if shared_by > 1 else None
-        for tap, batch in enumerate(batches):
-            offsets = operand.matrices.offsets(index, batch)
-            for before, rows_before, columns_before in _pieces(problem, number, share):
-                row, column = index.offset(at, rows_before), index.offset(k, columns_before)
-                box = byte_offset(shared, tap * problem.tile_bytes[number] + before)
-                skipped = problem.ragged and number == 0
-                with only_if(index.below(row, reading.shape[1]) if skipped else None):
-                    place = operand.matrices.place(index, batch, *((row, column) if operand.along_k else (column, row)))
-                    tensor_map = block.kernel.tensor_maps[number]
-                    tma.load_box(box, tensor_map, place, block.full.at(ring.stage), blocks, offsets)
-
-
-def _pieces(problem: Problem, number: int, rows: int) -> list[tuple[int, int, int]]:
-    """The boxes of so many rows of an operand's tile: bytes, rows and elements along k that come before each."""
-    runs, operand = problem.reading.runs, (problem.reading.left, problem.reading.right)[number]
-    if runs and operand.matrices is runs:
-        count, wide = runs.boxes(rows)
-        return [(i * wide * runs.size, 0, i * wide) for i in range(count)]
-    wide = problem.boxes[number][0 if operand.along_k else 1]
-    return [(done * LINE, done, 0) for done in range(0, rows, wide)]
+        offsets = operand.matrices.offsets(index, batch)
+        wide = problem.boxes[number][0 if operand.along_k else 1]
+        for done in range(0, share, wide):
+            row = index.offset(at, done)
+            skipped = problem.ragged and number == 0
+            with only_if(index.below(row, reading.shape[1]) if skipped else None):
+                place = operand.matrices.place(index, batch, *((row, k) if operand.along_k else (k, row)))
+                box, tensor_map = byte_offset(shared, done * LINE), block.kernel.tensor_maps[number]
+                tma.load_box(box, tensor_map, place, block.full.at(ring.stage), blocks, offsets)

@@ -8,7 +8,6 @@ from lumir.kernels.contraction_space import ContractionSpace, contraction_of
 from lumir.kernels.dispatch import Dispatch, element_of, remembered
 from lumir.kernels.nvidia.tma_operand import Matrices, Operand, operands_of, results_of
 from lumir.kernels.nvidia.tma_runs import RunMatrices, runs_of
-from lumir.kernels.nvidia.tma_windows import WindowMatrices
 from lumir.kernels.nvidia.wgmma import Kinds
 from lumir.mlir import ir
 from lumir.sizes import Dim
@@ -44,10 +43,6 @@ class Reading:
         """The left operand, where it is rows of images that are read with an overlap."""
         return self.left.matrices if isinstance(self.left.matrices, RunMatrices) else None
 
-    @property
-    def convolves(self) -> bool:
-        return any(isinstance(operand.matrices, WindowMatrices) for operand in (self.left, self.right))
-
 
 def reading_of(dispatch: Dispatch) -> Reading | None:
     """How TMA and wgmma can run the dispatch's contraction; None if they cannot."""
@@ -79,7 +74,9 @@ def _multiplied(space: ContractionSpace) -> Kinds | None:
 
 
 def _read(dispatch: Dispatch, space: ContractionSpace, kinds: Kinds) -> Reading | None:
-    bands, found = bands_of(dispatch, space), runs_of(dispatch, space) or operands_of(dispatch, space)
+    bands = bands_of(dispatch, space)
+    runs = runs_of(dispatch, space) if bands and len(bands) == 1 else None
+    found = runs or operands_of(dispatch, space)
     if bands is None or found is None:
         return None
     space, left, right, taps = found

@@ -8,6 +8,7 @@ from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of
 from lumir.kernels.nvidia.tma_operand import Matrices, Operand
+from lumir.kernels.nvidia.tma_windows import WindowMatrices
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, WARPGROUP
 from lumir.kernels.nvidia.wgmma_reading import Reading, reading_of
 from lumir.schedule.schedule import Schedule
@@ -158,7 +159,7 @@ class Problem:
     def tile_bytes(self) -> tuple[int, int]:
         """Of a stage's left and right tile of one product that is summed."""
         s, runs = self.schedule, self.reading.runs
-        left = math.prod(runs.boxes(s.m)) * runs.size if runs else s.m * self.line
+        left = runs.row(s.m) * runs.size if runs else s.m * self.line
         return left, s.n * self.line
 
     @property
@@ -172,10 +173,16 @@ class Problem:
         return self.stage_taps * sum(self.tile_bytes)
 
     @property
-    def small_copies(self) -> int:
-        """Of a stage, where they are pieces of rows and the filters for them."""
-        runs = self.reading.runs
-        return self.stage_taps * (runs.boxes(self.schedule.m)[0] + 1) if runs else 0
+    def short_lines(self) -> int:
+        """Lines of a stage, where they are pieces of rows and the filters for them."""
+        runs, s = self.reading.runs, self.schedule
+        return self.stage_taps * (runs.row(s.m) // runs.piece + s.n) if runs else 0
+
+    @property
+    def copied_windows(self) -> int:
+        """Lines of a stage that are places of windows."""
+        sides = zip((self.reading.left, self.reading.right), (self.schedule.m, self.schedule.n), strict=True)
+        return sum(rows for operand, rows in sides if isinstance(operand.matrices, WindowMatrices))
 
     @property
     def stage_bytes(self) -> int:

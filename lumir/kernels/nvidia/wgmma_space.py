@@ -85,6 +85,8 @@ def problems_of(problem: Problem, target: Target) -> Iterator[str]:
             yield f"{name} operand: rows lie side by side, and {rows} are not whole lines of 64"
     if s.parts > 1:
         yield from _problems_of_parts(problem, target)
+    if reading.runs and s.sharers > 1:
+        yield "one box has the filters of all rows of a window, and they cannot be shared"
     if s.n % (8 * s.sharers * len(reading.bands)):
         yield "a cluster's share of each band of the columns is not whole boxes"
     if max(map(high, reading.shape)) >= 2**31 - 2**16 or high(math.prod(problem.tiles)) >= 2**31:
