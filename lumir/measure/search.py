@@ -61,6 +61,13 @@ class Outcome:
         return next((c for c in self.ranked if c.choice == choice), None)
 
 
+def _distinct_first(choices: Sequence[Choice]) -> list[Choice]:
+    """Those whose cost none before has come first: between the others and them the model sees no difference."""
+    first: dict[float, Choice] = {}
+    again = [choice for choice in choices if first.setdefault(choice.cost, choice) is not choice]
+    return [*first.values(), *again]
+
+
 def pruned(choices: Sequence[Choice], most: int) -> list[Choice]:
     """The most promising choices by cost: about `most` of them, shared fairly between families."""
     by_family: dict[str, list[Choice]] = {}
@@ -68,7 +75,7 @@ def pruned(choices: Sequence[Choice], most: int) -> list[Choice]:
         by_family.setdefault(choice.family, []).append(choice)
     room, kept = most, []
     for left, family in zip(range(len(by_family), 0, -1), sorted(by_family.values(), key=len), strict=True):
-        worth = [choice for choice in family if choice.cost <= NOT_WORTH_IT * family[0].cost]
+        worth = _distinct_first([choice for choice in family if choice.cost <= NOT_WORTH_IT * family[0].cost])
         kept += worth[: max(room // left, 1)]
         room = most - len(kept)
     return kept
