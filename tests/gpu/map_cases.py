@@ -5,9 +5,26 @@ from functools import partial
 
 import cases
 
+from lumir.dialects import build
+from lumir.dtypes import mlir_type
+from lumir.mlir import ir
+
 CONV = {"strides": [1, 2], "dilations": [1, 1], "low": [1, 0], "high": [1, 2], "groups": 1, "to": "float32"}
 POOL = {"window": [3, 2], "strides": [2, 1], "dilations": [1, 2], "low": [1, 0], "high": [1, 1]}
 DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8")
+
+
+def depthwise(x: tuple[int, ...], window: int, stride: int, dtype: str) -> str:
+    """relu(conv + bias) of [n, h, w, c], each channel by itself; filters as `lumir-pack-weights` lays them."""
+    channels, around = x[-1], [window // 2] * 2
+
+    def body(image: ir.Value, filters: ir.Value, bias: ir.Value, zero: ir.Value) -> ir.Value:
+        where = {"strides": [stride] * 2, "dilations": [1, 1], "low": around, "high": around}
+        filters = build("transpose", filters, permutation=[3, 0, 1, 2])
+        y = build("conv", image, filters, **where, groups=channels, to=mlir_type(dtype), channels_last=True)
+        return build("max", build("add", y, bias), zero)
+
+    return cases.dispatch(body, (x, dtype), ((window, window, 1, channels), dtype), ((channels,), dtype), ((), dtype))
 
 
 def _cases() -> dict[str, Callable[[], str]]:
@@ -43,6 +60,8 @@ def _cases() -> dict[str, Callable[[], str]]:
         "matmul-half": partial(cases.matmul, 32, 48, 64, "bfloat16"),
         "max-pool": partial(cases.op, "window_reduce", ((2, 3, 9, 10), "float32"), kind="max", **POOL),
         "conv": partial(cases.op, "conv", ((2, 3, 9, 10), "float32"), ((4, 3, 3, 3), "float32"), **CONV),
+        "depthwise": partial(depthwise, (2, 9, 11, 72), 3, 1, "float16"),
+        "depthwise-strided": partial(depthwise, (3, 14, 13, 40), 5, 2, "bfloat16"),
         "scan": partial(cases.op, "scan", ((6, 40), "float32"), kind="sum", axis=1, exclusive=False, reverse=True),
         "top-k": partial(cases.op, "top_k", ((5, 30), "float32"), k=7, largest=True),
         "softmax": partial(cases.softmax, (6, 24), 1, "float32"),

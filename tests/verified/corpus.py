@@ -122,7 +122,7 @@ _NAMES = {
     "map": (
         map_cases.CASES,
         "add-float16 ragged-int8 less-bfloat16 scalar-float32 gelu-float32 gelu-wide-float16 bool mixed-ragged "
-        "transpose heads concat-ragged slice gather matmul-half max-pool scan top-k",
+        "transpose heads concat-ragged slice gather matmul-half max-pool depthwise scan top-k",
     ),
 }
 
