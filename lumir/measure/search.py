@@ -68,6 +68,26 @@ def _distinct_first(choices: Sequence[Choice]) -> list[Choice]:
     return [*first.values(), *again]
 
 
+class Yardstick:
+    """Times kernels as they come, each beside the first of them.
+
+    What a card does in a second changes with its power by up to a fifth within a search. So the time of a kernel is
+    what it would have been when the first one was alone.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[Loaded, float] | None = None
+
+    def time(self, loaded: Loaded) -> Timing:
+        if self._first is None:
+            timing = time_together([loaded], FIRST_SAMPLES, warmup=1)[0]
+            self._first = loaded, timing.median
+            return timing
+        first, seconds = self._first
+        timing, now = time_together([loaded, first], FIRST_SAMPLES, warmup=1)
+        return timing.scaled(seconds / now.median)
+
+
 def pruned(choices: Sequence[Choice], most: int) -> list[Choice]:
     """The most promising choices by cost: about `most` of them, shared fairly between families."""
     by_family: dict[str, list[Choice]] = {}
@@ -96,14 +116,13 @@ def search(
     Raises:
         InternalError: `driver`: the GPU is lost to a kernel that reads or writes where it must not.
     """
-    outcome = Outcome()
+    outcome, yardstick = Outcome(), Yardstick()
     for done, (choice, loaded) in enumerate(_prepared(case, compiling), 1):
         try:
             if isinstance(loaded, LumirError):
                 raise loaded
             error = case.check(loaded)
-            timing = time_together([loaded], FIRST_SAMPLES, warmup=1)[0]
-            outcome.ranked.append(Candidate(choice, loaded, timing, error))
+            outcome.ranked.append(Candidate(choice, loaded, yardstick.time(loaded), error))
         except LumirError as error:
             if error.code == "driver":
                 error.add_note(f"schedule: {choice}")

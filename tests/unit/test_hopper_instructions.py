@@ -31,13 +31,12 @@ def consumer(kernel, shared, barriers):
     product = wgmma.Product(wgmma.Kinds("bf16", "bf16"), 64, wgmma.Operand(True), wgmma.Operand(False, 8192))
     left, right = product.left.descriptor(shared), product.right.descriptor(byte_offset(shared, 8192))
     wgmma.fence_products()
-    sums = product.multiply(product.undefined(), left, right, fresh=True)
-    for k in range(32, 128, 32):
-        at = [wgmma.advanced(left, product.left.step(0, k)), wgmma.advanced(right, product.right.step(0, k))]
-        sums = product.multiply(sums, *at)
+    sums = product.multiply(None, [([left], right)])
+    rest = [(product.left.step(0, k), product.right.step(0, k)) for k in range(32, 128, 32)]
+    sums = product.multiply(sums, [([wgmma.advanced(left, by)], wgmma.advanced(right, other)) for by, other in rest])
     wgmma.commit_products()
     wgmma.wait_products(0)
-    values = product.values(sums)
+    (values,) = product.values(sums)
     pairs = [packed_pair(values[i], values[i + 1], ir.BF16Type.get()) for i in range(0, 8, 2)]
     warps.store_matrices(shared, pairs)
     tma.fence_async_proxy()
@@ -142,7 +141,7 @@ def test_every_element_type(element, n, instruction):
             product = wgmma.Product(kinds, n, wgmma.Operand(True), wgmma.Operand(True))
             shared = kernel.shared([65536], ir.IntegerType.get_signless(8), 1024).pointer
             left = product.left.descriptor(shared)
-            sums = product.values(product.multiply(product.undefined(), left, left, fresh=True))
+            (sums,) = product.values(product.multiply(None, [([left], left)]))
             wgmma.commit_products()
             wgmma.wait_products(0)
             llvm.StoreOp(sums[0], kernel.outputs[0].pointer, alignment=4)

@@ -116,11 +116,28 @@ class Clock:
 
 
 def test_things_are_timed_in_turns():
-    fast, slow = Clock([9.0] * 3 + [9.0, 1.0, 1.0, 1.0, 1.0, 1.5] * 2), Clock([9.0] * 3 + [9.0, *[2.0] * 5] * 2)
-    first, second = time_together([fast, slow], samples=10)
+    fast, slow = Clock([9.0] * 3 + [9.0, 1.0, 1.0, 1.5] * 3), Clock([9.0] * 3 + [9.0, *[2.0] * 3] * 3)
+    first, second = time_together([fast, slow], samples=8)
     assert (first.median, second.median) == (1.0, 2.0) and first.spread > second.spread == 0
-    assert fast.calls == slow.calls == 15
+    assert fast.calls == slow.calls == 14 and first.samples == 8
     assert str(Timing(2e-6, 0.02, 9)) == "2.00 us +- 1.0 %"
+
+
+class Tiring:
+    """Something that is timed on a card that gets slower with all that runs on it."""
+
+    def __init__(self, seconds, card):
+        self.own, self.card = seconds, card
+
+    def seconds(self):
+        self.card.append(self)
+        return self.own * (1.0 + 0.01 * len(self.card))
+
+
+def test_no_turn_is_better_than_another_on_a_card_that_gets_slower():
+    card: list[Tiring] = []
+    first, *_, last = time_together([Tiring(1.0, card) for _ in range(4)], samples=6)
+    assert first.median == pytest.approx(last.median)
 
 
 def test_graphs_hold_enough_calls():

@@ -28,9 +28,6 @@ from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
 
-_REGISTERS = {1: None, 2: (40, 232), 3: (32, 160)}
-"""Of a thread of the copying and of a multiplying warpgroup, by the number of the latter."""
-
 
 class WgmmaFamily:
     name: ClassVar[str] = "wgmma"
@@ -109,24 +106,25 @@ def tensor_maps(problem: Problem) -> tuple[TensorMap, ...]:
 
 def write(block: WgmmaBlock) -> None:
     """The code of one block: the first warpgroups multiply, the first warp of the last one copies."""
-    consumers = block.problem.schedule.consumers
-    registers = _REGISTERS[consumers]
+    s = block.problem.schedule
+    consumers, (copying, multiplying) = s.consumers, s.registers
+    shared_out = multiplying > s.launched_registers
     warps.launch_dependents()
     block.initialize()
     warp = warps.warp_number()
     multiplies = arith.CmpIOp(arith.CmpIPredicate.ult, warp, constant_i32(4 * consumers)).result
     role = scf.IfOp(multiplies, has_else=True)
     with ir.InsertionPoint(role.then_block):
-        if registers:
-            warps.take_registers(registers[1])
+        if shared_out:
+            warps.take_registers(multiplying)
         warps.wait_for_dependencies()
         with block.kernel.buffers_apart():
             block.kernel.take_buffers(apart=block.problem.dispatch.unwritten)
             Consumer(block, arith.DivUIOp(warp, constant_i32(4)).result).run()
         scf.YieldOp([])
     with ir.InsertionPoint(role.else_block):
-        if registers:
-            warps.give_registers(registers[0])
+        if shared_out:
+            warps.give_registers(copying)
         copies = arith.CmpIOp(arith.CmpIPredicate.eq, warp, constant_i32(4 * consumers)).result
         with only_if(copies):
             produce(block)

@@ -182,7 +182,7 @@ class WgmmaBlock(SkinnyFrame):
     def _sum(self) -> list[Value]:
         """This thread's sums, as `wgmma.Product.values` has them."""
         ring = Ring(constant_i32(0), constant_i32(0), self.stream.stages)
-        sums = self._multiply(ring, self.product.undefined(), fresh=True)
+        sums = self._multiply(ring)
         loop = scf.ForOp(constant_i32(1), self._steps, constant_i32(1), [ring.stage, *ring.next().values, sums])
         with ir.InsertionPoint(loop.body):
             before, stage, parity, sums = loop.inner_iter_args
@@ -192,9 +192,9 @@ class WgmmaBlock(SkinnyFrame):
             self._release(before)
             scf.YieldOp([stage, *ring.next().values, sums])
         wgmma.wait_products(0)
-        return self.product.values(loop.results[3])
+        return self.product.values(loop.results[3])[0]
 
-    def _multiply(self, ring: Ring, sums: Value, *, fresh: bool = False) -> Value:
+    def _multiply(self, ring: Ring, sums: Value | None = None) -> Value:
         """Start the products of a stage, as one group."""
         mbarrier.wait(self.full.at(ring.stage), ring.parity)
         weight, activations = self._places(ring.stage)
@@ -202,10 +202,10 @@ class WgmmaBlock(SkinnyFrame):
         own = arith.MulIOp(group, constant_i32(self.problem.schedule.rows * wgmma.LINE)).result
         lies = self.product.left
         left, right = lies.descriptor(byte_offset(weight, own)), lies.descriptor(activations)
+        offsets = [lies.step(0, k) for k in range(0, wgmma.LINE, wgmma.K_BYTES)]
         wgmma.fence_products()
-        for k in range(0, wgmma.LINE, wgmma.K_BYTES):
-            rows, columns = (wgmma.advanced(start, lies.step(0, k)) for start in (left, right))
-            sums = self.product.multiply(sums, rows, columns, fresh=fresh and k == 0)
+        steps = [([wgmma.advanced(left, by)], wgmma.advanced(right, by)) for by in offsets]
+        sums = self.product.multiply(sums, steps)
         wgmma.commit_products()
         return sums
 

@@ -1,5 +1,6 @@
 """Warpgroup matrix products (wgmma): four warps multiply operands in shared memory into their registers."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,6 +68,10 @@ class Kinds:
     def sums(self) -> ir.Type:
         return ir.IntegerType.get_signless(32) if self.integral else ir.F32Type.get()
 
+    @property
+    def sums_name(self) -> str:
+        return "s32" if self.integral else "f32"
+
 
 @dataclass(frozen=True)
 class Operand:
@@ -109,25 +114,28 @@ def advanced(descriptor: Value, by: int) -> Value:
     return arith.AddIOp(descriptor, _i64(by)).result if by else descriptor
 
 
+Step = tuple[Sequence[Value], Value]
+"""Of a product along k: the descriptors (i64) of 64 rows each of the left operand, and that of the right one."""
+
+
 @dataclass(frozen=True)
 class Product:
-    """One wgmma.mma_async: 64 x n sums of products of 32 bytes along k.
+    """Products by wgmma.mma_async, each of 64 x n sums of 32 bytes along k.
+
+    All that are started together are one piece of inline assembly, so that their sums are named once for all of them.
 
     Args:
         kinds: of the operands.
         n: columns, a multiple of 8 up to 256.
         left, right: how the operands lie.
+        parts: how many times 64 rows.
     """
 
     kinds: Kinds
     n: int
     left: Operand
     right: Operand
-
-    @property
-    def k(self) -> int:
-        """Elements along k."""
-        return K_BYTES // self.kinds.bytes
+    parts: int = 1
 
     @cached_property
     def sum_type(self) -> ir.Type:
@@ -135,39 +143,72 @@ class Product:
 
     @property
     def registers(self) -> int:
-        """Sums that a thread holds."""
+        """Sums that a thread holds of 64 rows."""
         return self.n // 2
 
     @cached_property
     def type(self) -> ir.Type:
         """The struct of a thread's sums."""
-        body = ", ".join([str(self.sum_type)] * self.registers)
-        return ir.Type.parse(f'!llvm.struct<"sums{self.registers}x{self.sum_type}", ({body})>')
+        count = self.parts * self.registers
+        body = ", ".join([str(self.sum_type)] * count)
+        return ir.Type.parse(f'!llvm.struct<"sums{count}x{self.sum_type}", ({body})>')
 
-    def multiply(self, sums: Value, left: Value, right: Value, *, fresh: bool = False) -> Value:
-        """Start sums + left * right of two descriptors; with `fresh`, left * right.
+    def multiply(self, sums: Value | None, steps: Sequence[Step]) -> Value:
+        """Start sums + left * right, or left * right, of one step along k after the other.
 
-        The sums may not be touched before `wait_products`, but by the next product of the same shape.
+        The sums may not be touched before `wait_products`, but by the next products of the same shape.
         """
-        kinds = (self.kinds.left, self.kinds.right, "s32" if self.kinds.integral else "f32")
-        types = [_attribute("wgmma_type", kind) for kind in kinds]
-        shape = ir.Attribute.parse(f"#nvvm.shape<m = {ROWS}, n = {self.n}, k = {self.k}>")
-        scale = _attribute("wgmma_scale_out", "zero" if fresh else "one")
-        plus = _attribute("wgmma_scale_in", "one")
-        # NVVM says "row" of an operand whose lines run along k on the left, and "col" on the right
-        layouts = [
-            _attribute("mma_layout", "row" if self.left.along_k else "col"),
-            _attribute("mma_layout", "col" if self.right.along_k else "row"),
-        ]
-        return nvvm.wgmma_mma_async(self.type, sums, left, right, shape, *types, scale, plus, plus, *layouts)
+        count, kind = self.parts * self.registers, "r" if self.kinds.integral else "f"
+        known = [] if sums is None else self._extracted(sums)
+        operands = [*known, *(descriptor for left, right in steps for descriptor in (*left, right))]
+        constraints = [f"={kind}"] * count + list(map(str, range(len(known)))) + ["l"] * (len(operands) - len(known))
+        lines, at = [], count + len(known)
+        for number, _ in enumerate(steps):
+            right = f"${at + self.parts}"
+            for part in range(self.parts):
+                of_part = range(part * self.registers, (part + 1) * self.registers)
+                lines.append(self._written(of_part, f"${at + part}", right, bool(known) or number > 0))
+            at += self.parts + 1
+        return llvm.inline_asm(self.type, operands, in_scope(lines), ",".join(constraints), has_side_effects=True)
 
-    def undefined(self) -> Value:
-        """Sums for a product that is `fresh`."""
-        return llvm.PoisonOp(self.type).result
+    def _written(self, sums: range, left: str, right: str, adds: bool) -> str:
+        turned = [not operand.along_k for operand in (self.left, self.right)]
+        return written(self.kinds, self.n, sums, left, right, adds, turned)
 
-    def values(self, sums: Value) -> list[Value]:
-        """A thread's sums: number 4 j + 2 h + e is at row 16 warp + lane / 4 + 8 h, column 8 j + 2 (lane % 4) + e."""
-        return [llvm.ExtractValueOp(self.sum_type, sums, [i]).result for i in range(self.registers)]
+    def values(self, sums: Value) -> list[list[Value]]:
+        """A thread's sums of each 64 rows.
+
+        Number 4 j + 2 h + e is at row 16 warp + lane / 4 + 8 h, column 8 j + 2 (lane % 4) + e.
+        """
+        values, count = self._extracted(sums), self.registers
+        return [values[first : first + count] for first in range(0, len(values), count)]
+
+    def _extracted(self, sums: Value) -> list[Value]:
+        return [llvm.ExtractValueOp(self.sum_type, sums, [i]).result for i in range(self.parts * self.registers)]
+
+
+def written(
+    kinds: Kinds, n: int, sums: Iterable[int], left: str, right: str, adds: bool, turned: Sequence[bool]
+) -> str:
+    """One instruction as PTX.
+
+    Args:
+        sums: numbers of the assembly's operands that hold the sums.
+        adds: to the sums, rather than overwriting them.
+        turned: whether the lines of the left operand, where it is in shared memory, and of the right one run along
+            their rows: only those of two-byte elements may.
+    """
+    shape = f"m{ROWS}n{n}k{K_BYTES // kinds.bytes}.{kinds.sums_name}.{kinds.left}.{kinds.right}"
+    registers = ", ".join(f"${number}" for number in sums)
+    signs = [] if kinds.integral else ["1", "1"]
+    layouts = [str(int(turns)) for turns in turned] if kinds.bytes == 2 else []
+    rest = ", ".join(["p" if adds else "q", *signs, *layouts])
+    return f"wgmma.mma_async.sync.aligned.{shape} {{{registers}}}, {left}, {right}, {rest};"
+
+
+def in_scope(lines: Sequence[str]) -> str:
+    """Instructions whose predicates p and q are true and false."""
+    return " ".join(["{ .reg .pred p, q; setp.eq.u32 p, 0, 0; setp.ne.u32 q, 0, 0;", *lines, "}"])
 
 
 def fence_products() -> None:
@@ -183,10 +224,6 @@ def commit_products() -> None:
 def wait_products(pending: int) -> None:
     """Wait until at most `pending` groups are under way."""
     nvvm.wgmma_wait_group_sync_aligned(pending)
-
-
-def _attribute(kind: str, name: str) -> ir.Attribute:
-    return ir.Attribute.parse(f"#nvvm.{kind}<{name}>")
 
 
 def _i64(value: int) -> Value:

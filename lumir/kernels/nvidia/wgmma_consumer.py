@@ -1,5 +1,6 @@
 """The warpgroups of a wgmma kernel that multiply: a tile's sums in registers, one group of products under way."""
 
+from collections.abc import Sequence
 from itertools import product as pairs
 
 from lumir.kernels.index import Index
@@ -30,7 +31,7 @@ class Consumer:
         problem, s = block.problem, block.problem.schedule
         reading = problem.reading
         left, right = (_lies(operand, problem.line, problem.k) for operand in (reading.left, reading.right))
-        self.product = wgmma.Product(reading.kinds, s.n, left, right)
+        self.product = wgmma.Product(reading.kinds, s.n, left, right, s.rows // wgmma.ROWS)
         lead = reading.runs.lead * reading.element_bytes if reading.runs else 0
         self.left = wgmma.advanced(left.descriptor(block.ring), lead // 16)
         self.right = wgmma.advanced(right.descriptor(block.ring), problem.right_start // 16)
@@ -74,39 +75,37 @@ class Consumer:
 
     def _tile(self, ring: Ring) -> tuple[list[list[Value]], Ring]:
         """This thread's sums of each 64 rows of a tile, and the place in the ring after it."""
-        parts = self.block.problem.schedule.rows // wgmma.ROWS
-        fresh = self._multiply(ring, [self.product.undefined()] * parts, fresh=True)
-        carried = [*ring.values, *ring.next().values, *fresh]
+        carried = [*ring.values, *ring.next().values, self._multiply(ring)]
         steps = self.block.index.constant(self.block.problem.steps)
         loop = scf.ForOp(constant_i32(1), steps, constant_i32(1), carried)
         with ir.InsertionPoint(loop.body):
-            before, now, *sums = self._split(loop.inner_iter_args, ring)
+            before, now, sums = self._split(loop.inner_iter_args, ring)
             sums = self._multiply(now, sums)
             wgmma.wait_products(1)
             self._release(before)
-            scf.YieldOp([*now.values, *now.next().values, *sums])
-        before, now, *sums = self._split(loop.results, ring)
+            scf.YieldOp([*now.values, *now.next().values, sums])
+        before, now, sums = self._split(loop.results, ring)
         wgmma.wait_products(0)
         self._release(before)
-        return [self.product.values(part) for part in sums], now
+        return self.product.values(sums), now
 
-    def _split(self, values: "list[Value]", ring: Ring) -> list:
-        last_stage, last_parity, stage, parity, *sums = values
-        return [Ring(last_stage, last_parity, ring.stages), Ring(stage, parity, ring.stages), *sums]
+    def _split(self, values: Sequence[Value], ring: Ring) -> tuple[Ring, Ring, Value]:
+        last_stage, last_parity, stage, parity, sums = values
+        return Ring(last_stage, last_parity, ring.stages), Ring(stage, parity, ring.stages), sums
 
-    def _multiply(self, ring: Ring, sums: list[Value], *, fresh: bool = False) -> list[Value]:
+    def _multiply(self, ring: Ring, sums: Value | None = None) -> Value:
         """Start the products of a stage, as one group."""
         mbarrier.wait(self.block.full.at(ring.stage), ring.parity)
         stage = _wide(arith.MulIOp(ring.stage, constant_i32(self.block.problem.stage_bytes // 16)).result)
         left, right = (arith.AddIOp(start, stage).result for start in (self.left, self.right))
-        problem, product, sums = self.block.problem, self.product, list(sums)
-        wgmma.fence_products()
+        problem, product, steps = self.block.problem, self.product, []
         for tap, k in pairs(range(problem.stage_taps), range(0, problem.line, wgmma.K_BYTES)):
             before = [tap * size // 16 for size in problem.tile_bytes]
-            for part in range(len(sums)):
-                rows = wgmma.advanced(left, before[0] + product.left.step(part * wgmma.ROWS, k))
-                columns = wgmma.advanced(right, before[1] + product.right.step(0, k))
-                sums[part] = product.multiply(sums[part], rows, columns, fresh=fresh and tap == k == 0)
+            rows = [before[0] + product.left.step(part * wgmma.ROWS, k) for part in range(product.parts)]
+            columns = wgmma.advanced(right, before[1] + product.right.step(0, k))
+            steps.append(([wgmma.advanced(left, by) for by in rows], columns))
+        wgmma.fence_products()
+        sums = product.multiply(sums, steps)
         wgmma.commit_products()
         return sums
 

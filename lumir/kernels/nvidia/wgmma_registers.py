@@ -7,7 +7,7 @@ wait names the registers that it guards, so that nothing which uses them can mov
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lumir.kernels.nvidia.wgmma import K_BYTES, ROWS
+from lumir.kernels.nvidia.wgmma import Kinds, in_scope, written
 from lumir.mlir import ir, llvm
 
 Value = ir.Value
@@ -30,11 +30,11 @@ class Chain:
         """Start left * right, a pair of descriptors (i64) for each instruction."""
         count = self.n // 2
         lines = [
-            self._line(i > 0, count, f"${count + i}", f"${count + len(left) + i}", "1, 1, 0, ")
+            self._written(i > 0, count, f"${count + i}", f"${count + len(left) + i}", [False, not self.right_along_k])
             for i in range(len(left))
         ]
         constraints = ["=&f"] * count + ["l"] * (len(left) + len(right))
-        return _assembly(_joined(lines), [ir.F32Type.get()] * count, [*left, *right], constraints)
+        return _assembly(in_scope(lines), [ir.F32Type.get()] * count, [*left, *right], constraints)
 
     def added(self, sums: Sequence[Value], left: Sequence[Value], right: Sequence[Value]) -> list[Value]:
         """Start sums + left * right.
@@ -46,24 +46,22 @@ class Chain:
         count = len(sums)
         registers = [f"${2 * count + i}" for i in range(len(left))]
         lines = [
-            self._line(
-                True, count, "{" + ", ".join(registers[4 * i : 4 * i + 4]) + "}", f"${2 * count + len(left) + i}"
+            self._written(
+                True,
+                count,
+                "{" + ", ".join(registers[4 * i : 4 * i + 4]) + "}",
+                f"${2 * count + len(left) + i}",
+                [not self.right_along_k],
             )
             for i in range(len(right))
         ]
         kinds = ["r"] * len(left) + ["l"] * len(right)
-        return _tied(_joined(lines), sums, [*left, *right], kinds)
+        return _tied(in_scope(lines), sums, [*left, *right], kinds)
 
-    def _line(self, adds: bool, count: int, left: str, right: str, signs: str = "1, 1, ") -> str:
-        """One instruction.
-
-        Args:
-            signs: of both operands, and that a left one in shared memory is not turned.
-        """
-        shape = f"m{ROWS}n{self.n}k{K_BYTES // 2}.f32.{self.element}.{self.element}"
-        sums = ", ".join(f"${i}" for i in range(count))
-        rest = f"{'p' if adds else 'q'}, {signs}{int(not self.right_along_k)}"
-        return f"wgmma.mma_async.sync.aligned.{shape} {{{sums}}}, {left}, {right}, {rest};"
+    def _written(self, adds: bool, count: int, left: str, right: str, turned: Sequence[bool]) -> str:
+        kinds = Kinds.of(self.element, self.element)
+        assert kinds
+        return written(kinds, self.n, range(count), left, right, adds, turned)
 
 
 def waited(pending: int, guarded: Sequence[Value]) -> list[Value]:
@@ -76,11 +74,6 @@ def waited(pending: int, guarded: Sequence[Value]) -> list[Value]:
         the same, to be used from then on.
     """
     return _tied(f"wgmma.wait_group.sync.aligned {pending};", guarded, [], [])
-
-
-def _joined(lines: Sequence[str]) -> str:
-    """Instructions whose predicates p and q are true and false."""
-    return " ".join(["{ .reg .pred p, q; setp.eq.u32 p, 0, 0; setp.ne.u32 q, 0, 0;", *lines, "}"])
 
 
 def _tied(text: str, values: Sequence[Value], inputs: Sequence[Value], kinds: Sequence[str]) -> list[Value]:

@@ -24,6 +24,8 @@ RAGGED_ROWS = 32
 BARRIER_BYTES = 1024
 ALIGNED = 1024
 """What tiles and stages start on a multiple of: eight lines, after which the widest swizzle repeats."""
+REGISTERS, MOST_REGISTERS, MOST_TAKEN = 65536, 255, 240
+"""Of a multiprocessor, of a thread, and of a thread that asks for more than it started with."""
 _UNUSED = {4: 12, 8: 12}
 """Multiprocessors of an H200 that are left over by clusters of so many blocks, as the driver counts them."""
 
@@ -69,6 +71,23 @@ class WgmmaSchedule(Schedule):
     def rows(self) -> int:
         """Rows of the tile that one warpgroup multiplies."""
         return self.m if self.pingpong else self.m // self.consumers
+
+    @property
+    def sums(self) -> int:
+        """Registers of a multiplying thread that hold its sums."""
+        return self.rows * self.n // WARPGROUP
+
+    @property
+    def launched_registers(self) -> int:
+        """Of a thread when the block starts: an equal share of the multiprocessor's."""
+        return min(REGISTERS // self.threads // 8 * 8, MOST_REGISTERS)
+
+    @property
+    def registers(self) -> tuple[int, int]:
+        """Of a thread of the copying and of a multiplying warpgroup, once they are shared out."""
+        launched, copying = self.launched_registers, max(24, min(self.launched_registers // 32 * 8, 40))
+        multiplying = (launched * (self.consumers + 1) - copying) // self.consumers // 8 * 8
+        return copying, min(multiplying, MOST_TAKEN)
 
 
 @dataclass(frozen=True)

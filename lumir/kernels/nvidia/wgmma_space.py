@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from lumir.kernels.nvidia.wgmma import ROWS, WARPGROUP
+from lumir.kernels.nvidia.wgmma import ROWS
 from lumir.kernels.nvidia.wgmma_schedule import Problem, WgmmaSchedule, clusters_at_once
 from lumir.sizes import high, low, typical
 from lumir.target import Target
@@ -15,16 +15,18 @@ PARTS = (2, 3, 4, 6, 8)
 """How many a tile is split into."""
 LEAST_STEPS = 4
 """Stages of a part, or more."""
+OTHERS, OTHERS_AT_START = 40, 26
+"""Registers that a multiplying thread needs beside its sums, and beside those of one instruction before it has more."""
 _TEAMS = (
     # rows, consumers, ping-pong, the most columns
     (128, 2, False, 256),
     (256, 2, False, 128),
     (192, 3, False, 192),
-    (128, 2, True, 128),
+    (128, 2, True, 192),
     (64, 2, True, 256),
     (64, 1, False, 256),
 )
-"""How warpgroups share tiles, with as many columns as their registers can hold sums of."""
+"""How warpgroups share tiles, with as many columns as their registers can hold sums of, or as have been of use."""
 
 
 def schedules(problem: Problem, target: Target) -> Iterable[WgmmaSchedule]:
@@ -109,8 +111,8 @@ def _broken_shape(s: WgmmaSchedule) -> list[str]:
     parts = 1 if s.pingpong else s.consumers
     checks = {
         f"a warpgroup's part of {s.m} rows is not a multiple of {ROWS}": s.m % (ROWS * parts) > 0,
-        "a warpgroup's sums are more than 128 registers, or 96 with three": parts > 0
-        and s.rows * s.n // WARPGROUP > (128 if s.consumers < 3 else 96),
+        "a warpgroup's sums and what else it needs are more than its registers": parts > 0
+        and (s.sums + OTHERS > s.registers[1] or s.n // 2 + OTHERS_AT_START > s.launched_registers),
         "columns are not a multiple of 16, or more than 256": s.n % 16 > 0 or not 16 <= s.n <= 256,
         "1 to 3 consumers, 2 for ping-pong": not 1 <= s.consumers <= 3 or (s.pingpong and s.consumers != 2),
         "more than 256 rows": s.m > 256,
