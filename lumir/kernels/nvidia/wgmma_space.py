@@ -18,15 +18,15 @@ LEAST_STEPS = 4
 OTHERS, OTHERS_AT_START = 40, 26
 """Registers that a multiplying thread needs beside its sums, and beside those of one instruction before it has more."""
 _TEAMS = (
-    # rows, consumers, ping-pong, the most columns
-    (128, 2, False, 256),
-    (256, 2, False, 128),
-    (192, 3, False, 192),
-    (128, 2, True, 192),
-    (64, 2, True, 256),
-    (64, 1, False, 256),
+    # rows, consumers, ping-pong, columns
+    (128, 2, False, range(16, 257, 16)),
+    (256, 2, False, range(16, 129, 16)),
+    (192, 3, False, range(16, 193, 16)),
+    (128, 2, True, (*range(16, 129, 16), 160, 192)),
+    (64, 2, True, range(16, 257, 16)),
+    (64, 1, False, range(16, 257, 16)),
 )
-"""How warpgroups share tiles, with as many columns as their registers can hold sums of, or as have been of use."""
+"""How warpgroups share tiles, as far as it has been of use; their registers can hold the sums of up to 256x192."""
 
 
 def schedules(problem: Problem, target: Target) -> Iterable[WgmmaSchedule]:
@@ -35,9 +35,10 @@ def schedules(problem: Problem, target: Target) -> Iterable[WgmmaSchedule]:
     Args:
         problem: the dispatch with any schedule.
     """
-    for m, consumers, pingpong, most in _TEAMS:
-        step = 16 * len(problem.reading.bands)
-        for n in range(step, most + 1, step):
+    for m, consumers, pingpong, columns in _TEAMS:
+        for n in columns:
+            if n % (16 * len(problem.reading.bands)):
+                continue
             for cluster in (1, 2):
                 other = replace(problem, schedule=WgmmaSchedule(m, n, 2, consumers, pingpong, cluster))
                 for whole in _with_stages_and_groups(other, target):
