@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lumir.dialects.contraction import ALLOW_TF32
+from lumir.kernels.contraction_body import multiplies_and_adds, starts_at_zero, widening
 from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
 from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath, Place
@@ -65,7 +66,7 @@ class ContractionSpace:
         """The space of a multiply-add from zero; None for any other operation."""
         if len(nest.inputs) != 2 or len(nest.outputs) != 1 or not nest.reductions:
             return None
-        if not _multiplies_and_adds(nest) or not _starts_at_zero(nest.outputs[0]):
+        if not multiplies_and_adds(nest) or not starts_at_zero(nest.outputs[0]):
             return None
         out = [e.position for e in nest.output_maps[0].results if isinstance(e, ir.AffineDimExpr)]
         left, right = (_dims_in(m) for m in nest.maps)
@@ -179,7 +180,7 @@ class ContractionSpace:
 
     def widening(self, number: int) -> list[ir.Operation]:
         """The operations of the body between input `number` and the multiplication, in order."""
-        return _widening(self.nest, number)
+        return widening(self.nest, number)
 
     @property
     def multiplies_bytes(self) -> bool:
@@ -263,48 +264,3 @@ def _order_in(map_: ir.AffineMap, wanted: Sequence[int]) -> Dims:
     """The wanted dimensions in the order in which the operand lays them out."""
     seen = [d for e in map_.results for d in dims_of(e) if d in wanted]
     return tuple(dict.fromkeys(seen))
-
-
-def _starts_at_zero(start: Value) -> bool:
-    if isinstance(start.owner, ir.Block) or start.owner.name != "linalg.fill":
-        return False
-    scalar = start.owner.operands[0].owner
-    return (
-        not isinstance(scalar, ir.Block) and scalar.name == "arith.constant" and scalar.attributes["value"].value == 0
-    )
-
-
-def _multiplies_and_adds(nest: LoopNest) -> bool:
-    """yield(total + widened(x) * widened(y)), and nothing else."""
-    add = _defining(list(nest.block.operations)[-1].operands[0])
-    if add is None or add.name not in ("arith.addf", "arith.addi"):
-        return False
-    total, product = add.operands
-    multiply = _defining(product)
-    if nest.argument_number(total) != 2 or multiply is None or multiply.name not in ("arith.mulf", "arith.muli"):
-        return False
-    return all(_argument_behind(nest, factor) == number for number, factor in enumerate(multiply.operands))
-
-
-_WIDENINGS = ("arith.extf", "arith.extsi", "arith.extui", "arith.sitofp", "arith.uitofp")
-
-
-def _argument_behind(nest: LoopNest, value: Value) -> int | None:
-    while (op := _defining(value)) is not None and op.name in _WIDENINGS:
-        value = op.operands[0]
-    return nest.argument_number(value)
-
-
-def _widening(nest: LoopNest, number: int) -> list[ir.Operation]:
-    """The operations between input `number` and the multiplication, in order."""
-    add = _defining(list(nest.block.operations)[-1].operands[0])
-    value = _defining(add.operands[1]).operands[number]  # pyright: ignore[reportOptionalMemberAccess]
-    chain: list[ir.Operation] = []
-    while (op := _defining(value)) is not None:
-        chain.append(op)
-        value = op.operands[0]
-    return chain[::-1]
-
-
-def _defining(value: Value) -> ir.Operation | None:
-    return None if isinstance(value.owner, ir.Block) else value.owner
