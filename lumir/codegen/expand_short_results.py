@@ -3,8 +3,9 @@
     %1 = math.erf %0 {lumir.short} : vector<2xf32>
     %2 = arith.addf %1, %one : vector<2xf32>
 
-becomes the short form of erfc(-%0) alone. Requires kernels as `expand_math` does. Guarantees: no mark `lumir.short` is
-left; what it stood at and has no short form is left to `expand_math`.
+becomes the short form of erfc(-%0) alone; where x / 2 times that is GELU, all of it becomes one form. Requires kernels
+as `expand_math` does. Guarantees: no mark `lumir.short` is left; what it stood at and has no short form is left to
+`expand_math`.
 """
 
 from lumir.codegen.math import short_results
@@ -46,10 +47,46 @@ def _expand(op: ir.Operation) -> None:
     users = [use.owner for use in op.results[0].uses]
     if op.name in ONE_PLUS and users and all(_adds_one(user) for user in users):
         for user in users:
-            _replace(user.operation, ONE_PLUS[op.name], op.operands[0])
+            _replace_one_plus(user.operation, op)
         op.erase()
     elif op.name in SHORT_RULES:
         _replace(op, SHORT_RULES[op.name], op.operands[0])
+
+
+def _replace_one_plus(user: ir.Operation, op: ir.Operation) -> None:
+    """One plus `op`; with what it is multiplied by, where that is the argument of an erf up to a factor."""
+    products = [use.owner.operation for use in user.results[0].uses]
+    gates = [_gate(product, user, op) for product in products] if op.name == "math.erf" else [None]
+    if not products or None in gates:
+        _replace(user, ONE_PLUS[op.name], op.operands[0])
+        return
+    for product, gate in zip(products, gates, strict=True):
+        assert gate
+        x, scale, factor = gate
+        _replace(product, lambda x, scale=scale, factor=factor: short_results.erf_gate(x, scale, factor), x)
+    user.erase()
+
+
+def _gate(product: ir.Operation, one_plus: ir.Operation, erf: ir.Operation) -> tuple[ir.Value, float, float] | None:
+    """x, scale and factor where a product is factor x (1 + erf(scale x))."""
+    if product.name != "arith.mulf" or list(product.operands).count(one_plus.results[0]) != 1:
+        return None
+    x, scale = _scaled(erf.operands[0])
+    (other,) = (operand for operand in product.operands if operand != one_plus.results[0])
+    factor = 1.0 if other == x else _scaled(other)[1] if _scaled(other)[0] == x else 0.0
+    return (x, scale, factor) if scale > 0 and factor > 0 else None
+
+
+def _scaled(value: ir.Value) -> tuple[ir.Value, float]:
+    """x and c where a value is c x, or x / (1/c); itself and 1 for others."""
+    op = None if isinstance(value.owner, ir.Block) else value.owner
+    if op is not None and op.name == "arith.mulf":
+        for x, c in (op.operands, reversed(list(op.operands))):
+            if (constant := splat_of(c)) is not None:
+                return x, float(constant)
+    if op is not None and op.name == "arith.divf" and (constant := splat_of(op.operands[1])):
+        return op.operands[0], 1 / float(constant)
+    return value, 1.0
 
 
 def _replace(op: ir.Operation, rule: Rule, operand: ir.Value) -> None:

@@ -4,11 +4,15 @@ float16 has 11 digits, so that what a function is off stays below a thirteenth o
 1 + erf and of 1 + tanh keeps that relative accuracy, where the sum of the rounded function and one would have none.
 """
 
+import math
+
 from lumir.codegen.math.coefficients import ERF_SHORT, ERFC_SHORT, TANH_SHORT
 from lumir.codegen.math.constants import LOG2E
 from lumir.codegen.math.operations import (
     absolute,
     approximate_quotient,
+    at_least,
+    at_most,
     copy_sign,
     fma,
     hardware_exp2,
@@ -18,6 +22,8 @@ from lumir.codegen.math.operations import (
 from lumir.codegen.math.values import Value
 
 _LOG2E = LOG2E["f32"][0]
+_NO_TAIL = 64.0
+"""From here on erfc is zero in float32, and the polynomial in its exponent far from overflow."""
 
 
 def exp(x: Value) -> Value:
@@ -50,6 +56,19 @@ def one_plus_erf(x: Value) -> Value:
     """erfc(-x)"""
     tail = _erfc_of_magnitude(absolute(x))
     return select(x < 0.0, tail, 2.0 - tail)
+
+
+def erf_gate(x: Value, scale: float, factor: float) -> Value:
+    """factor x (1 + erf(scale x)), both positive: 2 factor max(x, 0), less what factor |x| erfc(scale |x|) is.
+
+    The factor is part of the exponent, the scale of the coefficients. Where x is infinite, so is what the tail is
+    multiplied by, and their product no number: as it must be for the lowest x, and is avoided for the highest.
+    """
+    a = absolute(at_most(x, _NO_TAIL / scale))
+    scaled = [coefficient * scale ** (i + 1) for i, coefficient in enumerate(ERFC_SHORT["f32"])]
+    tail = hardware_exp2(fma(a, polynomial(a, scaled), math.log2(factor)))
+    positive = at_least(x, -0.0)  # the sign of zero stays
+    return fma(-a, tail, positive if factor == 0.5 else positive * (2 * factor))
 
 
 def _erfc_of_magnitude(a: Value) -> Value:
