@@ -7,7 +7,7 @@ latter, down to math.fma and math.sqrt, into calls of libdevice.
 from collections.abc import Sequence
 
 from lumir.codegen.math.values import Operand, Value
-from lumir.mlir import ir
+from lumir.mlir import ir, llvm, vector
 
 INTRINSICS = {
     "arith.maxnumf": "llvm.maxnum",
@@ -125,6 +125,21 @@ def has_exp2(x: Value) -> bool:
 def hardware_exp2(x: Value) -> Value:
     """`ex2.approx.f32`, which NVPTX selects for llvm.exp2."""
     return instruction("math.exp2", x)
+
+
+def flushed_exp2(x: Value) -> Value:
+    """`ex2.approx.ftz.f32`: zero where 2^x is denormal. To keep those takes three more instructions on NVIDIA."""
+    if x.emitter.target != "nvidia":
+        return hardware_exp2(x)
+    scalar = x.emitter.scalar_type(x.kind)
+    if x.emitter.lanes is None:
+        return Value(x.emitter, x.kind, _flushed(scalar, x.ssa))
+    lanes = [_flushed(scalar, vector.extract(x.ssa, [], [i])) for i in range(x.emitter.lanes)]
+    return Value(x.emitter, x.kind, vector.from_elements(x.emitter.type(x.kind), lanes))
+
+
+def _flushed(type_: ir.Type, value: ir.Value) -> ir.Value:
+    return llvm.inline_asm(type_, [value], "ex2.approx.ftz.f32 $0, $1;", "=f,f")
 
 
 def approximate_quotient(a: float, b: Value) -> Value:

@@ -14,6 +14,7 @@ from lumir.codegen.math.operations import (
     at_least,
     at_most,
     copy_sign,
+    flushed_exp2,
     fma,
     hardware_exp2,
     polynomial,
@@ -66,7 +67,7 @@ def erf_gate(x: Value, scale: float, factor: float) -> Value:
     """
     a = absolute(at_most(x, _NO_TAIL / scale))
     scaled = [coefficient * scale ** (i + 1) for i, coefficient in enumerate(ERFC_SHORT["f32"])]
-    tail = hardware_exp2(fma(a, polynomial(a, scaled), math.log2(factor)))
+    tail = flushed_exp2(fma(a, polynomial(a, scaled), math.log2(factor)))
     positive = at_least(x, -0.0)  # the sign of zero stays
     return fma(-a, tail, positive if factor == 0.5 else positive * (2 * factor))
 
