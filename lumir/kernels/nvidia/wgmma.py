@@ -1,5 +1,6 @@
 """Warpgroup matrix products (wgmma): four warps multiply operands in shared memory into their registers."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -162,16 +163,15 @@ class Product:
         known = [] if sums is None else self._extracted(sums)
         operands = [*known, *(descriptor for left, right in steps for descriptor in (*left, right))]
         constraints = [f"={kind}"] * count + list(map(str, range(len(known)))) + ["l"] * (len(operands) - len(known))
-        lines, at = [], count + len(known)
+        lines, numbers = [], itertools.count(count + len(known))
         for number, _ in enumerate(steps):
-            right = f"${at + self.parts}"
-            for part in range(self.parts):
-                of_part = range(part * self.registers, (part + 1) * self.registers)
-                lines.append(self._written(of_part, f"${at + part}", right, bool(known) or number > 0))
-            at += self.parts + 1
+            *left, right = (f"${next(numbers)}" for _ in range(self.parts + 1))
+            adds = bool(known) or number > 0
+            lines += [self._written(part, rows, right, adds) for part, rows in enumerate(left)]
         return llvm.inline_asm(self.type, operands, in_scope(lines), ",".join(constraints), has_side_effects=True)
 
-    def _written(self, sums: range, left: str, right: str, adds: bool) -> str:
+    def _written(self, part: int, left: str, right: str, adds: bool) -> str:
+        sums = range(part * self.registers, (part + 1) * self.registers)
         turned = [not operand.along_k for operand in (self.left, self.right)]
         return written(self.kinds, self.n, sums, left, right, adds, turned)
 
