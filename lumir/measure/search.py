@@ -61,13 +61,6 @@ class Outcome:
         return next((c for c in self.ranked if c.choice == choice), None)
 
 
-def _distinct_first(choices: Sequence[Choice]) -> list[Choice]:
-    """Those whose cost none before has come first: between the others and them the model sees no difference."""
-    first: dict[float, Choice] = {}
-    again = [choice for choice in choices if first.setdefault(choice.cost, choice) is not choice]
-    return [*first.values(), *again]
-
-
 class Yardstick:
     """Times kernels as they come, each beside the first of them.
 
@@ -99,6 +92,13 @@ def pruned(choices: Sequence[Choice], most: int) -> list[Choice]:
         kept += worth[: max(room // left, 1)]
         room = most - len(kept)
     return kept
+
+
+def _distinct_first(choices: Sequence[Choice]) -> list[Choice]:
+    """Those whose cost none before has come first: between the others and them the model sees no difference."""
+    first: dict[float, Choice] = {}
+    again = [choice for choice in choices if first.setdefault(choice.cost, choice) is not choice]
+    return [*first.values(), *again]
 
 
 def search(
