@@ -22,10 +22,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from lumir.artifact.schema import Launch
 from lumir.kernels.nvidia.decode import DecodeFamily
-from lumir.measure import CompiledDispatch, compile_dispatch, schedules_of
+from lumir.measure import Bench, CompiledDispatch, compile_dispatch, schedules_of
 from lumir.measure.kernel import key_of_text
+from lumir.measure.on_torch import TorchKernel
 from lumir.measure.peer import PeerReplay
 from lumir.measure.reference import Reference
 from lumir.measure.suite.attention import attention
@@ -101,48 +101,6 @@ class Chain:
         return (scores.softmax(-1) @ value.double()).reshape(b, WIDTH)
 
 
-class Kernel:
-    """A compiled dispatch, to be launched on torch's current stream."""
-
-    def __init__(self, torch: Any, compiled: CompiledDispatch):
-        from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]
-
-        from lumir.codegen.ptx import assemble
-
-        self.torch, self.compiled, self.code = torch, compiled, compiled.entry
-        (self.launch,) = (step for step in compiled.plan.launches if isinstance(step, Launch))
-        module = _ok(driver.cuModuleLoadData(assemble(compiled.ptx, ARCH).cubin))
-        self.function = _ok(driver.cuModuleGetFunction(module, self.launch.kernel.encode()))
-        if self.code.shared_bytes:
-            limit = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-            _ok(driver.cuFuncSetAttribute(self.function, limit, self.code.shared_bytes))
-        self.extras = [
-            torch.zeros(max(plan_bytes, 16), dtype=torch.uint8, device="cuda")
-            for ref, plan_bytes in self._extra_sizes()
-        ]
-
-    def _extra_sizes(self) -> list[tuple[Any, int]]:
-        plan = self.compiled.plan
-        sizes = {"arena": plan.arena_bytes, "counters": plan.counter_bytes}
-        return [(ref, sizes[ref.space]) for ref in self.launch.args if ref.space in sizes]
-
-    def __call__(self, *tensors: Any) -> Any:
-        """Launch it; the last tensor is its result."""
-        from lumir.runtime.cuda_kernel import launch_kernel
-
-        addresses = [t.data_ptr() for t in (*tensors, *self.extras)]
-        stream = self.torch.cuda.current_stream().cuda_stream
-        launch_kernel(self.function, self.code, self.launch.grid, self.launch.tensor_maps, addresses, (), stream)
-        return tensors[-1]
-
-
-def _ok(answer: Any) -> Any:
-    status, *results = answer
-    if int(status) != 0:
-        raise RuntimeError(str(status))
-    return results[0] if results else None
-
-
 def torch_multiply(torch: Any, x: Any, weight: Any, to: Any) -> None:
     torch.matmul(x, weight.t(), out=to)
 
@@ -157,7 +115,7 @@ def torch_attend(torch: Any, backend: str, query: Any, key: Any, value: Any, _to
     return found.reshape(-1, WIDTH)
 
 
-def check(torch: Any, chain: Chain, multiply: Kernel, attend: Kernel) -> float:
+def check(torch: Any, chain: Chain, multiply: TorchKernel, attend: TorchKernel) -> float:
     """The error of the first link's attention; and a chain at once leaves the bits of its kernels apart.
 
     Raises:
@@ -172,7 +130,7 @@ def check(torch: Any, chain: Chain, multiply: Kernel, attend: Kernel) -> float:
     error = ((result.double() - wanted).norm() / wanted.norm()).item()
     together = chain.run(multiply, attend).clone()
 
-    def apart(kernel: Kernel, *tensors: Any) -> Any:
+    def apart(kernel: TorchKernel, *tensors: Any) -> Any:
         torch.cuda.synchronize()
         kernel(*tensors)
         torch.cuda.synchronize()
@@ -192,13 +150,18 @@ def compiled(text: str, tries: int) -> list[CompiledDispatch]:
 
 
 def measure(
-    torch: Any, problem: Problem, products: CompiledDispatch, attends: list[CompiledDispatch], rate: float
+    torch: Any,
+    bench: Bench,
+    problem: Problem,
+    products: CompiledDispatch,
+    attends: list[CompiledDispatch],
+    rate: float,
 ) -> dict[str, Any]:
     """Times of a link and of its attention, ours and torch's; seconds."""
     torch.manual_seed(problem.context + problem.b)
     chain = Chain(torch, problem)
-    multiply = Kernel(torch, products)
-    kernels = [Kernel(torch, each) for each in attends]
+    multiply = TorchKernel(torch, bench, products)
+    kernels = [TorchKernel(torch, bench, each) for each in attends]
     errors = [check(torch, chain, multiply, kernel) for kernel in kernels]
     runs: dict[str, Callable[[], Any]] = {"products": partial(chain.run, multiply, None)}
     theirs = partial(torch_multiply, torch)
@@ -290,9 +253,9 @@ def main() -> None:
     rate = 4 * x.numel() / time_together([replay], 10)[0].median
     del x
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, reads {rate / 1e12:.2f} TB/s", flush=True)
-    rows = []
+    bench, rows = Bench(), []
     for work, each in zip(works, attends, strict=True):
-        rows.append(measure(torch, work, products[work.b].result(), each.result(), rate))
+        rows.append(measure(torch, bench, work, products[work.b].result(), each.result(), rate))
         show(rows[-1])
     if args.database:
         found = dict(entry_of(w, row, torch.cuda.get_device_name()) for w, row in zip(works, rows, strict=True))

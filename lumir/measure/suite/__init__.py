@@ -1,6 +1,6 @@
 """The benchmark set of `lumir-bench kernels`."""
 
-from lumir.measure.suite.attention import decode, prefill
+from lumir.measure.suite.attention import decode, few_queries, other_attention, prefill
 from lumir.measure.suite.benchmark import Benchmark
 from lumir.measure.suite.convolution import conv, grouped_conv
 from lumir.measure.suite.gated import gated
@@ -24,6 +24,8 @@ def benchmarks() -> list[Benchmark]:
         int4,
         prefill,
         decode,
+        few_queries,
+        other_attention,
         rows,
         norms,
         reductions,

@@ -1,76 +1,126 @@
-"""Attention: prompts of 2k to 16k tokens, and decoding against caches of 512 to 32k."""
+"""Attention: prompts of 2k to 16k tokens, decoding against caches of 512 to 32k, and other shapes, masks and caps."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from lumir.dialects import build
-from lumir.measure.suite.benchmark import Benchmark
+from lumir.measure.suite.attention_peers import flex_peer, sdpa_peers
+from lumir.measure.suite.benchmark import Benchmark, Peer
 from lumir.measure.texts import dispatch
 from lumir.mlir import ir
 
 HEADS, DEPTH, TOKENS, GROUPS = 32, 128, 16384, 4
 
 
+@dataclass(frozen=True)
+class Attention:
+    """Queries [b, h, m, d] on keys and values [b, g, n, d]; one query's are a cache that no kernel writes.
+
+    Args:
+        window: the last keys of a causal attention that count; 0 for all.
+        mask: "keys" for bools [b, 1, 1, n], "bool" for [b, 1, m, n], "float" for addends [1, h, m, n].
+    """
+
+    b: int
+    h: int
+    g: int
+    m: int
+    n: int
+    d: int = DEPTH
+    dtype: str = "bfloat16"
+    causal: bool = False
+    window: int = 0
+    softcap: float = 0.0
+    mask: str = ""
+
+    def text(self) -> str:
+        offset = self.n - self.m if self.causal else 0
+        band = {"causal": self.causal, "offset": offset, "window": self.window}
+
+        def body(q: ir.Value, k: ir.Value, v: ir.Value, *mask: ir.Value) -> ir.Value:
+            return build("attention", q, k, v, *mask, scale=self.d**-0.5, **band, softcap=self.softcap)
+
+        shapes = ((self.b, heads, length, self.d) for heads, length in self._lengths)
+        masks = {
+            "keys": (self.b, 1, 1, self.n),
+            "bool": (self.b, 1, self.m, self.n),
+            "float": (1, self.h, self.m, self.n),
+        }
+        kind = self.dtype if self.mask == "float" else "bool"
+        operands = [*((shape, self.dtype) for shape in shapes), *([(masks[self.mask], kind)] if self.mask else [])]
+        return dispatch(body, *operands, unwritten=(1, 2) if self.m == 1 else ())
+
+    @property
+    def _lengths(self) -> tuple[tuple[int, int], ...]:
+        return (self.h, self.m), (self.g, self.n), (self.g, self.n)
+
+    @property
+    def flops(self) -> int:
+        """Of the products that count."""
+        pairs = self.m * self.n
+        if self.causal:
+            pairs = self.m * (self.n - self.m) + self.m * (self.m + 1) // 2
+        if self.window:
+            unseen = max(self.n - self.window, 0)
+            pairs -= unseen * (unseen + 1) // 2
+        return 4 * self.b * self.h * pairs * self.d
+
+    @property
+    def peers(self) -> Mapping[str, Peer]:
+        if self.window or self.softcap:
+            return flex_peer(self.window, self.softcap)
+        return sdpa_peers(self.causal, masked=bool(self.mask))
+
+    def benchmark(self, group: str, name: str, goal: float = 1.0) -> Benchmark:
+        return Benchmark(group, name, self.text, self.peers, self.flops, goal)
+
+
 def attention(b: int, h: int, g: int, m: int, n: int, d: int, dtype: str, causal: bool = False) -> str:
-    """Queries [b, h, m, d] on keys and values [b, g, n, d]; one query's are a cache that no kernel writes."""
-
-    def body(q: ir.Value, k: ir.Value, v: ir.Value) -> ir.Value:
-        return build("attention", q, k, v, scale=d**-0.5, causal=causal, offset=0, window=0, softcap=0.0)
-
-    cache = (1, 2) if m == 1 else ()
-    return dispatch(body, ((b, h, m, d), dtype), ((b, g, n, d), dtype), ((b, g, n, d), dtype), unwritten=cache)
-
-
-def _sdpa(torch: Any, q: Any, k: Any, v: Any, causal: bool) -> Callable[[], Any]:
-    grouped = q.shape[1] != k.shape[1]
-    sdpa = torch.nn.functional.scaled_dot_product_attention
-    return lambda: sdpa(q, k, v, is_causal=causal, enable_gqa=grouped)
-
-
-def _backend(name: str) -> Callable[..., Callable[[], Any]]:
-    """One of SDPA's kernels, whatever it would choose itself."""
-
-    def peer(torch: Any, q: Any, k: Any, v: Any, causal: bool) -> Callable[[], Any]:
-        from torch.nn.attention import SDPBackend, sdpa_kernel  # pyright: ignore[reportMissingImports]
-
-        run = _sdpa(torch, q, k, v, causal)
-
-        def restricted() -> Any:
-            with sdpa_kernel(getattr(SDPBackend, name)):
-                return run()
-
-        return restricted
-
-    return peer
-
-
-def _peers(causal: bool) -> dict[str, Any]:
-    found = {"sdpa": _sdpa, "cudnn": _backend("CUDNN_ATTENTION"), "flash": _backend("FLASH_ATTENTION")}
-    return {name: partial(peer, causal=causal) for name, peer in found.items()}
+    """The text of a dispatch; see `Attention`."""
+    return Attention(b, h, g, m, n, d, dtype, causal).text()
 
 
 def prefill() -> list[Benchmark]:
-    found = []
-    for length in (2048, 4096, 8192, 16384):
-        batch = TOKENS // length
-        for causal in (False, True):
-            flops = 4 * batch * HEADS * length * length * DEPTH // (2 if causal else 1)
-            text = partial(attention, batch, HEADS, HEADS, length, length, DEPTH, "bfloat16", causal)
-            name = f"b{batch}-s{length}{'-causal' if causal else ''}"
-            found.append(Benchmark("prefill", name, text, _peers(causal), flops))
-    return found
+    return [
+        Attention(TOKENS // length, HEADS, HEADS, length, length, causal=causal).benchmark(
+            "prefill", f"b{TOKENS // length}-s{length}{'-causal' if causal else ''}"
+        )
+        for length in (2048, 4096, 8192, 16384)
+        for causal in (False, True)
+    ]
 
 
 def decode() -> list[Benchmark]:
     return [
-        Benchmark(
-            "decode",
-            f"b{batch}-ctx{length}",
-            partial(attention, batch, HEADS, HEADS // GROUPS, 1, length, DEPTH, "bfloat16"),
-            _peers(False),
-            goal=1.5,
-        )
+        Attention(batch, HEADS, HEADS // GROUPS, 1, length).benchmark("decode", f"b{batch}-ctx{length}", goal=1.5)
         for batch in (1, 16)
         for length in (512, 2048, 8192, 32768)
     ]
+
+
+def few_queries() -> list[Benchmark]:
+    """Drafts that are verified, short chunks: all keys for all of them."""
+    return [
+        Attention(batch, HEADS, HEADS // GROUPS, m, length).benchmark("few-queries", f"b{batch}-q{m}-ctx{length}")
+        for batch, length in ((1, 8192), (16, 2048))
+        for m in (2, 4, 8, 16)
+    ]
+
+
+def other_attention() -> list[Benchmark]:
+    """Windows, soft caps, masks, other heads, encoders."""
+    long = Attention(1, HEADS, HEADS // GROUPS, TOKENS, TOKENS, causal=True)
+    square = partial(Attention, 8, 16, 16, 2048, 2048)
+    wide = partial(Attention, 4, 8, 8, 4096, 4096, 256)
+    encoder = partial(Attention, h=12, g=12, d=64, dtype="float16")
+    works = {
+        **{f"window-{w}": Attention(1, long.h, long.g, long.m, long.n, causal=True, window=w) for w in (1024, 4096)},
+        **{f"softcap-d{d}": square(d, softcap=30.0) for d in (64, 128, 256)},
+        **{f"mask-{mask}": square(mask=mask) for mask in ("keys", "bool", "float")},
+        **{f"d{d}{'-causal' * c}": square(d, causal=c) for d in (64, 96) for c in (False, True)},
+        **{f"d256{'-causal' * c}": wide(causal=c) for c in (False, True)},
+        **{f"grouped-b{b}-s{n}-causal": Attention(b, 32, 8, n, n, causal=True) for b, n in ((1, 2048), (4, 4096))},
+        **{f"encoder-b{b}-s{n}": encoder(b=b, m=n, n=n) for b, n in ((1, 128), (32, 128), (1, 512), (16, 512))},
+    }
+    return [work.benchmark("attention", name) for name, work in works.items()]
