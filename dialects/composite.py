@@ -12,6 +12,7 @@ from lumir.dialects.base import (
     element,
     is_bool,
     is_float,
+    is_int,
     normalize_axis,
     register,
     require,
@@ -59,6 +60,11 @@ class Normalize(Op, dialect=Lumir, name="normalize", traits=[ext.Pure]):
         return x
 
 
+def is_length(type_: ir.Type) -> bool:
+    """Whether a mask of this element type says how many keys count."""
+    return is_int(type_) and not ir.IntegerType(type_).is_unsigned and ir.IntegerType(type_).width in (32, 64)
+
+
 @register
 class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
     """softmax(scale * Q K^T [capped] + mask) V for query [b, h, m, d], key [b, g, n, d], value [b, g, n, e].
@@ -66,6 +72,7 @@ class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
     g divides h: query head i reads key/value head i // (h / g). The optional fourth operand is a mask that broadcasts
     to [b, h, m, n]: floats are added, bools keep (true) or drop. `causal` drops key j > query i + `offset`, and
     `window` > 0 drops key j <= query i + `offset` - `window`: of a causal attention the last `window` keys are left.
+    A mask of integers broadcasts to [b, 1, 1, 1]: only so many keys count, and `offset` is counted from their end.
     `softcap` > 0 replaces a score s by softcap * tanh(s / softcap), before the mask.
     A row whose keys are all dropped gives zeros.
     """
@@ -106,8 +113,10 @@ class Attention(Op, dialect=Lumir, name="attention", traits=[ext.Pure]):
             equal(d, dk) and equal(n, nv), "head dimension and key length must agree", query=query, key=key, value=value
         )
         for extra in mask:
-            require(is_bool(element(extra)) or is_float(element(extra)), "mask must be bool or float", mask=extra)
-            require(
-                broadcast(shape(extra), (b, h, m, n)) == (b, h, m, n), "mask must broadcast to the scores", mask=extra
-            )
+            counts = is_length(element(extra))
+            known = is_bool(element(extra)) or is_float(element(extra)) or counts
+            require(known, "mask must be bool, float, int32 or int64", mask=extra)
+            scores = (b, 1, 1, 1) if counts else (b, h, m, n)
+            words = "numbers of keys must broadcast to [b, 1, 1, 1]" if counts else "mask must broadcast to the scores"
+            require(broadcast(shape(extra), scores) == scores, words, mask=extra)
         return tensor([b, h, m, e], element(query))

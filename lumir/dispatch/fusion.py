@@ -2,6 +2,7 @@
 
 from lumir.dialects import ELEMENTWISE, attribute_of, shape_of_type
 from lumir.dialects.base import is_float, is_int
+from lumir.dialects.composite import is_length
 from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
 from lumir.sizes import Shape, is_static
@@ -108,7 +109,7 @@ def absorbs_producer(root: ir.OpView, producer: ir.OpView, single_use: bool, rea
     if name in COUNTS or name in ("reshape", "transpose", "broadcast", "cast", "dequantize"):
         return True
     if reads_many_times(root):
-        return single_use and (name == "slice" or _is_paged_cache(root, producer))
+        return (single_use and (name == "slice" or _is_paged_cache(root, producer))) or _counts_keys(root, producer)
     if short_name(reader) in ("pad", "concat"):
         return name in VIEWS or (name in CHEAP and single_use)
     return single_use or name in CHEAP or name in VIEWS
@@ -120,6 +121,13 @@ def _is_paged_cache(root: ir.OpView, gather: ir.OpView) -> bool:
         return False
     queries, depth = dims(root.operands[0])[2:]
     return is_static(queries) and queries <= FEW_QUERIES and dims(gather.results[0])[-1:] == (depth,)
+
+
+def _counts_keys(root: ir.OpView, producer: ir.OpView) -> bool:
+    """What numbers of keys of an attention are computed by: little, and they are then known as early as their data."""
+    result = producer.results[0]
+    lengths = is_length(ir.RankedTensorType(result.type).element_type) and all(n == 1 for n in dims(result)[1:])
+    return short_name(root) == "attention" and short_name(producer) in CHEAP and lengths
 
 
 def _quantizes(cast: ir.OpView) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lumir.dialects import build
 from lumir.dialects.base import is_bool
+from lumir.dialects.composite import is_length
 from lumir.dialects.constants import splat_value
 from lumir.graph.attention_band import EVERY_KEY, Band, band_of
 from lumir.graph.attention_empty_rows import split_of
@@ -27,7 +28,8 @@ class Mask:
     Attributes:
         rows, columns: of the scores.
         keep_empty_rows: whether addends that are finite stay addends.
-        band: the keys that a query sees by its place alone.
+        band: the keys that a query sees by its place alone; its place from the last key that counts, with `length`.
+        length: how many keys count, by batch; then nothing else is masked.
         kept: (condition, negated, shape of the scores).
         added: (addend, shape of the scores).
         filled: conditions that put their finite fill in place of a score, in the order of the model.
@@ -39,6 +41,7 @@ class Mask:
     columns: Dim
     keep_empty_rows: bool
     band: Band = EVERY_KEY
+    length: ir.Value | None = None
     kept: list[tuple[ir.Value, bool, Shape]] = field(default_factory=list)
     added: list[tuple[ir.Value, Shape]] = field(default_factory=list)
     filled: list[tuple[Condition, Shape]] = field(default_factory=list)
@@ -112,7 +115,9 @@ class Mask:
 
     def take(self, value: ir.Value, dims: Shape) -> None:
         """Take up the mask operand of an attention."""
-        if is_bool(element(value)):
+        if is_length(element(value)):
+            self.length = value
+        elif is_bool(element(value)):
             self._keep(value, False, dims)
         else:
             self.add_addend(value, dims)
@@ -194,6 +199,8 @@ def _dropping(addend: ir.Value) -> Condition | None:
 
 def build_mask(mask: Mask, type_: ir.Type, heads: tuple[int, int]) -> ir.Value | None:
     """The mask as one value that broadcasts to [*heads, rows, columns]; None where nothing is left of it."""
+    if mask.length is not None:
+        return mask.length
     kept = [_seen(build("not", value) if negated else value, dims, heads) for value, negated, dims in mask.kept]
     added = [_seen(value, dims, heads) for value, dims in mask.added]
     if mask.filled:

@@ -2,6 +2,7 @@
 
 import math as math_
 
+from lumir.dialects.composite import is_length
 from lumir.dtypes import lowest_finite
 from lumir.linalg.contraction import cast_to, contracted
 from lumir.linalg.generic import (
@@ -117,6 +118,13 @@ def _modified(source: Source, scores: Value, mask: tuple[Value, ...]) -> Value:
     dims, kind = dims_of(scores), element_of(scores)
     maps = [dim_map(4, range(4)), *(broadcast_map(dims_of(extra), dims) for extra in mask)]
 
+    counts = bool(mask) and is_length(element_of(mask[0]))
+
+    def place(offset: Dim, *extra: Value) -> Value:
+        """Of the query and an offset, among the keys."""
+        here = arith.AddIOp(linalg.IndexOp(2).result, index(offset)).result
+        return arith.AddIOp(here, _length(extra[0])).result if counts else here
+
     def body(score: Value, *extra: Value) -> Value:
         score = arith.MulFOp(score, constant(source.scale / (source.softcap or 1.0), kind)).result
         if source.softcap:
@@ -124,14 +132,21 @@ def _modified(source: Source, scores: Value, mask: tuple[Value, ...]) -> Value:
         dropped = constant(float("-inf"), kind)
         if mask and is_float(element_of(mask[0])):
             score = arith.AddFOp(score, convert(extra[0], kind)).result
+        elif counts:
+            inside = compare("lt", linalg.IndexOp(3).result, _length(extra[0]))
+            score = arith.SelectOp(inside, score, dropped).result
         elif mask:
             score = arith.SelectOp(extra[0], score, dropped).result
         if source.window:
-            first = arith.AddIOp(linalg.IndexOp(2).result, index(source.offset - source.window + 1)).result
+            first = place(source.offset - source.window + 1, *extra)
             score = arith.SelectOp(compare("ge", linalg.IndexOp(3).result, first), score, dropped).result
         if source.causal:
-            last = arith.AddIOp(linalg.IndexOp(2).result, index(source.offset)).result
+            last = place(source.offset, *extra)
             score = arith.SelectOp(compare("le", linalg.IndexOp(3).result, last), score, dropped).result
         return score
 
     return generic([scores, *mask], maps, [empty(dims, kind)], 0, lambda *args: body(*args[: 1 + len(mask)]))[0]
+
+
+def _length(count: Value) -> Value:
+    return arith.IndexCastOp(ir.IndexType.get(), count).result

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lumir.dialects import attributes_of
+from lumir.dialects.composite import is_length
 from lumir.dialects.contraction import parse_equation
 from lumir.dialects.elementwise import ELEMENTWISE
 from lumir.mlir import ir
@@ -104,6 +105,9 @@ def _operand_dims(op: ir.Operation, dim: int) -> Sequence[int | None] | None:
         filters = [None, 0] if attributes["groups"] == 1 else None
         return [0, None] if dim == 0 else filters if dim == channels else None
     if name == "attention":
+        bounded = len(operands) == 4 and is_length(ir.RankedTensorType(op.operands[3].type).element_type)
+        if dim == 2 and bounded and (attributes["causal"] or attributes["window"]):
+            return None  # the places of queries are not in the attributes alone
         return _attention_dims(operands, dim, attributes)
     if name == "transpose":
         return [attributes["permutation"][dim]]

@@ -33,9 +33,13 @@ def attention(call: Call, query: np.ndarray, key: np.ndarray, value: np.ndarray,
     scores = np.matmul(q, k.swapaxes(-1, -2)) * q.dtype.type(call["scale"])
     if call["softcap"] > 0:
         scores = call["softcap"] * np.tanh(scores / call["softcap"])
+    place = np.arange(scores.shape[-1])
+    distance = place - np.arange(scores.shape[-2])[:, None] - call["offset"]
     for extra in mask:
-        scores = np.where(extra, scores, -np.inf) if extra.dtype.kind == "b" else scores + widen(extra)
-    distance = np.arange(scores.shape[-1]) - np.arange(scores.shape[-2])[:, None] - call["offset"]
+        kind = extra.dtype.kind
+        kept = place < extra if kind == "i" else extra
+        scores = np.where(kept, scores, -np.inf) if kind in "bi" else scores + widen(extra)
+        distance = distance - extra if kind == "i" else distance
     if call["causal"]:
         scores = np.where(distance > 0, -np.inf, scores)
     if call["window"]:

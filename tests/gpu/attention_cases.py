@@ -45,6 +45,8 @@ class Attention:
             "bool": [((c.b, 1, c.m, c.n), "bool")],
             "float": [((1, c.h, c.m, c.n), c.dtype)],
             "keys": [((c.b, 1, 1, c.n), "bool")],
+            "lengths": [((c.b, 1, 1, 1), "int32")],
+            "wide-lengths": [((c.b, 1, 1, 1), "int64")],
             "float32": [((c.m, c.n), "float32")],
         }
         return [*((shape, c.dtype) for shape in shapes), *masks.get(c.mask, [])]
@@ -56,6 +58,7 @@ class Attention:
             if c.packed:
                 q, k, v = (self._heads(x, *size) for x, size in zip((q, k, v), ((c.h, c.d), (c.g, c.d), (c.g, c.e))))
             scale = c.d**-0.5
+            mask = tuple(lengths_of(x) if "lengths" in c.mask else x for x in mask)
             band = {"causal": c.causal, "offset": c.offset, "window": c.window}
             out = build("attention", q, k, v, *mask, scale=scale, **band, softcap=c.softcap)
             if not c.packed:
@@ -92,6 +95,17 @@ def in_runs(case: Attention, runs: tuple[int, int]) -> str:
     return cases.dispatch(body, *arguments)
 
 
+def lengths_of(small: ir.Value) -> ir.Value:
+    """Numbers of keys from -40 to 360, of random numbers from -5 to 5."""
+
+    def number(value: int) -> ir.Value:
+        element = ir.RankedTensorType(small.type).element_type
+        type_ = ir.RankedTensorType.get([], element)
+        return build("constant", value=ir.DenseElementsAttr.get_splat(type_, ir.IntegerAttr.get(element, value)))
+
+    return build("add", build("mul", small, number(40)), number(160))
+
+
 _PLAIN = Attention()
 _VARIANTS = {
     "plain": {},
@@ -109,6 +123,8 @@ _VARIANTS = {
     "key-mask": {"mask": "keys"},
     "float32-mask": {"mask": "float32"},
     "softcap": {"softcap": 5.0},
+    "lengths": {"mask": "lengths", "b": 7},
+    "lengths-causal": {"mask": "lengths", "causal": True, "offset": -50, "g": 2},
     "everything": {"mask": "bool", "causal": True, "offset": 20, "softcap": 3.0, "g": 2, "packed": True},
     "packed": {"packed": True},
     "depth-16": {"d": 16, "e": 16},

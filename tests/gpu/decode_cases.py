@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cases
-from attention_cases import Attention, Open
+from attention_cases import Attention, Open, lengths_of
 
 from lumir.dialects import build
 from lumir.mlir import ir
@@ -35,6 +35,11 @@ _VARIANTS = {
     "float32-mask": {"mask": "float32", "m": 2},
     "softcap": {"softcap": 5.0},
     "packed": {"packed": True, "m": 2},
+    "lengths": {"mask": "lengths", "b": 7},
+    "lengths-unwritten": {"mask": "wide-lengths", "unwritten": True, "n": 1000, "b": 5},
+    "lengths-causal": {"mask": "lengths", "causal": True, "m": 4, "offset": -4, "b": 5},
+    "lengths-window": {"mask": "wide-lengths", "causal": True, "m": 3, "offset": -3, "window": 70, "n": 900, "b": 5},
+    "lengths-first-dropped": {"mask": "lengths", "offset": -1, "window": 40, "softcap": 3.0, "n": 512, "b": 5},
     "everything": {"mask": "bool", "causal": True, "offset": 250, "softcap": 3.0, "m": 4, "packed": True},
     "depth-32": {"d": 32, "e": 32},
     "depth-64": {"d": 64, "e": 64},
@@ -70,6 +75,7 @@ class Paged:
     heads_first: bool = False
     length: int = 0
     masked: bool = False
+    lengths: bool = False
     unwritten: bool = True
 
     def text(self) -> str:
@@ -86,12 +92,14 @@ class Paged:
 
         def body(q: ir.Value, k: ir.Value, v: ir.Value, table: ir.Value, *mask: ir.Value) -> ir.Value:
             options = {"scale": c.d**-0.5, "causal": False, "offset": 0, "window": 0, "softcap": 0.0}
+            mask = tuple(lengths_of(x) for x in mask) if c.lengths else mask
             return build("attention", q, seen(k, table), seen(v, table), *mask, **options)
 
         inner = (c.g, c.page, c.d) if c.heads_first else (c.page, c.g, c.d)
         cache = ((c.pages, *inner), c.dtype)
         arguments = [((c.b, c.h, 1, c.d), c.dtype), cache, cache, ((c.b, c.table), "int64")]
         arguments += [((c.b, 1, 1, keys), "bool")] if c.masked else []
+        arguments += [((c.b, 1, 1, 1), "int32")] if c.lengths else []
         return cases.dispatch(body, *arguments, unwritten=(1, 2, 3) if c.unwritten else ())
 
 
@@ -104,6 +112,7 @@ _PAGED_VARIANTS = {
     "paged-wide": {"page": 128, "table": 3, "d": 64, "g": 1},
     "paged-one": {"table": 1, "page": 32, "b": 5},
     "paged-part": {"length": 311},
+    "paged-lengths": {"lengths": True, "b": 5},
 }
 PAGED: dict[str, Callable[[], str]] = {
     f"{name}-{dtype}": replace(_PAGED, dtype=dtype, **changes).text
@@ -123,6 +132,7 @@ OPEN: dict[str, Open] = {
     "past": _after(),
     "window": _after(causal=True, window=200, dtype="bfloat16"),
     "masked": _after(mask="keys"),
+    "lengths": lambda s: replace(_PLAIN, b=s["b"], n=s["past"] + 20, mask="lengths"),
     "batches": lambda s: replace(_PLAIN, b=s["b"], n=s["past"] + 20, unwritten=True),
 }
 """Of sizes that are known when they run."""

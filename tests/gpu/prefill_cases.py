@@ -29,6 +29,10 @@ _VARIANTS = {
     "float-mask": {"mask": "float", "n": 334},
     "float32-mask": {"mask": "float32", "causal": True},
     "softcap": {"softcap": 5.0},
+    "lengths": {"mask": "lengths", "b": 7},
+    "lengths-causal": {"mask": "wide-lengths", "causal": True, "offset": -200, "b": 5},
+    "lengths-window": {"mask": "lengths", "causal": True, "offset": -200, "window": 70, "n": 600, "b": 5},
+    "lengths-capped": {"mask": "lengths", "causal": True, "offset": -200, "softcap": 3.0, "n": 384, "b": 5},
     "packed": {"packed": True},
     "everything": {"mask": "bool", "causal": True, "offset": 120, "softcap": 3.0, "packed": True, "b": 2},
     "depth-16": {"d": 16, "e": 16},
@@ -65,5 +69,6 @@ OPEN: dict[str, Open] = {
     "masked": _self(causal=True, mask="keys"),
     "past": _with_past(causal=True, dtype="bfloat16"),
     "window": _with_past(causal=True, window=100),
+    "lengths": _self(mask="lengths", dtype="bfloat16"),
 }
 """Of sizes that are known when they run."""

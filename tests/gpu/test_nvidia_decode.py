@@ -1,11 +1,8 @@
 """The NVIDIA family decode on a GPU, against the numpy reference in float64."""
 
 import zlib
-from dataclasses import replace
 
-import attention_cases
 import decode_cases
-import device
 import harness
 import numpy as np
 import pytest
@@ -13,29 +10,9 @@ from attention_cases import Attention
 
 from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.kernels.nvidia.decode_schedule import DecodeSchedule
-from lumir.kernels.nvidia.map import MapFamily
-from lumir.measure import compile_dispatch
-from lumir.size_text import declare
 
 pytestmark = pytest.mark.gpu
 FEW = 2
-
-
-@pytest.mark.parametrize("name", decode_cases.OPEN)
-def test_one_kernel_for_every_size(name):
-    """The first choice and a few others, each at sizes from one row on."""
-    case = decode_cases.OPEN[name]
-    text = attention_cases.open_text(case)
-    with declare(attention_cases.SYMBOLS):
-        schedules = harness.legal_schedules(text, DecodeFamily())
-    for number, schedule in enumerate([schedules[0], *schedules[1 :: max(1, len(schedules) // FEW)]]):
-        kernel = compile_dispatch(text, "sm_90a", DecodeFamily(), schedule)
-        for binding in attention_cases.BINDINGS:
-            fixed = case(binding).text()
-            built = harness.build(fixed, MapFamily())
-            inputs = harness.random_inputs(built, number)
-            (found,) = device.run(replace(kernel, plan=kernel.plan.at(binding)), inputs, fixed)
-            harness.compare(found, harness.expected(built, inputs)[0])
 
 
 @pytest.mark.parametrize("name", decode_cases.CASES)

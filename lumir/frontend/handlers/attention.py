@@ -9,6 +9,7 @@ from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
 from lumir.frontend.registry import Result, handler
 from lumir.mlir import ir
+from lumir.sizes import Dim
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,12 @@ def attention(ctx: NodeContext) -> list[Result]:
     heads = _with_past(ctx, _heads(ctx))
     scale = ctx.attribute("scale") or 1 / math.sqrt(emit.shape(heads.query)[3])
     softcap, causal = ctx.attribute("softcap", 0.0), bool(ctx.attribute("is_causal", 0))
-    mask = _mask(ctx, heads, causal)
-    if ctx.has(6):
-        causal = False  # each batch has its own offset, so the mask holds the causal rule
+    if ctx.has(6) and not ctx.has(3) and not ctx.wants(3):
+        mask, band = _lengths(ctx), _band_from_end(ctx, heads, causal)
+    else:
+        mask = _mask(ctx, heads, causal)
+        # with lengths, each batch has its own offset, so the mask holds the causal rule
+        band = {"causal": causal and not ctx.has(6), "offset": heads.past, "window": 0}
     result = build(
         "attention",
         heads.query,
@@ -53,15 +57,13 @@ def attention(ctx: NodeContext) -> list[Result]:
         heads.value,
         *([] if mask is None else [mask]),
         scale=float(scale),
-        causal=causal,
-        offset=heads.past,
-        window=0,
+        **band,
         softcap=float(softcap),
     )
     output = result if len(ctx.tensor(0).shape) == 4 else merge_heads(result)
     results: list[Result] = [output, heads.key, emit.cast(heads.value, ctx.tensor(2).type.element_type)]
     if ctx.wants(3):
-        results.append(_scores(ctx, heads, mask, scale=float(scale), softcap=float(softcap), causal=causal))
+        results.append(_scores(ctx, heads, mask, scale=float(scale), softcap=float(softcap), causal=band["causal"]))
     return results[: len(ctx.node.output)]
 
 
@@ -100,10 +102,25 @@ def _mask(ctx: NodeContext, heads: Heads, causal: bool) -> ir.Value | None:
     return emit.select(keep, mask, -math.inf)
 
 
+def _lengths(ctx: NodeContext) -> ir.Value:
+    """[b, 1, 1, 1]: how many keys of each batch count."""
+    return emit.reshape(ctx.value(6), [ctx.tensor(6).size, 1, 1, 1])
+
+
+def _band_from_end(ctx: NodeContext, heads: Heads, causal: bool) -> dict[str, Dim | bool]:
+    """`causal`, `offset` and `window` for queries that are the last of the keys that count; one alone sees all."""
+    left, right = ctx.attribute("left_window_size", -1), ctx.attribute("right_window_size", -1)
+    last = 0 if causal else right
+    offset, width = -heads.scores[2], left + max(last, 0) + 1
+    if last < 0:
+        return {"causal": False, "offset": offset - max(left, 0), "window": int(left >= 0)}
+    return {"causal": heads.scores[2] != 1, "offset": offset + last, "window": width if left >= 0 else 0}
+
+
 def _window(ctx: NodeContext, heads: Heads, causal: bool) -> ir.Value | None:
     """Which keys a query may see by window size and number of valid keys; None where all."""
     left, right = ctx.attribute("left_window_size", -1), ctx.attribute("right_window_size", -1)
-    lengths = emit.reshape(ctx.value(6), [ctx.tensor(6).size, 1, 1, 1]) if ctx.has(6) else None
+    lengths = _lengths(ctx) if ctx.has(6) else None
     if lengths is None and left < 0 and right < 0:
         return None
     m, n = heads.scores[2:]

@@ -9,10 +9,17 @@ from lumir.frontend.context import NodeContext
 from lumir.frontend.handlers.attention import Heads, all_of, merge_heads, rotate, split_heads
 from lumir.frontend.registry import MICROSOFT, Result, handler
 from lumir.mlir import ir
+from lumir.sizes import Dim, maximum
 
 
 def attend(
-    heads: Heads, mask: ir.Value | None, scale: float, *, causal: bool = False, softcap: float = 0.0
+    heads: Heads,
+    mask: ir.Value | None,
+    scale: float,
+    *,
+    causal: bool = False,
+    window: int = 0,
+    softcap: float = 0.0,
 ) -> ir.Value:
     """Attention of [b, h, m, d] heads, merged to [b, m, h * e]; `scale` 0 stands for 1 / sqrt(d)."""
     result = build(
@@ -24,7 +31,7 @@ def attend(
         scale=float(scale or 1 / math.sqrt(emit.shape(heads.query)[3])),
         causal=causal,
         offset=heads.past,
-        window=0,
+        window=window,
         softcap=float(softcap),
     )
     return merge_heads(result)
@@ -141,26 +148,32 @@ def _between(bounds: ir.Value, b: int, n: int) -> ir.Value:
 
 @handler("GroupQueryAttention", domain=MICROSOFT)
 def group_query_attention(ctx: NodeContext) -> list[Result]:
-    """Causal attention with a cache: each batch's new keys go behind its `seqlens_k + 1 - s` valid old ones."""
+    """Causal attention with a cache: each batch's new keys go behind its `seqlens_k + 1 - s` valid old ones.
+
+    Where `total_sequence_length` is computed, a cache is taken to have room for so many keys.
+    """
     if ctx.has(12) or ctx.has(13):
         ctx.refuse("quantised caches are not supported")
     query, key, value = _grouped_projections(ctx)
     length = emit.shape(query)[2]
-    total = int(ctx.static(6, "total_sequence_length").reshape(-1)[0])
-    start = None if total == length else _starts(ctx, length)
+    start = _starts(ctx, length)
     if ctx.attribute("do_rotary", 0):
         query, key = _rotated(ctx, query, start), _rotated(ctx, key, start)
-    key, value = _cached(ctx, 3, key, start, total), _cached(ctx, 4, value, start, total)
-    heads = Heads(query, key, value)
+    key, value = _cached(ctx, 3, key, start), _cached(ctx, 4, value, start)
+    heads, options = Heads(query, key, value), {"softcap": ctx.attribute("softcap", 0.0)}
+    sinks = _sinks(ctx, heads)
+    if start is not None and sinks is None and not ctx.has(10):
+        lengths, window = emit.add(start, length), max(ctx.attribute("local_window_size", -1), 0)
+        last = Heads(query, key, value, -length)
+        more = {"causal": length != 1, "window": window, **options}
+        return [attend(last, lengths, ctx.attribute("scale", 0.0), **more), key, value][: len(ctx.node.output)]
     mask = _visible(ctx, heads, start)
     if ctx.has(10):
         bias = emit.pad(ctx.value(10), [0] * 4, [0, 0, 0, heads.scores[3] - ctx.tensor(10).shape[3]])
         mask = bias if mask is None else emit.select(mask, bias, -math.inf)
-    sinks = _sinks(ctx, heads)
     if sinks is not None:
         heads, mask = _with_sinks(heads, mask, sinks)
-    softcap = ctx.attribute("softcap", 0.0)
-    result = attend(heads, mask, ctx.attribute("scale", 0.0), causal=start is None, softcap=softcap)
+    result = attend(heads, mask, ctx.attribute("scale", 0.0), causal=start is None, **options)
     return [result, key, value][: len(ctx.node.output)]
 
 
@@ -194,10 +207,22 @@ def _grouped_projections(ctx: NodeContext) -> list[ir.Value]:
     return [split_heads(part, n) for part, n in zip(parts, (heads, groups, groups), strict=True)]
 
 
-def _starts(ctx: NodeContext, length: int) -> ir.Value:
-    """[b, 1, 1, 1]: how many valid keys each batch has before the new ones."""
+def _total(ctx: NodeContext) -> Dim | None:
+    """`total_sequence_length`, where it is known when shapes are."""
+    return ctx.sizes(6, "total_sequence_length")[0] if ctx.tensor(6).is_known else None
+
+
+def _starts(ctx: NodeContext, length: Dim) -> ir.Value | None:
+    """[b, 1, 1, 1]: how many valid keys each batch has before the new ones; None in the first prompt, whose are all."""
+    total = _total(ctx)
+    if total is not None and total == length:
+        return None
     lengths = emit.cast(ctx.value(5), emit.type_("int64"))
-    return emit.reshape(emit.sub(lengths, length - 1), [ctx.tensor(5).size, 1, 1, 1])
+    starts = emit.reshape(emit.sub(lengths, length - 1), [ctx.tensor(5).size, 1, 1, 1])
+    if length == 1 or isinstance(total, int):
+        return starts
+    is_first = emit.binary("eq", emit.cast(ctx.value(6), emit.type_("int64")), length)
+    return emit.select(emit.reshape(is_first, [1, 1, 1, 1]), 0, starts)
 
 
 def _rotated(ctx: NodeContext, x: ir.Value, start: ir.Value | None) -> ir.Value:
@@ -213,14 +238,14 @@ def _rotated(ctx: NodeContext, x: ir.Value, start: ir.Value | None) -> ir.Value:
     return rotate(x, cos, sin, 2 * emit.shape(cos)[3], bool(ctx.attribute("rotary_interleaved", 0)))
 
 
-def _cached(ctx: NodeContext, index: int, new: ir.Value, start: ir.Value | None, total: int) -> ir.Value:
-    """The cache [b, g, t, d] with the new rows written from `start` on; t is the larger of the old size and `total`."""
+def _cached(ctx: NodeContext, index: int, new: ir.Value, start: ir.Value | None) -> ir.Value:
+    """The cache [b, g, t, d] with the new rows written from `start` on; t is the larger of the old size and all."""
     if not ctx.has(index) or ctx.tensor(index).shape[2] == 0:
         return new
-    old = ctx.value(index)
+    old, total = ctx.value(index), _total(ctx)
     b, g, room, d = emit.shape(old)
     length = emit.shape(new)[2]
-    size = max(room, total)
+    size = room if total is None else maximum(room, total)
     if start is None:
         return emit.concat([new, emit.slice_(old, 2, length, size - length)], 2) if size > length else new
     old = emit.pad(old, [0] * 4, [0, 0, size - room, 0])

@@ -10,6 +10,7 @@ from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.mma import byte_offset, joined, separated
 from lumir.kernels.nvidia.tiles_fill import OperandTile
 from lumir.kernels.nvidia.tiles_pipeline import Feed, Pipeline
+from lumir.kernels.nvidia.valid_keys import ValidKeys
 from lumir.mlir import arith, ir
 from lumir.sizes import Dim
 
@@ -41,6 +42,7 @@ class AttentionBlock(ABC):
         self.value = OperandTile(kernel, space.second, value, (problem.columns, s.n), problem.stored)
         self.batch, tile = index.divmod(kernel.workgroup(), problem.row_tiles)
         self.first_row = index.scale(self._late_first(tile), s.m)
+        self.valid = None if space.band.length is None else ValidKeys(space, kernel, self.batch, index)
         self.first_step = self._first_step()
 
     # -- what a subclass says --------------------------------------------------------------------------------------
@@ -120,6 +122,8 @@ class AttentionBlock(ABC):
             changed: list[Value] = []
             for key in self._lane_groups(first_key):
                 total = joined(values[len(changed) : len(changed) + lanes])
+                if self.valid is not None:
+                    self.valid.bind(evaluator)
                 evaluator.bind(space.first.result, lambda _, total=total: total)
                 inside = key_count % self.problem.schedule.n == 0
                 kept = key if inside else index.minimum(key, key_count - lanes)
@@ -160,21 +164,31 @@ class AttentionBlock(ABC):
         index, space = self.index, self.problem.space
         if space.band.first is None:
             return Index(0)
-        needed = index.minimum(index.maximum(index.offset(self._queries()[0], space.band.first), 0), space.shape[2])
+        earliest = self._queries()[0]
+        if self.valid is not None:
+            needed = self.valid.first_of(earliest)
+        else:
+            needed = index.minimum(index.maximum(index.offset(earliest, space.band.first), 0), space.shape[2])
         return index.divmod(needed, self.problem.schedule.n)[0]
 
     def _steps(self) -> Dim | Value:
         """Tiles of keys from there to the last that any of the block's rows needs."""
         index, space, n = self.index, self.problem.space, self.problem.schedule.n
-        keys, band = space.shape[2], space.band
-        stop = Index(-(-keys // n))
-        if band.last is not None:
-            needed = index.minimum(index.maximum(index.offset(self._queries()[1], band.last + 1), 0), keys)
-            stop = index.divmod(index.offset(needed, n - 1), n)[0]
-        if band.first is None:
+        needed = self._stop()
+        stop = Index(-(-space.shape[2] // n)) if needed is None else index.divmod(index.offset(needed, n - 1), n)[0]
+        if space.band.first is None:
             return stop.base
         steps = index.add(stop, index.scale(self.first_step, -1))
         return index.scalar(index.maximum(steps, 0).base)
+
+    def _stop(self) -> Index | None:
+        """The first key that none of the block's rows needs, where there may be one."""
+        index, space = self.index, self.problem.space
+        if self.valid is not None:
+            return self.valid.stop_of(self._queries()[1])
+        if space.band.last is None:
+            return None
+        return index.minimum(index.maximum(index.offset(self._queries()[1], space.band.last + 1), 0), space.shape[2])
 
 
 def minus_infinity(type_: ir.Type) -> Value:

@@ -17,9 +17,12 @@ from lumir.kernels.nvidia.attention_block import Rows, minus_infinity
 from lumir.kernels.nvidia.attention_softmax import RowSoftmax, RowState, f32
 from lumir.kernels.nvidia.decode_end import DecodeEnd
 from lumir.kernels.nvidia.decode_fetch import Chunk, Compute, Direct, Fetch, Tiled
+from lumir.kernels.nvidia.decode_keys import part_of
 from lumir.kernels.nvidia.decode_schedule import ROWS
 from lumir.kernels.nvidia.function import NvidiaKernel
+from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import WARP, i32, joined, multiply_16x8x16, packed_pair, separated, transposed_8x8
+from lumir.kernels.nvidia.valid_keys import length_is_unwritten
 from lumir.mlir import arith, ir, llvm
 
 if TYPE_CHECKING:
@@ -47,15 +50,26 @@ class DecodeBlock:
         self.shared = kernel.shared([problem.shared_bytes], i8, alignment=128).pointer
 
     def write(self) -> None:
-        problem, index = self.problem, self.index
+        problem = self.problem
         if problem.overlaps:
             warps.launch_dependents()
-        direct = Direct(problem, self.kernel, self.batch, self.warp)
+            if problem.space.band.length is not None and not length_is_unwritten(problem.dispatch, problem.space):
+                self._wait()
+        self.part = part_of(problem, self.kernel, self.batch, self.split)
+        blocks = self.part.blocks
+        with only_if(None if isinstance(blocks, int) else self._is_below(blocks)):
+            self._write_part()
+
+    def _is_below(self, blocks: Value) -> Value:
+        """Whether the block is one of those that have a part."""
+        return arith.CmpIOp(arith.CmpIPredicate.ult, self.index.scalar(self.split.base), blocks).result
+
+    def _write_part(self) -> None:
+        problem = self.problem
+        direct = Direct(problem, self.kernel, self.batch, self.warp, self.part)
         fetch: Fetch = direct
         if problem.schedule.stages:
-            fetch = Tiled(problem, self.kernel, self.batch, self.warp, self.shared)
-        first = index.scale(self.split, problem.steps_of_split)
-        stop = index.minimum(index.offset(first, problem.steps_of_split), problem.steps)
+            fetch = Tiled(problem, self.kernel, self.batch, self.warp, self.part, self.shared)
         state = RowState.initial(2 * problem.row_tiles)
         start = [f32(0.0)] * (len(state.maxima) * (self.columns // 8)) + state.maxima + state.sums
 
@@ -70,11 +84,11 @@ class DecodeBlock:
             return compute
 
         with self.kernel.buffers_apart():
-            totals, state = self._unpacked(fetch.run(first, stop, self._chunks, start, begin))
+            totals, state = self._unpacked(fetch.run(self._chunks, start, begin))
         if problem.overlaps:
             self.kernel.take_buffers()
         state = RowState(state.maxima, [self.softmax.across([total], arith.AddFOp) for total in state.sums])
-        end = DecodeEnd(problem, self.kernel, self.shared, self.group, self.split)
+        end = DecodeEnd(problem, self.kernel, self.shared, self.group, self.split, self.part.blocks)
         end.write(self.warp, self.g, self.t, totals, state)
 
     def _wait(self) -> None:
@@ -207,6 +221,8 @@ class DecodeBlock:
         _, row_count, key_count, _, _ = space.shape
         row = evaluator.index.minimum(row, row_count - 1) if row_count % (8 * self.problem.row_tiles) else row
         evaluator.bind(space.first.result, lambda _: product)
+        if self.part.valid is not None:
+            self.part.valid.bind(evaluator)
         ragged = self.problem.is_ragged
         kept = evaluator.index.minimum(key, key_count - 1) if ragged else key
         score = evaluator.at(space.scores, space.score_place(evaluator.index, self.batch, row, kept))

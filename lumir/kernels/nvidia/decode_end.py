@@ -29,9 +29,19 @@ class DecodeEnd:
 
     Args:
         shared: memory for each warp's part and one more.
+        blocks: how many of the splits have a part.
     """
 
-    def __init__(self, problem: "DecodeProblem", kernel: NvidiaKernel, shared: Value, group: Index, split: Index):
+    def __init__(
+        self,
+        problem: "DecodeProblem",
+        kernel: NvidiaKernel,
+        shared: Value,
+        group: Index,
+        split: Index,
+        blocks: int | Value,
+    ):
+        self.blocks = blocks
         self.problem, self.kernel, self.shared, self.group, self.split = problem, kernel, shared, group, split
         self.index, self.parts = kernel.index(), problem.parts
         self.batch, rows = self.index.divmod(group, problem.row_groups)
@@ -54,9 +64,9 @@ class DecodeEnd:
             here = index.scale(self.group, s.splits)
             mine = self._part(self.kernel.workspace, index.add(here, self.split))
             self._each_unit(partial(self._hand_on, warps_joined, mine))
-            with only_if(is_last_block(self.kernel, index.scalar(self.group.base), s.splits)):
+            with only_if(is_last_block(self.kernel, index.scalar(self.group.base), self.blocks)):
                 first = self._part(self.kernel.workspace, here)
-                self._each_unit(partial(self._finish, partial(self._joined, first, s.splits)))
+                self._each_unit(partial(self._finish, partial(self._joined, first, self.blocks)))
 
     def _part(self, base: Value, number: Index) -> Value:
         return self.parts.row(self.index, base, number, Index(0))
@@ -90,7 +100,7 @@ class DecodeEnd:
             with only_if(all_of(inside)):
                 body(row, index.scale(column, lanes))
 
-    def _joined(self, base: Value, count: int, row: Index, column: Index) -> Joined:
+    def _joined(self, base: Value, count: int | Value, row: Index, column: Index) -> Joined:
         first = self.parts.row(self.index, base, Index(0), row)
         return self.parts.joined(self.kernel.evaluator(), first, count, self._bytes(column), self.problem.lanes)
 

@@ -9,6 +9,7 @@ from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import element_of, shape_of
 from lumir.kernels.index import Index
 from lumir.kernels.nvidia import mbarrier, tma, warps
+from lumir.kernels.nvidia.decode_keys import Part
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import CHUNK_BYTES, byte_offset, constant_i32
@@ -53,8 +54,8 @@ Begin = Callable[[], Compute]
 
 
 class Fetch(Protocol):
-    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], begin: Begin) -> list[Value]:
-        """What `begin` gives over this warp's part of steps `first` to `stop`.
+    def run(self, chunks: Chunks, start: list[Value], begin: Begin) -> list[Value]:
+        """What `begin` gives over this warp's share of the block's steps.
 
         Returns:
             what is carried last, in multiplying warps.
@@ -65,15 +66,15 @@ class Fetch(Protocol):
 class Direct:
     """Each warp has every `warps`-th step; a lane loads what it multiplies, wherever it comes from."""
 
-    def __init__(self, problem: "DecodeProblem", kernel: NvidiaKernel, batch: Index, warp: Index):
-        self.problem, self.kernel, self.batch, self.warp = problem, kernel, batch, warp
+    def __init__(self, problem: "DecodeProblem", kernel: NvidiaKernel, batch: Index, warp: Index, part: Part):
+        self.problem, self.kernel, self.batch, self.warp, self.part = problem, kernel, batch, warp, part
 
-    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], begin: Begin) -> list[Value]:
+    def run(self, chunks: Chunks, start: list[Value], begin: Begin) -> list[Value]:
         compute = begin()
-        loops, s = self.kernel.evaluator(), self.problem.schedule
-        own = loops.index.scalar(loops.index.add(first, self.warp).base)
-        with loops.loop(own, loops.index.scalar(stop.base), s.warps, start) as (step, now, done):
-            key = loops.index.offset(loops.index.scale(step, s.keys), self.problem.first_key)
+        loops, s, part = self.kernel.evaluator(), self.problem.schedule, self.part
+        own = loops.index.scalar(loops.index.add(part.first, self.warp).base)
+        with loops.loop(own, loops.index.scalar(part.stop.base), s.warps, start) as (step, now, done):
+            key = loops.index.add(loops.index.scale(step, s.keys), part.key)
             done(compute(key, [self.load(chunk) for chunk in chunks(key)], now))
         return done.results
 
@@ -86,7 +87,10 @@ class Direct:
         view = chunk.product.operand_view(index, chunk.number, self.batch, row, k)
         operand = chunk.product.operand(chunk.number)
         value = evaluator.widened(evaluator.at(operand, view.place_in(index, shape_of(operand))))
-        if chunk.along_k or not self.problem.is_ragged:
+        if chunk.along_k:
+            return value
+        value = only_valid(self.part, chunk.key, value)
+        if not self.problem.is_ragged:
             return value
         return arith.SelectOp(index.below(chunk.key, extent), value, zero_of(value.type)).result
 
@@ -103,15 +107,19 @@ class Tiled:
     elements of a key or value, its 16-byte chunks permuted by the line's number.
     """
 
-    def __init__(self, problem: "DecodeProblem", kernel: NvidiaKernel, batch: Index, warp: Index, shared: Value):
+    def __init__(
+        self, problem: "DecodeProblem", kernel: NvidiaKernel, batch: Index, warp: Index, part: Part, shared: Value
+    ):
         self.problem, self.kernel, self.batch, self.warp, self.shared = problem, kernel, batch, warp, shared
+        self.part = part
         self.index, self.stages = kernel.evaluator().index, problem.schedule.stages
         first = byte_offset(shared, self.stages * problem.tile_bytes)
         self.full = mbarrier.Barriers(first)
         self.empty = mbarrier.Barriers(byte_offset(first, mbarrier.BYTES * self.stages))
 
-    def run(self, first: Index, stop: Index, chunks: Chunks, start: list[Value], begin: Begin) -> list[Value]:
+    def run(self, chunks: Chunks, start: list[Value], begin: Begin) -> list[Value]:
         index, loops, s = self.index, self.kernel.evaluator(), self.problem.schedule
+        first, stop = self.part.first, self.part.stop
         self._initialize()
         count = index.scalar(index.add(stop, index.scale(first, -1)).base)
         branch = scf.IfOp(index.below(self.warp, s.warps), [v.type for v in start], has_else=True)
@@ -142,8 +150,7 @@ class Tiled:
 
     def _first_key(self, first: Index, turn: Index) -> Index:
         """Of the tile of step `first + turn`."""
-        problem = self.problem
-        return self.index.offset(self.index.scale(self.index.add(first, turn), problem.tile), problem.first_key)
+        return self.index.add(self.index.scale(self.index.add(first, turn), self.problem.tile), self.part.key)
 
     def _initialize(self) -> None:
         is_first = arith.CmpIOp(arith.CmpIPredicate.eq, warps.thread_number(), constant_i32(0)).result
@@ -201,7 +208,15 @@ class Tiled:
         at = index.add(index.scale(line, problem.tile * LINE), index.scale(row, LINE))
         at = index.add(index.add(at, index.scale(moved, CHUNK_BYTES)), index.scale(rest, size))
         pointer = byte_offset(byte_offset(memory, index.scalar(at.base)), first)
-        return llvm.LoadOp(ir.VectorType.get([chunk.lanes], element), pointer, alignment=chunk.lanes * size).result
+        value = llvm.LoadOp(ir.VectorType.get([chunk.lanes], element), pointer, alignment=chunk.lanes * size).result
+        return value if chunk.along_k else only_valid(self.part, chunk.key, value)
+
+
+def only_valid(part: Part, key: Index, value: Value) -> Value:
+    """Zeros in place of a value that does not count: it may be what no one has written, and weighs zero times that."""
+    if part.valid is None:
+        return value
+    return arith.SelectOp(part.valid.holds(key), value, zero_of(value.type)).result
 
 
 def _i32(value: Value) -> Value:

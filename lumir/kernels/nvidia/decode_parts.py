@@ -1,13 +1,14 @@
 """Parts of a softmax-weighted sum, each over some of the keys, and how they become one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index, IndexMath
-from lumir.kernels.nvidia.attention_softmax import power
+from lumir.kernels.nvidia.attention_softmax import LOWEST, f32, power
 from lumir.kernels.nvidia.mma import byte_offset, separated, store_vector
+from lumir.kernels.nvidia.tiles_fill import zero_of
 from lumir.mlir import arith, ir, llvm, vector
 from lumir.mlir import math as math_ops
 
@@ -50,7 +51,7 @@ class Parts:
     def write_statistics(self, row: Value, maximum: Value, total: Value) -> None:
         store_vector(byte_offset(row, 4 * self.columns), [maximum, total])
 
-    def joined(self, loops: Evaluator, first: Value, count: int, column: Value, lanes: int) -> "Joined":
+    def joined(self, loops: Evaluator, first: Value, count: int | Value, column: Value, lanes: int) -> "Joined":
         """A row over all parts, in their order.
 
         Args:
@@ -58,19 +59,39 @@ class Parts:
             column: in bytes; `lanes` columns from there on are joined.
         """
 
-        def read(part: int, base: Value) -> Joined:
+        def read(base: Value, part: int = 0) -> Joined:
             row = byte_offset(base, part * self.bytes)
             maximum, total = separated(_load(byte_offset(row, 4 * self.columns), 2))
             return Joined(maximum, total, _load(byte_offset(row, column), lanes))
 
+        if not isinstance(count, int):
+            return self._joined_some(loops, first, count, read)
         rest = count % _TOGETHER or _TOGETHER
-        state = join([read(part, first) for part in range(rest)])
+        state = join([read(first, part) for part in range(rest)])
         if rest == count:
             return state
         with loops.loop(rest, count, _TOGETHER, state.values()) as (part, now, done):
             base = byte_offset(first, loops.index.scalar(loops.index.scale(part, self.bytes).base))
-            state = join([Joined(*now), *(read(i, base) for i in range(_TOGETHER))])
+            state = join([Joined(*now), *(read(base, i) for i in range(_TOGETHER))])
             done(state.values())
+        return Joined(*done.results)
+
+    def _joined_some(self, loops: Evaluator, first: Value, count: Value, read: Callable[..., "Joined"]) -> "Joined":
+        """The same of a number of parts that the running kernel knows; what lies past the last one adds nothing."""
+        index, last = loops.index, arith.SubIOp(count, loops.index.constant(1)).result
+
+        def some(start: Index) -> list[Joined]:
+            found = []
+            for i in range(_TOGETHER):
+                number = index.scalar(index.offset(start, i).base)
+                at = index.scale(Index(arith.MinSIOp(number, last).result), self.bytes)
+                counts = arith.CmpIOp(arith.CmpIPredicate.slt, number, count).result
+                found.append(read(byte_offset(first, index.scalar(at.base))).where(counts))
+            return found
+
+        state = join(some(Index(0)))
+        with loops.loop(_TOGETHER, count, _TOGETHER, state.values()) as (part, now, done):
+            done(join([Joined(*now), *some(part)]).values())
         return Joined(*done.results)
 
 
@@ -88,6 +109,11 @@ class Joined:
 
     def values(self) -> list[Value]:
         return [self.maximum, self.total, self.sums]
+
+    def where(self, counts: Value) -> "Joined":
+        """Itself, or a part of no keys."""
+        empty = [f32(LOWEST), f32(0.0), zero_of(self.sums.type)]
+        return Joined(*(arith.SelectOp(counts, x, y).result for x, y in zip(self.values(), empty, strict=True)))
 
 
 def join(parts: Sequence[Joined]) -> Joined:

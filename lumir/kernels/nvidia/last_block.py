@@ -11,7 +11,7 @@ from lumir.mlir import arith, ir, llvm
 Value = ir.Value
 
 
-def is_last_block(kernel: NvidiaKernel, counter: Value, blocks: int) -> Value:
+def is_last_block(kernel: NvidiaKernel, counter: Value, blocks: int | Value) -> Value:
     """Whether `blocks - 1` others came here before this block, as an i1 that is the same in all of its threads.
 
     What they wrote before is seen after by the block that is the last. The counter is back at zero then. Every thread
@@ -27,7 +27,7 @@ def is_last_block(kernel: NvidiaKernel, counter: Value, blocks: int) -> Value:
 
 
 def is_last(
-    kernel: NvidiaKernel, counter: Value, blocks: int, first: Value, flag: Value, sync: Callable[[], None]
+    kernel: NvidiaKernel, counter: Value, blocks: int | Value, first: Value, flag: Value, sync: Callable[[], None]
 ) -> Value:
     """As `is_last_block`, for threads that a barrier of their own joins.
 
@@ -38,7 +38,7 @@ def is_last(
     """
     sync()
     with only_if(first):
-        at, most = advance(kernel.counters, i32(), counter), constant_i32(blocks - 1)
+        at, most = advance(kernel.counters, i32(), counter), _one_less(blocks)
         _fence()
         kind, order = llvm.AtomicBinOp.uinc_wrap, llvm.AtomicOrdering.monotonic
         counted = llvm.AtomicRMWOp(kind, at, most, order, syncscope="device").result
@@ -46,7 +46,14 @@ def is_last(
         llvm.StoreOp(counted, flag, alignment=4)
     sync()
     before = llvm.LoadOp(i32(), flag, alignment=4).result
-    return arith.CmpIOp(arith.CmpIPredicate.eq, before, constant_i32(blocks - 1)).result
+    return arith.CmpIOp(arith.CmpIPredicate.eq, before, _one_less(blocks)).result
+
+
+def _one_less(blocks: int | Value) -> Value:
+    if isinstance(blocks, int):
+        return constant_i32(blocks - 1)
+    narrow = blocks if blocks.type == i32() else arith.TruncIOp(i32(), blocks).result
+    return arith.SubIOp(narrow, constant_i32(1)).result
 
 
 def _fence() -> None:

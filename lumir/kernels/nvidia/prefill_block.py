@@ -13,6 +13,7 @@ from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import WARP, byte_offset, constant_i32, i32
 from lumir.kernels.nvidia.prefill_consumer import PrefillConsumer
 from lumir.kernels.nvidia.tma_operand import Matrices
+from lumir.kernels.nvidia.valid_keys import ValidKeys
 from lumir.kernels.nvidia.wgmma import LINE, WARPGROUP
 from lumir.mlir import arith, gpu, ir, scf
 
@@ -32,6 +33,7 @@ class PrefillBlock:
         last: the last tile of keys that count for some row, the first one that is computed.
         steps: how many there are from there down to the first; at least one.
         whole: the steps, from and to, all of whose keys count for every row.
+        valid: where the data says how many keys count; it is asked once the kernels ahead are done.
     """
 
     def __init__(self, problem: "PrefillProblem", kernel: NvidiaKernel):
@@ -41,14 +43,19 @@ class PrefillBlock:
         self.shared = kernel.shared([problem.shared_bytes], i8, alignment=1024).pointer
         self.loops = Evaluator(self.index, {})
         self.batch, self.head, self.first_row = self._tile()
-        self.last, self.steps = self._steps()
-        self.whole = self._whole()
+        self.valid: ValidKeys | None = None
+        if problem.space.band.length is None:
+            self._count_steps()
 
     def write(self) -> None:
         warps.launch_dependents()
         self._initialize()
         warps.wait_for_dependencies()
         self.kernel.take_buffers()
+        if self.problem.space.band.length is not None:
+            batch = self.kernel.index_of(self.batch)
+            self.valid = ValidKeys(self.problem.space, self.kernel, batch, self.index)
+            self._count_steps()
         multiplies = arith.CmpIOp(
             arith.CmpIPredicate.ult, self._group, self.index.constant(self.problem.schedule.groups)
         ).result
@@ -120,15 +127,21 @@ class PrefillBlock:
         p = self.problem
         return self.index.minimum(self.index.offset(self.first_row, p.schedule.m - 1), p.space.queries - 1)
 
+    def _count_steps(self) -> None:
+        self.last, self.steps = self._steps()
+        self.whole = self._whole()
+
     def _steps(self) -> tuple[Index, Value]:
         index, keys = self.index, self.problem.space.shape[2]
         band, n = self.problem.space.band, self.problem.schedule.n
         first, last = Index(0), Index((keys - 1) // n)
-        if band.last is not None:
+        if self.valid is not None:
+            last = index.divmod(index.offset(index.maximum(self.valid.stop_of(self._last_row), 1), -1), n)[0]
+        elif band.last is not None:
             seen = index.minimum(index.offset(self._last_row, band.last), keys - 1)
             last = index.divmod(index.maximum(seen, 0), n)[0]
         if band.first is not None:
-            seen = index.maximum(index.offset(self.first_row, band.first), 0)
+            seen = self._first_of(self.first_row)
             first = Index(arith.MinSIOp(index.divmod(seen, n)[0].base, index.scalar(last.base)).result)
         return last, index.scalar(index.offset(index.add(last, index.scale(first, -1)), 1).base)
 
@@ -136,15 +149,25 @@ class PrefillBlock:
         index, keys = self.index, self.problem.space.shape[2]
         band, n = self.problem.space.band, self.problem.schedule.n
         stop = Index(keys)  # the first key that does not count for the first row
-        if band.last is not None:
+        if self.valid is not None:
+            stop = self.valid.stop_of(self.first_row)
+        elif band.last is not None:
             stop = index.maximum(index.minimum(index.offset(self.first_row, band.last + 1), keys), 0)
         begin = index.offset(index.add(self.last, index.scale(index.divmod(stop, n)[0], -1)), 1)
         if band.first is None:
             return index.scalar(begin.base), self.steps
-        start = index.maximum(index.offset(self._last_row, band.first), 0)
+        start = self._first_of(self._last_row)
         first = index.divmod(index.offset(start, n - 1), n)[0]
         end = index.offset(index.add(self.last, index.scale(first, -1)), 1)
         return index.scalar(begin.base), index.scalar(end.base)
+
+    def _first_of(self, row: Index) -> Index:
+        """The first key that counts for a row, where a band says that."""
+        if self.valid is not None:
+            return self.valid.first_of(row)
+        first = self.problem.space.band.first
+        assert first is not None
+        return self.index.maximum(self.index.offset(row, first), 0)
 
     def is_whole(self, step: Index) -> Value:
         """Whether all keys of the step's tile count for every row, i1."""

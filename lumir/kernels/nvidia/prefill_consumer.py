@@ -71,7 +71,8 @@ class PrefillConsumer:
         row = index.add(index.scale(group, ROWS), index.add(index.scale(warp, ROWS // 4), self.quad))
         self.first_row = index.add(block.first_row, row)
         pair = index.scale(self.lane, 2)
-        self.softmax = PrefillSoftmax(p, self.kernel, block.batch, block.head, self.first_row, pair)
+        rows = block.batch, block.head, self.first_row
+        self.softmax = PrefillSoftmax(p, self.kernel, *rows, pair, block.valid)
         self.scores = Chain(p.element, p.schedule.n, right_along_k=True)
         self.weighted = Chain(p.element, p.columns, right_along_k=False)
 

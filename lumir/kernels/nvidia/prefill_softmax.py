@@ -13,6 +13,7 @@ from lumir.kernels.nvidia.attention_block import minus_infinity
 from lumir.kernels.nvidia.attention_softmax import LOWEST, RowSoftmax, RowState, f32
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.mma import joined, packed_pair, separated
+from lumir.kernels.nvidia.valid_keys import ValidKeys
 from lumir.mlir import arith, ir, llvm, scf
 from lumir.mlir import math as math_ops
 
@@ -33,11 +34,20 @@ class PrefillSoftmax:
         head: among those that share it.
         first_row: this thread's first row, a query position; the other one is 8 after it.
         pair: the first of this thread's two columns of each eight.
+        valid: where the data says how many keys count.
     """
 
     def __init__(
-        self, problem: "PrefillProblem", kernel: NvidiaKernel, batch: Index, head: Index, first_row: Index, pair: Index
+        self,
+        problem: "PrefillProblem",
+        kernel: NvidiaKernel,
+        batch: Index,
+        head: Index,
+        first_row: Index,
+        pair: Index,
+        valid: ValidKeys | None = None,
     ):
+        self.valid = valid
         self.problem, self.kernel, self.index = problem, kernel, kernel.narrow_index()
         self.batch, self.head, self.pair = batch, head, pair
         self.rows = [first_row, self.index.offset(first_row, 8)]
@@ -124,9 +134,12 @@ class PrefillSoftmax:
         """
         index, band, keys = self.index, self.problem.space.band, self.problem.space.shape[2]
         last = Index(keys - 1) if band.last is None else index.minimum(index.offset(at, band.last), keys - 1)
+        if self.valid is not None:
+            last = index.offset(self.valid.stop_of(at), -1)
         bounds = [(arith.CmpIPredicate.sge, index.add(last, here))]
         if band.first is not None:
-            bounds.append((arith.CmpIPredicate.sle, index.add(index.offset(at, band.first), here)))
+            first = index.offset(at, band.first) if self.valid is None else self.valid.first_of(at)
+            bounds.append((arith.CmpIPredicate.sle, index.add(first, here)))
         out, lowest = [], minus_infinity(ir.F32Type.get())
         for i, value in enumerate(row):
             column = index.constant(8 * (i // 2) + i % 2)
@@ -153,6 +166,8 @@ class PrefillSoftmax:
             ragged = keys % problem.schedule.n != 0
             kept = index.minimum(key, keys - lanes) if ragged else key
             evaluator.bind(space.first.result, lambda _, total=total: total)
+            if self.valid is not None:
+                self.valid.bind(evaluator)
             place = space.score_place(index, batch, place_row, Index(kept.base, int(lanes > 1), kept.multiple))
             value = evaluator.at(space.scores, place)
             if ragged:

@@ -1,6 +1,6 @@
 """The benchmark set of `lumir-bench kernels`."""
 
-from lumir.measure.suite.attention import decode, few_queries, other_attention, prefill
+from lumir.measure.suite.attention import decode, few_queries, other_attention, prefill, valid_keys
 from lumir.measure.suite.benchmark import Benchmark
 from lumir.measure.suite.convolution import conv, grouped_conv
 from lumir.measure.suite.gated import gated
@@ -26,6 +26,7 @@ def benchmarks() -> list[Benchmark]:
         decode,
         few_queries,
         other_attention,
+        valid_keys,
         rows,
         norms,
         reductions,

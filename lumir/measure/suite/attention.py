@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from lumir.dialects import build
-from lumir.measure.suite.attention_peers import flex_peer, sdpa_peers
+from lumir.measure.suite.attention_peers import flex_peer, lengths_peers, sdpa_peers
 from lumir.measure.suite.benchmark import Benchmark, Peer
-from lumir.measure.texts import dispatch
+from lumir.measure.texts import Argument, dispatch
 from lumir.mlir import ir
 
 HEADS, DEPTH, TOKENS, GROUPS = 32, 128, 16384, 4
@@ -19,7 +21,8 @@ class Attention:
 
     Args:
         window: the last keys of a causal attention that count; 0 for all.
-        mask: "keys" for bools [b, 1, 1, n], "bool" for [b, 1, m, n], "float" for addends [1, h, m, n].
+        mask: "keys" for bools [b, 1, 1, n], "bool" for [b, 1, m, n], "float" for addends [1, h, m, n], "lengths" for
+            numbers of keys [b, 1, 1, 1], from whose end the places of a causal attention are counted.
     """
 
     b: int
@@ -35,21 +38,24 @@ class Attention:
     mask: str = ""
 
     def text(self) -> str:
-        offset = self.n - self.m if self.causal else 0
+        offset = -self.m if self.mask == "lengths" else self.n - self.m if self.causal else 0
         band = {"causal": self.causal, "offset": offset, "window": self.window}
 
         def body(q: ir.Value, k: ir.Value, v: ir.Value, *mask: ir.Value) -> ir.Value:
             return build("attention", q, k, v, *mask, scale=self.d**-0.5, **band, softcap=self.softcap)
 
-        shapes = ((self.b, heads, length, self.d) for heads, length in self._lengths)
-        masks = {
-            "keys": (self.b, 1, 1, self.n),
-            "bool": (self.b, 1, self.m, self.n),
-            "float": (1, self.h, self.m, self.n),
-        }
-        kind = self.dtype if self.mask == "float" else "bool"
-        operands = [*((shape, self.dtype) for shape in shapes), *([(masks[self.mask], kind)] if self.mask else [])]
-        return dispatch(body, *operands, unwritten=(1, 2) if self.m == 1 else ())
+        operands = [((self.b, heads, length, self.d), self.dtype) for heads, length in self._lengths]
+        operands += [self._mask] if self.mask else []
+        return dispatch(body, *operands, unwritten=range(1, len(operands)) if self.m == 1 else ())
+
+    @property
+    def _mask(self) -> Argument:
+        return {
+            "keys": ((self.b, 1, 1, self.n), "bool"),
+            "bool": ((self.b, 1, self.m, self.n), "bool"),
+            "float": ((1, self.h, self.m, self.n), self.dtype),
+            "lengths": ((self.b, 1, 1, 1), "int32"),
+        }[self.mask]
 
     @property
     def _lengths(self) -> tuple[tuple[int, int], ...]:
@@ -66,14 +72,21 @@ class Attention:
             pairs -= unseen * (unseen + 1) // 2
         return 4 * self.b * self.h * pairs * self.d
 
+    def fill_lengths(self, inputs: list[np.ndarray]) -> None:
+        """From 500 keys, or as many as there are queries, to a quarter of all."""
+        inputs[3][...] = np.random.default_rng(0).integers(max(500, self.m), self.n // 4 + 1, inputs[3].shape)
+
     @property
     def peers(self) -> Mapping[str, Peer]:
+        if self.mask == "lengths":
+            return lengths_peers(self.causal)
         if self.window or self.softcap:
             return flex_peer(self.window, self.softcap)
         return sdpa_peers(self.causal, masked=bool(self.mask))
 
     def benchmark(self, group: str, name: str, goal: float = 1.0) -> Benchmark:
-        return Benchmark(group, name, self.text, self.peers, self.flops, goal)
+        inputs = self.fill_lengths if self.mask == "lengths" else None
+        return Benchmark(group, name, self.text, self.peers, self.flops, goal, inputs)
 
 
 def attention(b: int, h: int, g: int, m: int, n: int, d: int, dtype: str, causal: bool = False) -> str:
@@ -106,6 +119,15 @@ def few_queries() -> list[Benchmark]:
         for batch, length in ((1, 8192), (16, 2048))
         for m in (2, 4, 8, 16)
     ]
+
+
+def valid_keys() -> list[Benchmark]:
+    """Caches of 8192 keys of which 500 to 2048 count, by batch: one token, drafts, chunks of prompts."""
+    works = {f"b{b}-q{m}": Attention(b, 32, 8, m, 8192, causal=m > 1, mask="lengths") for b, m in _STEPS}
+    return [work.benchmark("valid-keys", name) for name, work in works.items()]
+
+
+_STEPS = ((1, 1), (16, 1), (64, 1), (16, 4), (16, 256))
 
 
 def other_attention() -> list[Benchmark]:

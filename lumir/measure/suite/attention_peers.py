@@ -22,6 +22,20 @@ def flex_peer(window: int = 0, softcap: float = 0.0) -> Mapping[str, Peer]:
     return {"flex": partial(_flex, window=window, softcap=softcap)}
 
 
+def lengths_peers(causal: bool) -> Mapping[str, Peer]:
+    """SDPA under a mask of the whole cache, or of as much of it as the longest batch has, which the host must know."""
+    return {name: partial(_masked, cut=cut, causal=causal) for name, cut in (("masked", False), ("cut", True))}
+
+
+def _masked(torch: Any, q: Any, k: Any, v: Any, lengths: Any, cut: bool, causal: bool) -> Callable[[], Any]:
+    kept = int(lengths.max()) if cut else k.shape[2]
+    places, last = torch.arange(kept, device="cuda"), lengths
+    if causal:
+        last = lengths - q.shape[2] + 1 + torch.arange(q.shape[2], device="cuda")[:, None]
+    k, v = (x[:, :, :kept].contiguous() for x in (k, v))
+    return _sdpa(torch, q, k, v, places < last, causal=False)
+
+
 def _sdpa(torch: Any, q: Any, k: Any, v: Any, *masks: Any, causal: bool) -> Callable[[], Any]:
     grouped = q.shape[1] != k.shape[1]
     sdpa = torch.nn.functional.scaled_dot_product_attention

@@ -1,0 +1,103 @@
+"""Caches of which a part counts, as the data says: compiled once for all steps, against onnxruntime."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from import_helpers import model, node, run, session, value
+
+import lumir
+from lumir.context import make_context
+from lumir.dialects import attributes_of
+from lumir.frontend import import_onnx
+from lumir.mlir import ir
+
+MS = "com.microsoft"
+B, H, G, D, ROOM = 3, 4, 2, 8, 24
+
+
+def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def decoder(length: int, batch: int = B, **attributes: Any) -> onnx.ModelProto:
+    """GroupQueryAttention whose lengths and total are inputs."""
+    inputs = [value(name, np.float32, [batch, length, n * D]) for name, n in zip("qkv", (H, G, G), strict=True)]
+    inputs += [value(name, np.float32, [batch, G, ROOM, D]) for name in ("pk", "pv")]
+    inputs += [value("lens", np.int32, [batch]), value("total", np.int32, [])]
+    given = {"num_heads": H, "kv_num_heads": G, **attributes}
+    return model(
+        [node("GroupQueryAttention", "q k v pk pv lens total", "y nk nv", MS, **given)], inputs, ["y", "nk", "nv"]
+    )
+
+
+def operands(rng: np.random.Generator, lengths: list[int], length: int, total: int) -> dict[str, np.ndarray]:
+    """Of a step whose batches have so many keys after it."""
+    batch = len(lengths)
+    arrays = {name: normal(rng, batch, length, n * D) for name, n in zip("qkv", (H, G, G), strict=True)}
+    arrays |= {name: normal(rng, batch, G, ROOM, D) for name in ("pk", "pv")}
+    return arrays | {"lens": np.array(lengths, np.int32) - 1, "total": np.array(total, np.int32)}
+
+
+def attentions(proto: onnx.ModelProto) -> list[tuple[Any, ...]]:
+    """`causal`, `offset` and `window` of each attention, and the type of its fourth operand."""
+    with make_context(), ir.Location.unknown():
+        module, _ = import_onnx(proto)
+        main = next(f for f in module.body if f.operation.name == "func.func")
+        found = [op for op in main.operation.regions[0].blocks[0] if op.operation.name == "lumir.attention"]
+        every = [(attributes_of(op.operation), str(op.operands[3].type)) for op in found]
+    return [(a["causal"], a["offset"], a["window"], type_) for a, type_ in every]
+
+
+def test_lengths_are_operands_and_places_are_counted_from_their_end():
+    assert attentions(decoder(1)) == [(False, -1, 0, "tensor<3x1x1x1xi64>")]
+    assert attentions(decoder(3, local_window_size=5)) == [(True, -3, 5, "tensor<3x1x1x1xi64>")]
+
+
+@pytest.mark.parametrize("window", [-1, 5])
+def test_one_artifact_for_every_step(window):
+    proto, rng = decoder(1, local_window_size=window), np.random.default_rng(window + 1)
+    compiled, runner = lumir.compile(proto, target="cpu"), session(proto)
+    for lengths in ([1, 1, 1], [2, 9, 5], [ROOM, 1, ROOM - 1], [17, 17, 17]):
+        inputs = operands(rng, lengths, 1, max(lengths))
+        found, expected = compiled.run(inputs), runner.run(None, inputs)
+        for name, wanted in zip(("y", "nk", "nv"), expected, strict=True):
+            for b, n in enumerate(lengths):
+                part = slice(0, n) if name != "y" else slice(None)
+                got, want = (a[b, :, part] if name != "y" else a[b] for a in (np.asarray(found[name]), wanted))
+                np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [-1, 4])
+def test_one_artifact_for_the_first_prompt_and_the_chunks_after_it(window):
+    length, rng = 4, np.random.default_rng(window + 1)
+    proto = decoder(length, batch=1, local_window_size=window)
+    compiled, runner = lumir.compile(proto, target="cpu"), session(proto)
+    for total in (length, 2 * length, 5 * length, ROOM):
+        inputs = operands(rng, [total], length, total)
+        np.testing.assert_allclose(
+            np.asarray(compiled.run(inputs)["y"]), runner.run(["y"], inputs)[0], rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("windows", [(-1, -1), (3, -1), (3, 1), (-1, 2)])
+@pytest.mark.parametrize("m", [1, 4])
+def test_the_standard_operator_bounds_keys_by_its_lengths(m, windows, causal):
+    """Against the same with the mask written out, which a second input makes the importer do; no key gives zeros."""
+    rng = np.random.default_rng(m)
+    inputs = {"q": normal(rng, B, H, m, D), "k": normal(rng, B, G, ROOM, D), "v": normal(rng, B, G, ROOM, D)}
+    inputs |= {"n": np.array([ROOM, 0, 9], np.int64)}
+    names = dict(zip(("left_window_size", "right_window_size"), windows, strict=True))
+    call = node("Attention", "q k v - - - n", "y", is_causal=causal, **names)
+    masked = node("Attention", "q k v mask - - n", "y", is_causal=causal, **names)
+    proto = model([call], inputs, ["y"], opset=26)
+    ((_, _, _, type_),) = attentions(proto)
+    assert type_ == "tensor<3x1x1x1xi64>"
+    wanted = run(model([masked], inputs, ["y"], {"mask": np.ones((m, ROOM), bool)}, opset=26), inputs)["y"]
+    np.testing.assert_allclose(run(proto, inputs)["y"], wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(lumir.compile(proto, target="cpu").run(inputs)["y"]), wanted, rtol=1e-4, atol=1e-5
+    )
+    assert not wanted[1].any()
