@@ -87,8 +87,8 @@ def _length_of(value: Value, nest: LoopNest) -> Length | None:
     number = _length_number(_comparison(value, nest.rank, _BELOW), nest)
     if number is None:
         return None
-    batches = {e.position for e in nest.maps[number].results if isinstance(e, ir.AffineDimExpr)}
-    return Length(nest, number) if batches <= {0} else None
+    read = {e.position for e in nest.maps[number].results if isinstance(e, ir.AffineDimExpr)}
+    return Length(nest, number) if all(nest.sizes[i] == 1 for i in read - {0}) else None
 
 
 def _length_number(value: Value | None, nest: LoopNest) -> int | None:

@@ -52,21 +52,19 @@ class Attention:
         return [*((shape, c.dtype) for shape in shapes), *masks.get(c.mask, [])]
 
     def text(self) -> str:
+        return cases.dispatch(self.body, *self.arguments, unwritten=(1, 2) if self.unwritten else ())
+
+    def body(self, q: ir.Value, k: ir.Value, v: ir.Value, *mask: ir.Value) -> ir.Value:
         c = self
-
-        def body(q: ir.Value, k: ir.Value, v: ir.Value, *mask: ir.Value) -> ir.Value:
-            if c.packed:
-                q, k, v = (self._heads(x, *size) for x, size in zip((q, k, v), ((c.h, c.d), (c.g, c.d), (c.g, c.e))))
-            scale = c.d**-0.5
-            mask = tuple(lengths_of(x) if "lengths" in c.mask else x for x in mask)
-            band = {"causal": c.causal, "offset": c.offset, "window": c.window}
-            out = build("attention", q, k, v, *mask, scale=scale, **band, softcap=c.softcap)
-            if not c.packed:
-                return out
-            out = build("transpose", out, permutation=[0, 2, 1, 3])
-            return build("reshape", out, shape=[c.b, c.m, c.h * c.e])
-
-        return cases.dispatch(body, *self.arguments, unwritten=(1, 2) if c.unwritten else ())
+        if c.packed:
+            q, k, v = (self._heads(x, *size) for x, size in zip((q, k, v), ((c.h, c.d), (c.g, c.d), (c.g, c.e))))
+        mask = tuple(lengths_of(x) if "lengths" in c.mask else x for x in mask)
+        band = {"causal": c.causal, "offset": c.offset, "window": c.window}
+        out = build("attention", q, k, v, *mask, scale=c.d**-0.5, **band, softcap=c.softcap)
+        if not c.packed:
+            return out
+        out = build("transpose", out, permutation=[0, 2, 1, 3])
+        return build("reshape", out, shape=[c.b, c.m, c.h * c.e])
 
     def _heads(self, x: ir.Value, heads: int, depth: int) -> ir.Value:
         length = shape_of_type(x.type)[1]

@@ -1,4 +1,4 @@
-"""One kernel of attention for every size on a GPU, against the numpy reference in float64."""
+"""One kernel of attention for every size, and for every number of keys, on a GPU, against the reference in float64."""
 
 from dataclasses import replace
 
@@ -6,12 +6,16 @@ import attention_cases
 import decode_cases
 import device
 import harness
+import numpy as np
 import prefill_cases
 import pytest
+from attention_cases import Attention
 
 from lumir.kernels.nvidia.decode import DecodeFamily
+from lumir.kernels.nvidia.decode_schedule import DecodeSchedule
 from lumir.kernels.nvidia.map import MapFamily
 from lumir.kernels.nvidia.prefill import PrefillFamily
+from lumir.kernels.nvidia.prefill_schedule import PrefillSchedule
 from lumir.measure import compile_dispatch
 from lumir.size_text import declare
 
@@ -36,3 +40,19 @@ def test_one_kernel_for_every_size(name):
             inputs = harness.random_inputs(built, number)
             (found,) = device.run(replace(kernel, plan=kernel.plan.at(binding)), inputs, fixed)
             harness.compare(found, harness.expected(built, inputs)[0])
+
+
+@pytest.mark.parametrize("stages", [0, 3])
+@pytest.mark.parametrize("queries", [1, 3, 100])
+def test_what_lies_past_the_keys_that_count_is_not_read(queries, stages):
+    """A part of a cache that no one has written yet may hold anything."""
+    case = Attention(h=4, g=2, m=queries, n=500, d=64, e=64, b=5, mask="lengths", causal=True, offset=-queries)
+    schedule = DecodeSchedule(4, 16, 3, stages) if queries < 32 else PrefillSchedule(2, 64, 2, bool(stages))
+    built = harness.build(case.text(), DecodeFamily() if queries < 32 else PrefillFamily(), schedule=schedule)
+    inputs = harness.random_inputs(built, queries)
+    inputs[3][:, 0, 0, 0] = [-5, 0, 2, 4, 5]
+    wanted = harness.expected(built, inputs)[0]
+    for b, small in enumerate(inputs[3].reshape(-1)):
+        for cache in inputs[1:3]:
+            cache[b, :, max(160 + 40 * int(small), 0) :] = np.nan
+    harness.compare(harness.run(built, inputs)[0], wanted)

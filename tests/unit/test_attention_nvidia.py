@@ -15,6 +15,7 @@ from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.kernels.nvidia.decode_schedule import DecodeSchedule
 from lumir.kernels.nvidia.prefill import PrefillFamily
 from lumir.kernels.nvidia.prefill_schedule import PrefillSchedule
+from lumir.kernels.nvidia.valid_keys import length_is_unwritten
 from lumir.measure import compile_dispatch
 from lumir.size_text import declare
 from lumir.target import target_named
@@ -139,13 +140,46 @@ def test_schedules_that_cannot_run_say_why(family, case, schedule, reason):
 
 @pytest.mark.parametrize(
     ("changes", "scale"),
-    [({}, 128**-0.5), ({"causal": True}, 128**-0.5), ({"mask": "bool"}, None), ({"softcap": 5.0}, None)],
+    [
+        ({}, 128**-0.5),
+        ({"causal": True}, 128**-0.5),
+        ({"mask": "lengths", "causal": True, "offset": -512}, 128**-0.5),
+        ({"mask": "bool"}, None),
+        ({"softcap": 5.0}, None),
+    ],
 )
 def test_scores_that_are_only_scaled_are_known(changes, scale):
     _module, dispatch = harness.lowered(replace(MANY, **changes).text())
     space = AttentionSpace.of(dispatch)
     assert space is not None
     assert plain_scale(space.scores) == (scale if scale is None else pytest.approx(scale))
+
+
+@pytest.mark.parametrize("queries", [1, 4])
+@pytest.mark.parametrize(
+    ("changes", "band"),
+    [
+        ({}, (None, None)),
+        ({"causal": True, "offset": -4}, (None, -4)),
+        ({"causal": True, "offset": -4, "window": 30}, (-33, -4)),
+        ({"offset": -4, "window": 30, "softcap": 2.0}, (-33, None)),
+    ],
+)
+def test_numbers_of_keys_are_told_from_other_masks(changes, band, queries):
+    _module, dispatch = harness.lowered(replace(ONE_QUERY, m=queries, b=3, mask="lengths", **changes).text())
+    space = AttentionSpace.of(dispatch)
+    assert space is not None and space.band.length is not None
+    assert (space.band.first, space.band.last) == band
+    assert [int(n) for n in space.band.keys_of(queries, 2048)] == [0, 2048]
+    assert length_is_unwritten(dispatch, space) is False
+
+
+def test_a_number_of_keys_that_no_kernel_writes_is_read_at_once():
+    case = replace(ONE_QUERY, b=3, mask="lengths")
+    text = attention_cases.cases.dispatch(case.body, *case.arguments, unwritten=(1, 2, 3))
+    for marked, early in ((text, True), (case.text(), False)):
+        ptx = harness.build(marked, DecodeFamily(), schedule=DecodeSchedule(4, 16, 4, 3)).ptx
+        assert (ptx.index("ld.global") < ptx.index("griddepcontrol.wait")) == early
 
 
 def test_a_block_has_sixty_four_rows_of_a_head_for_each_warpgroup():

@@ -71,21 +71,24 @@ _NAMES = {
         "plain-float16 aligned-bfloat16 causal-long-bfloat16 causal-offset-float16 grouped-causal-float16 "
         "bool-mask-float16 float-mask-bfloat16 key-mask-float32 softcap-float16 everything-float16 window-float16 "
         "band-bfloat16 depth-96-float16 depth-128-bfloat16 depth-256-float16 depth-odd-float32 one-query-float16 "
-        "one-key-float16",
+        "one-key-float16 lengths-float16 lengths-causal-bfloat16 lengths-causal-float32",
     ),
     "prefill": (
         prefill_cases.CASES,
         "plain-float16 aligned-bfloat16 batches-float16 causal-bfloat16 causal-aligned-float16 causal-offset-bfloat16 "
         "bool-mask-float16 float32-mask-bfloat16 softcap-float16 packed-bfloat16 everything-float16 depth-64-float16 "
         "window-long-bfloat16 window-offset-float16 band-float16 first-keys-dropped-bfloat16 window-masked-float16 "
-        "depth-96-bfloat16 depth-256-float16",
+        "depth-96-bfloat16 depth-256-float16 lengths-bfloat16 lengths-causal-float16 lengths-window-bfloat16 "
+        "lengths-capped-float16",
     ),
     "decode": (
         decode_cases.CASES,
         "grouped-float16 aligned-bfloat16 long-float16 sixteen-rows-bfloat16 twenty-rows-float16 few-keys-float16 "
         "causal-bfloat16 bool-mask-float16 float-mask-bfloat16 everything-float16 depth-64-float16 depth-256-bfloat16 "
         "window-long-float16 band-bfloat16 first-keys-dropped-float16 unwritten-bfloat16 paged-float16 "
-        "paged-heads-first-bfloat16 paged-masked-bfloat16 paged-written-float16 paged-wide-float16 paged-part-bfloat16",
+        "paged-heads-first-bfloat16 paged-masked-bfloat16 paged-written-float16 paged-wide-float16 paged-part-bfloat16 "
+        "lengths-float16 lengths-unwritten-bfloat16 lengths-causal-float16 lengths-window-bfloat16 "
+        "lengths-first-dropped-float16 paged-lengths-bfloat16",
     ),
     "skinny": (
         skinny_cases.CASES,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lumir.kernels.index import Index
-from lumir.kernels.nvidia import mbarrier, warps
+from lumir.kernels.nvidia import mbarrier, tma, warps
 from lumir.kernels.nvidia.attention_softmax import RowState, f32, inverse_sum
 from lumir.kernels.nvidia.contraction_store import store_results
 from lumir.kernels.nvidia.guard import only_if
-from lumir.kernels.nvidia.mma import WARP, all_of, byte_offset, joined, shuffle_xor
+from lumir.kernels.nvidia.mma import CHUNK_BYTES, WARP, all_of, byte_offset, joined, shuffle_xor, store_vector
 from lumir.kernels.nvidia.prefill_softmax import PrefillSoftmax
 from lumir.kernels.nvidia.wgmma import (
     K_BYTES,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Value = ir.Value
 _ALONG = Operand(True)
 _TURNS = 1
-"""The first of the named barriers at which warpgroups wait for their turn, one each."""
+"""The first of the named barriers at which warpgroups wait for their turn, one each; then come their own, as many."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ class PrefillConsumer:
     def _step(self, step: Index, running: Running) -> Running:
         """This step's scores and the last step's product with its values are under way at once."""
         before = self.index.offset(step, -1)
+        self._drop_values(before)
         self._wait("keys", step)
         self._take_turn()
         fence_products()
@@ -144,10 +145,30 @@ class PrefillConsumer:
         commit_products()
         return sums
 
+    def _drop_values(self, step: Index) -> None:
+        """Zeros in place of values that do not count, in the first step's tile: they may be what no one has written."""
+        block, index, tile = self.block, self.index, self.problem.schedule.n
+        if block.valid is None:
+            return
+        with only_if(arith.CmpIOp(arith.CmpIPredicate.eq, index.scalar(step.base), index.constant(0)).result):
+            self._wait("values", step)
+            kept = index.add(block.valid.length, index.scale(block.first_key(Index(0)), -1))
+            chunks = index.scale(index.minimum(index.maximum(kept, 0), tile), LINE // CHUNK_BYTES)
+            thread = index.divmod(Index(warps.thread_number()), WARPGROUP)[1]
+            start, stop = index.scalar(index.add(chunks, thread).base), tile * LINE // CHUNK_BYTES
+            with block.loops.loop(start, stop, WARPGROUP) as (chunk, _, _done):
+                at = byte_offset(block.values, index.scalar(index.scale(chunk, CHUNK_BYTES).base))
+                for line in range(self.problem.column_lines):
+                    store_vector(byte_offset(at, line * tile * LINE), [f32(0.0)] * (CHUNK_BYTES // 4))
+            tma.fence_async_proxy()
+            own = index.offset(self.group, _TURNS + self.problem.schedule.groups)
+            warps.sync_threads(index.scalar(own.base), WARPGROUP)
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _end(self, running: Running) -> None:
         last = Index(arith.SubIOp(self.block.steps, self.index.constant(1)).result)
+        self._drop_values(last)
         self._wait("values", last)
         fence_products()
         sums = self._start_weighted(last, running)

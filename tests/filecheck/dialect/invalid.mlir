@@ -883,8 +883,24 @@ func.func @attention(%q: tensor<1x4x5x8xf32>, %m: tensor<6x5xi1>) {
 // -----
 
 func.func @attention(%q: tensor<1x4x5x8xf32>, %m: tensor<5x5xi8>) {
-  // expected-error@+1 {{'lumir.attention' op mask must be bool or float}}
+  // expected-error@+1 {{'lumir.attention' op mask must be bool, float, int32 or int64}}
   %0 = "lumir.attention"(%q, %q, %q, %m) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64, window = 0 : i64} : (tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<5x5xi8>) -> tensor<1x4x5x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention(%q: tensor<2x4x5x8xf32>, %m: tensor<2x1x5x1xi32>) {
+  // expected-error@+1 {{'lumir.attention' op numbers of keys must broadcast to [b, 1, 1, 1]}}
+  %0 = "lumir.attention"(%q, %q, %q, %m) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64, window = 0 : i64} : (tensor<2x4x5x8xf32>, tensor<2x4x5x8xf32>, tensor<2x4x5x8xf32>, tensor<2x1x5x1xi32>) -> tensor<2x4x5x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention(%q: tensor<1x4x5x8xf32>, %m: tensor<2x1x1x1xi64>) {
+  // expected-error@+1 {{'lumir.attention' op numbers of keys must broadcast to [b, 1, 1, 1]}}
+  %0 = "lumir.attention"(%q, %q, %q, %m) {scale = 1.0 : f64, causal = false, offset = 0 : i64, softcap = 0.0 : f64, window = 0 : i64} : (tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<1x4x5x8xf32>, tensor<2x1x1x1xi64>) -> tensor<1x4x5x8xf32>
   return
 }
 
