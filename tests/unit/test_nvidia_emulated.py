@@ -118,12 +118,49 @@ def test_decode(name):
     check(replace(_DECODED, **changes).text(), DecodeFamily(), schedule, zlib.crc32(name.encode()))
 
 
+_BOUNDED = {
+    "splits": ({}, DecodeSchedule(1, 16, 3)),
+    "one-split": ({}, DecodeSchedule(2, 16, 1)),
+    "two-keys-tiles": ({"n": 64}, DecodeSchedule(1, 32, 2)),
+    "more-splits-than-joined-at-once": ({"b": 1, "n": 300}, DecodeSchedule(1, 16, 19)),
+    "causal": ({"m": 3, "causal": True, "offset": -3}, DecodeSchedule(1, 16, 2)),
+    "window": ({"m": 3, "causal": True, "offset": -3, "window": 19, "mask": "wide-lengths"}, DecodeSchedule(1, 16, 2)),
+    "first-keys-dropped": ({"offset": -1, "window": 20, "softcap": 3.0}, DecodeSchedule(1, 16, 2)),
+}
+
+
+@pytest.mark.parametrize("name", _BOUNDED)
+def test_decode_of_as_many_keys_as_the_data_says(name):
+    """None, some of them, and more than there are; what lies past them may be anything."""
+    changes, schedule = _BOUNDED[name]
+    case = replace(_DECODED, **{"b": 3, "g": 1, "n": 70, "mask": "lengths"} | changes)
+    built = harness.build(case.text(), DecodeFamily(), schedule=schedule)
+    inputs = harness.random_inputs(built, zlib.crc32(name.encode()))
+    small = [3] if case.b == 1 else [-4, -3, -2]
+    inputs[3].reshape(-1)[:] = small
+    (wanted,) = harness.expected(built, inputs)
+    for b, number in enumerate(small):
+        for cache in inputs[1:3]:
+            cache[b, :, 160 + 40 * number :] = float("nan")
+    (found,) = emulator.run_on_cpu(built, inputs)
+    harness.compare(found, wanted)
+    assert case.b == 1 or not found[0].any()
+
+
 @pytest.mark.parametrize("length", [0, 37])
 @pytest.mark.parametrize("heads_first", [True, False])
 def test_decode_of_a_cache_in_pages(heads_first, length):
     """Pages in the order of a table, whose negative entries count from the end; the last page may count in part."""
     case = decode_cases.Paged(b=2, h=4, g=2, d=64, page=8, pages=6, table=5, heads_first=heads_first, length=length)
     check(case.text(), DecodeFamily(), DecodeSchedule(2, 16, 2), length)
+
+
+def test_decode_of_a_part_of_the_pages():
+    case = decode_cases.Paged(b=2, h=4, g=2, d=64, page=32, pages=14, table=7, heads_first=True, lengths=True)
+    built = harness.build(case.text(), DecodeFamily(), schedule=DecodeSchedule(2, 16, 2))
+    inputs = harness.random_inputs(built, 5)
+    inputs[4].reshape(-1)[:] = [-3, 1]
+    harness.compare(emulator.run_on_cpu(built, inputs)[0], harness.expected(built, inputs)[0])
 
 
 def test_decode_with_batch_and_context_that_are_known_at_the_launch():
