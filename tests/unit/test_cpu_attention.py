@@ -139,3 +139,19 @@ def test_a_cache_in_pages_is_read_where_it_lies(queries, launches):
 
     ran = check(body, values(rng, (3, 4, queries, 16)), *cache, table, rtol=3e-5, atol=3e-5)
     assert ran.families.count("attention") == 1 and len(ran.families) == launches
+
+
+@pytest.mark.parametrize("size", [(5, 4, 2, 3, 70, 32, 32), (5, 2, 2, 20, 33, 16, 24), (5, 1, 1, 2, 4500, 128, 8)])
+@pytest.mark.parametrize("band", [{}, {"causal": True, "offset": -3}, {"offset": -3, "window": 9, "causal": True}])
+def test_keys_past_a_number_that_the_data_says_are_not_read(size, band):
+    """They may be anything: a part of a cache that no one has written yet."""
+    rng = np.random.default_rng(size[4])
+    operands = _operands(rng, size)
+    lengths = np.array([0, 1, size[4], size[4] + 3, size[4] // 2 + 1]).reshape(-1, 1, 1, 1)
+    wanted = run(_attention(**band), *operands, lengths).expected[0]
+    for b, length in enumerate(lengths.reshape(-1)):
+        for cache in operands[1:]:
+            cache[b, :, length:] = np.nan
+    ran = run(_attention(**band), *operands, lengths.astype(np.int32 if band else np.int64))
+    assert ran.families == ["attention"] and not wanted[0].any()
+    np.testing.assert_allclose(ran.results[0], wanted, rtol=1e-4, atol=1e-4)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from lumir.dialects import build
 from lumir.dialects.base import is_bool
@@ -9,7 +10,6 @@ from lumir.frontend import emit
 from lumir.frontend.context import NodeContext
 from lumir.frontend.registry import Result, handler
 from lumir.mlir import ir
-from lumir.sizes import Dim
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def attention(ctx: NodeContext) -> list[Result]:
     else:
         mask = _mask(ctx, heads, causal)
         # with lengths, each batch has its own offset, so the mask holds the causal rule
-        band = {"causal": causal and not ctx.has(6), "offset": heads.past, "window": 0}
+        band: dict[str, Any] = {"causal": causal and not ctx.has(6), "offset": heads.past, "window": 0}
     result = build(
         "attention",
         heads.query,
@@ -107,7 +107,7 @@ def _lengths(ctx: NodeContext) -> ir.Value:
     return emit.reshape(ctx.value(6), [ctx.tensor(6).size, 1, 1, 1])
 
 
-def _band_from_end(ctx: NodeContext, heads: Heads, causal: bool) -> dict[str, Dim | bool]:
+def _band_from_end(ctx: NodeContext, heads: Heads, causal: bool) -> dict[str, Any]:
     """`causal`, `offset` and `window` for queries that are the last of the keys that count; one alone sees all."""
     left, right = ctx.attribute("left_window_size", -1), ctx.attribute("right_window_size", -1)
     last = 0 if causal else right

@@ -39,8 +39,8 @@ def _masked(torch: Any, q: Any, k: Any, v: Any, lengths: Any, cut: bool, causal:
 def _sdpa(torch: Any, q: Any, k: Any, v: Any, *masks: Any, causal: bool) -> Callable[[], Any]:
     grouped = q.shape[1] != k.shape[1]
     sdpa = torch.nn.functional.scaled_dot_product_attention
-    masks = [mask.expand(*q.shape[:3], k.shape[2]) for mask in masks]
-    return lambda: sdpa(q, k, v, *masks, is_causal=causal, enable_gqa=grouped)
+    whole = [mask.expand(*q.shape[:3], k.shape[2]) for mask in masks]
+    return lambda: sdpa(q, k, v, *whole, is_causal=causal, enable_gqa=grouped)
 
 
 def _restricted(torch: Any, *operands: Any, kernel: str, causal: bool) -> Callable[[], Any]:
