@@ -1,7 +1,8 @@
 """Runs a kernel's LLVM IR on the CPU, a host thread for each thread of a workgroup: for tests without a GPU.
 
 What only a GPU has becomes calls back into Python: thread and workgroup numbers, the barrier, the shuffle, asynchronous
-copies, which are done at once, `mma.sync` on halves. Workgroups run one after the other, along one dimension. Slow.
+copies, which are done at once, `mma.sync` on halves, and what `emulated_hopper` does. Workgroups run one after the
+other, along one dimension. Slow.
 """
 
 import ctypes
@@ -12,10 +13,12 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+from emulated_hopper import Hopper, with_hopper
 from emulated_tensor_cores import multiplied, registers_at, transposed, with_tensor_cores
 from harness import Built
 
 from lumir.artifact.dtypes import PACKED_4BIT, pack_4bit
+from lumir.artifact.tensor_map import TensorMap
 from lumir.codegen.host import TRIPLE, parse_ir
 from lumir.codegen.nvidia import llvm_ir_of
 from lumir.dialects import shape_of_type
@@ -56,12 +59,14 @@ def run_on_cpu(built: Built, inputs: Sequence[np.ndarray], **sizes: int) -> list
         for shape, t in zip(shapes, built.output_types, strict=True)
     ]
     arrays = [_aligned(_as_stored(array)) for array in (*inputs, *outputs)]
+    assert not built.code.shared_bytes, "shared memory that is sized by the launch is not emulated"
     text = llvm_ir_of(next(iter(built.module.body.operations)), built.arch)
     workspace = _aligned(np.full(built.code.workspace_bytes, 0x5A, np.uint8))
     counters = _aligned(np.zeros(built.code.counters, np.uint32))
     extras = [extra for extra in (workspace, counters) if extra.size]
     scalars = [value_at(size, sizes) for size in _sizes(built)]
-    Emulator(text, built.name, built.code.block).run(value_at(built.code.grid[0], sizes), [*arrays, *extras], scalars)
+    emulator = Emulator(text, built.name, built.code.block)
+    emulator.run(value_at(built.code.grid[0], sizes), [*arrays, *extras], scalars, built.code.tensor_maps)
     assert not counters.any(), "the kernel did not leave its counters at zero"
     return arrays[len(inputs) :]
 
@@ -97,10 +102,11 @@ class Emulator:
     """
 
     def __init__(self, llvm_ir: str, name: str, block: int):
-        self.block, self._here = block, threading.local()
+        self.block, self._here, self._name = block, threading.local(), name
         self._everyone = threading.Barrier(block)
         self._warps = [threading.Barrier(min(WARP, block)) for _ in range(-(-block // WARP))]
         self._words: list[Any] = [0] * block
+        self._hopper = Hopper(lambda: self._here.thread, block)
         self._callbacks = self._make_callbacks()
         self._context = llvm.create_context()
         self._engine = _compiled(_host_text(llvm_ir), self._context)
@@ -127,6 +133,12 @@ class Emulator:
             names += [_plain(intrinsic), _plain(f"{intrinsic}.s")]
             callbacks.append(make(None, pointer, pointer)(lambda to, source, n=size: _copy(to, source, n, n)))
             callbacks.append(make(None, pointer, pointer, i32)(lambda to, source, k, n=size: _copy(to, source, n, k)))
+        names += ["emulated_first_of", "emulated_sync_warp"]
+        callbacks.append(make(i32, i32, i32, i32, i32)(lambda _mask, word, lane, _width: self._exchanged(word)[lane]))
+        callbacks.append(make(None, i32)(lambda _: self._wait(self._warps[self._here.thread // WARP])))
+        for name, (result, arguments, function) in self._hopper.callbacks().items():
+            names.append(name)
+            callbacks.append(make(result, *arguments)(function))
         for name, callback in zip(names, callbacks, strict=True):
             llvm.add_symbol(name, ctypes.cast(callback, ctypes.c_void_p).value)
         return callbacks
@@ -155,11 +167,25 @@ class Emulator:
         words = np.array(self._exchanged(word), np.int64) & 0xFFFFFFFF
         return ctypes.c_int32(transposed(words, self._here.thread % WARP)).value
 
-    def run(self, workgroups: int, arrays: Sequence[np.ndarray], scalars: Sequence[int] = ()) -> None:
-        """Run all workgroups, once, on arrays that the kernel reads and writes in place."""
-        kinds = [*[ctypes.c_void_p] * len(arrays), *[ctypes.c_int64] * len(scalars)]
+    def run(
+        self,
+        workgroups: int,
+        arrays: Sequence[np.ndarray],
+        scalars: Sequence[int] = (),
+        maps: Sequence[TensorMap] = (),
+    ) -> None:
+        """Run all workgroups, once, on arrays that the kernel reads and writes in place.
+
+        Args:
+            maps: tensor maps; the kernel gets pointers to their numbers.
+        """
+        numbers = [ctypes.c_int32(number) for number in range(len(maps))]
+        kinds = [*[ctypes.c_void_p] * (len(arrays) + len(maps)), *[ctypes.c_int64] * len(scalars)]
         kernel = ctypes.CFUNCTYPE(None, *kinds)(self._kernel)
-        arguments = [*(array.ctypes.data for array in arrays), *scalars]
+        arguments = [*(array.ctypes.data for array in arrays), *map(ctypes.addressof, numbers), *scalars]
+        if maps:
+            shared = self._engine.get_global_value_address(f"{self._name}_shared")
+            self._hopper.maps, self._hopper.arrays, self._hopper.shared = maps, arrays, shared
 
         def one(thread: int) -> None:
             self._here.thread = thread
@@ -194,7 +220,7 @@ def _host_text(text: str) -> str:
         text = text.replace(f"@{copy}(", f"@{_plain(copy)}(")
     text = text.replace("i32 immarg", "i32")
     text = re.sub(_SAME_POINTER, r"getelementptr i8, ptr addrspace(1) \1, i64 0", text)
-    text = with_tensor_cores(text.replace("define ptx_kernel void", "define void"))
+    text = with_hopper(with_tensor_cores(text.replace("define ptx_kernel void", "define void")))
     return re.sub(r"(@emulated_\w+\([^)]*\)) #\d+", r"\1", text)  # calls back are not pure, as the intrinsics are
 
 

@@ -33,6 +33,21 @@ WGMMA = [
     SkinnySchedule("wgmma", 8, 4, 4, 1, split=4, stages=2),
     SkinnySchedule("wgmma", 64, 4, 2, 1, split=8, stages=3),
 ]
+UNPACKED = [
+    SkinnySchedule("wgmma", 64, 4, 1, 1, stages=2),
+    SkinnySchedule("wgmma", 56, 8, 2, 2, stages=4),
+    SkinnySchedule("wgmma", 64, 4, 4, 4, split=4, stages=2),
+    SkinnySchedule("wgmma", 8, 16, 1, 1, split=2, stages=5, resident=2),
+    SkinnySchedule("wgmma", 40, 8, 1, 2, split=8, stages=3),
+]
+FORMULAS = [
+    ("float16", "uint4", 128, "uint4"),
+    ("bfloat16", "uint4", 128, None),
+    ("float16", "int4", 256, "int4"),
+    ("float16", "uint4", 32, "float16"),
+    ("bfloat16", "int8", 128, "int8"),
+    ("float16", "uint8", 64, None),
+]
 SIMT = [
     SkinnySchedule("simt", 1, 1, 8, 4),
     SkinnySchedule("simt", 2, 4, 2, 2, ahead=8),
@@ -110,3 +125,29 @@ def test_packed_sums_around_whole_turns(k, schedule):
     for m, block in ((1, 32), (9, 128)):
         text = skinny_cases.packed(m, 70, k, "float16", "uint4", block, "uint4")
         harness.check(harness.build(text, SkinnyFamily(), schedule=schedule), seed=k)
+
+
+@pytest.mark.parametrize("schedule", UNPACKED, ids=str)
+@pytest.mark.parametrize("formula", FORMULAS, ids=str)
+def test_weights_unpacked_for_wgmma(formula, schedule):
+    """Parts of k that are even and that are not, tiles that end beyond the rows, one and two columns of matrices."""
+    for m, n, k in ((1, 72, 2304), (9, 500, 3840), (16, 130, 2816)):
+        text = skinny_cases.packed(m, n, k, *formula)
+        harness.check(harness.build(text, SkinnyFamily(), schedule=schedule), seed=k + m)
+
+
+@pytest.mark.parametrize("schedule", [s for s in UNPACKED if s.split == 1], ids=str)
+@pytest.mark.parametrize("k", [128, 384, 1152])
+def test_short_sums_of_weights_unpacked_for_wgmma(k, schedule):
+    for m, marked in ((3, True), (12, False)):
+        text = skinny_cases.packed(m, 70, k, "float16", "uint4", 128, "uint4")
+        text = text if marked else text.replace(" {lumir.unwritten}", "")
+        harness.check(harness.build(text, SkinnyFamily(), schedule=schedule), seed=k)
+
+
+def test_stages_that_come_back_at_once():
+    """A stage may be written again as soon as it has been read: rings of few stages, many times, on many workgroups."""
+    text = skinny_cases.packed(15, 60000, 4096, "float16", "uint4", 128, None)
+    for unroll, stages in ((1, 4), (2, 2)):
+        schedule = SkinnySchedule("wgmma", 64, 4, 2, unroll, split=2, stages=stages, resident=2)
+        harness.check(harness.build(text, SkinnyFamily(), schedule=schedule), seed=stages)

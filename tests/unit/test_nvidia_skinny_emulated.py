@@ -1,4 +1,4 @@
-"""Skinny kernels run by the emulator against the numpy reference: the paths that need no copy engine."""
+"""Skinny kernels run by the emulator against the numpy reference."""
 
 import pytest
 from contraction_cases import gated
@@ -25,6 +25,20 @@ CASES = {
     "int8": (lambda: packed("float16", "int8", 64, "int8"), SkinnySchedule("mma", 16, 2, 1, 1)),
 }
 
+UNPACKED = {
+    "uint4": (("float16", "uint4", 128, "uint4"), SkinnySchedule("wgmma", 64, 4, 1, 1, stages=2), 9),
+    "uint4-teams": (("float16", "uint4", 128, None), SkinnySchedule("wgmma", 40, 8, 1, 1, stages=2), 1),
+    "uint4-side-by-side": (("float16", "uint4", 128, None), SkinnySchedule("wgmma", 8, 4, 2, 2, stages=2), 16),
+    "uint4-bfloat16": (("bfloat16", "uint4", 128, "uint4"), SkinnySchedule("wgmma", 64, 4, 1, 2, stages=2), 3),
+    "uint4-small-blocks": (("float16", "uint4", 32, "uint4"), SkinnySchedule("wgmma", 64, 4, 1, 1, stages=2), 11),
+    "uint4-real-zero": (("float16", "uint4", 128, "float16"), SkinnySchedule("wgmma", 64, 4, 1, 1, stages=2), 2),
+    "int4": (("float16", "int4", 128, "int4"), SkinnySchedule("wgmma", 64, 4, 1, 1, stages=2), 8),
+    "uint8": (("float16", "uint8", 128, "uint8"), SkinnySchedule("wgmma", 16, 4, 1, 4, stages=2), 12),
+    "int8": (("float16", "int8", 64, "int8"), SkinnySchedule("wgmma", 64, 8, 1, 1, stages=4), 5),
+    "int8-bfloat16": (("bfloat16", "int8", 64, None), SkinnySchedule("wgmma", 64, 4, 1, 1, stages=2), 10),
+}
+"""By wgmma, on activations of so many rows: 18 rows of the weight, 384 along k, which is not always whole stages."""
+
 
 def product(m: int, n: int, k: int, dtype: str) -> str:
     return skinny_cases.product("mk,nk->mn", {"m": m, "n": n, "k": k}, dtype)
@@ -47,3 +61,14 @@ def test_computes_what_the_reference_does(name):
     inputs = harness.random_inputs(built, seed=4)
     for found, wanted in zip(emulator.run_on_cpu(built, inputs), harness.expected(built, inputs), strict=True):
         harness.compare(found, wanted)
+
+
+@pytest.mark.parametrize("name", UNPACKED)
+def test_unpacks_weights_for_wgmma(name):
+    formula, schedule, m = UNPACKED[name]
+    marked = skinny_cases.packed(m, 18, 384, *formula)
+    for text in (marked, marked.replace(" {lumir.unwritten}", "")):
+        built = harness.build(text, SkinnyFamily(), schedule=schedule)
+        inputs = harness.random_inputs(built, seed=m)
+        for found, wanted in zip(emulator.run_on_cpu(built, inputs), harness.expected(built, inputs), strict=True):
+            harness.compare(found, wanted)

@@ -109,6 +109,41 @@ def test_both_operands_through_a_ring_assemble(rows):
         assert report.spills == 0 and not report.warnings, (schedule, report.kernels, report.warnings)
 
 
+@pytest.mark.parametrize(
+    ("text", "schedule", "reason"),
+    [
+        (lambda: skinny_cases.packed(4, 90, 1120, "float16", "uint4", 32, None), {}, "whole lines"),
+        (lambda: skinny_cases.packed(4, 90, 1120, "float16", "uint4", 128, None), {}, "one after the other"),
+        (lambda: skinny_cases.packed(4, 90, 1024, "float16", "uint4", 128, None), {"warps": 12}, "four warps"),
+        (lambda: skinny_cases.packed(4, 90, 1024, "float16", "uint4", 128, None), {"unroll": 300}, "a box"),
+        (
+            lambda: skinny_cases.packed(4, 90, 1024, "float16", "uint4", 128, None),
+            {"split": 8, "unroll": 2},
+            "clusters",
+        ),
+    ],
+    ids=("short lines", "padded", "warps", "box", "parts"),
+)
+def test_what_cannot_be_unpacked_for_wgmma(text, schedule, reason):
+    module, dispatch = harness.lowered(text())
+    full = SkinnySchedule("wgmma", **{"rows": 64, "warps": 4, "unroll": 1, "stages": 2, **schedule})
+    assert any(reason in each for each in FAMILY.legal(dispatch, full, TARGET)), FAMILY.legal(dispatch, full, TARGET)
+    assert not FAMILY.legal(dispatch, SkinnySchedule("mma", 16, 4, 1, 1), TARGET)
+    del module
+
+
+@needs_ptxas
+@pytest.mark.parametrize("rows", [1, 16])
+@pytest.mark.parametrize("kind", [("float16", "uint4", 128, "uint4"), ("bfloat16", "int8", 128, None)], ids=str)
+def test_weights_unpacked_for_wgmma_assemble(kind, rows):
+    for schedule in (
+        SkinnySchedule("wgmma", 56, 8, 1, 1, stages=3),
+        SkinnySchedule("wgmma", 64, 4, 1, 2, split=4, stages=2),
+    ):
+        report = harness.build(skinny_cases.packed(rows, 500, 896, *kind), FAMILY, schedule=schedule).assemble()
+        assert report.spills == 0 and not report.warnings, (schedule, report.kernels, report.warnings)
+
+
 def test_a_kernel_waits_before_it_reads_activations():
     built = harness.build(skinny_cases.skinny(1, 256, 512, "bfloat16"), FAMILY, schedule=SkinnySchedule(ahead=64))
     start, wait = built.ptx.index("griddepcontrol.launch_dependents"), built.ptx.index("griddepcontrol.wait")

@@ -17,7 +17,8 @@ from lumir.kernels.nvidia.skinny_plan import SkinnyProblem, SkinnySchedule, prob
 from lumir.kernels.nvidia.skinny_ring import emit_ring
 from lumir.kernels.nvidia.skinny_simt import emit_simt
 from lumir.kernels.nvidia.skinny_space import schedules, streamed
-from lumir.kernels.nvidia.skinny_wgmma import emit_wgmma, tensor_maps
+from lumir.kernels.nvidia.skinny_unpacked import emit_unpacked
+from lumir.kernels.nvidia.skinny_wgmma import emit_wgmma
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
@@ -86,16 +87,18 @@ class SkinnyFamily:
 
     def emit(self, dispatch: Dispatch, schedule: SkinnySchedule, target: Target, name: str) -> KernelCode:
         problem = problem_of(dispatch, schedule, target)
-        maps = tensor_maps(problem) if schedule.instruction == "wgmma" else ()
-        kernel = _emitter(schedule)(problem, name)
+        maps = problem.stream.tensor_maps() if schedule.instruction == "wgmma" else ()
+        kernel = _emitter(problem)(problem, name)
         cluster, pdl = (schedule.split, 1, 1), problem.programmatic
         return KernelCode(problem.grid, schedule.block, kernel.shared_bytes, tensor_maps=maps, cluster=cluster, pdl=pdl)
 
 
-def _emitter(schedule: SkinnySchedule) -> Callable[[SkinnyProblem, str], NvidiaKernel]:
-    if schedule.instruction == "mma":
-        return emit_ring if schedule.stages else emit_mma
-    return {"wgmma": emit_wgmma, "simt": emit_simt}[schedule.instruction]
+def _emitter(problem: SkinnyProblem) -> Callable[[SkinnyProblem, str], NvidiaKernel]:
+    if problem.schedule.instruction == "mma":
+        return emit_ring if problem.schedule.stages else emit_mma
+    if problem.schedule.instruction == "simt":
+        return emit_simt
+    return emit_wgmma if problem.facts.packed is None else emit_unpacked
 
 
 def _no_stream(problem: SkinnyProblem, target: Target) -> list[str]:
@@ -112,7 +115,7 @@ def _no_bands(problem: SkinnyProblem) -> list[str]:
         reasons.append(f"{schedule.tile} rows are not as many of each of {bands} bands")
     if schedule.split > 1:
         reasons.append("a cluster's shares of a tile are of one band")
-    if schedule.instruction == "wgmma" and any(len(matrices.lines) > 1 for matrices in problem.stream.matrices or ()):
+    if schedule.instruction == "wgmma" and any(len(m.lines) > 1 for m in problem.stream.matrices or ()):
         reasons.append("bands of rows in several runs do not begin with boxes")
     return reasons
 

@@ -13,6 +13,7 @@ from lumir.kernels.nvidia.mbarrier import BYTES
 from lumir.kernels.nvidia.mma import CHUNK_BYTES, WARP
 from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.skinny_facts import QUAD, SkinnyFacts
+from lumir.kernels.nvidia.skinny_packed_stream import PackedStream
 from lumir.kernels.nvidia.skinny_stream import Stream
 from lumir.mlir import ir
 from lumir.schedule.schedule import Schedule
@@ -29,14 +30,15 @@ class SkinnySchedule(Schedule):
         instruction: "mma" (tensor cores, the weight as the 16-row operand), "wgmma" (as the 64-row operand) or "simt"
             (multiply-adds on any type).
         rows: of the weight that a warp sums side by side; with wgmma a warpgroup.
-        warps: that share those rows and split k between them; with wgmma the four of a warpgroup, which do not.
+        warps: that share those rows and split k between them; with wgmma the four of a warpgroup, which do not, or
+            those of two or four warpgroups, which do, of a packed weight.
         across: how many such groups of warps stand side by side in a workgroup, each with rows of its own.
-        unroll: 16-byte loads of a row that a thread has under way.
+        unroll: 16-byte loads of a row that a thread has under way; with wgmma, of a packed weight in a stage.
         split: workgroups that split k between them, as one cluster, with wgmma.
         ahead: KiB of its part of the weight that a workgroup asks for before it waits for the kernels ahead of it.
         stages: 0 to load into registers; else the weight goes through rings in shared memory, of so many places for
             each warp. A place takes `unroll` loads of every row, and the workgroups stay, from tile to tile. With
-            wgmma, of one ring for both operands.
+            wgmma, of one ring for both operands, or for a packed weight.
         resident: workgroups that a multiprocessor has registers and shared memory for, at least.
     """
 
@@ -122,7 +124,7 @@ class SkinnyProblem:
     @property
     def chunk(self) -> int:
         """k that one load of each thread of a warp covers: four threads share a row with mma, all 32 without."""
-        return self.lanes * (QUAD if self.schedule.instruction == "mma" else WARP)
+        return self.lanes * (WARP if self.schedule.instruction == "simt" else QUAD)
 
     @property
     def steps(self) -> int:
@@ -164,7 +166,7 @@ class SkinnyProblem:
 
     @property
     def stream(self) -> Stream:
-        return Stream(self)
+        return Stream(self) if self.facts.packed is None else PackedStream(self)
 
     @property
     def shared_bytes(self) -> int:

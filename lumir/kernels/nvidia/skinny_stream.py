@@ -1,20 +1,33 @@
 """How both operands of a skinny product go through shared memory to wgmma."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from lumir.artifact.tensor_map import TensorMap
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import element_of, remembered
+from lumir.kernels.index import Index, IndexMath
 from lumir.kernels.nvidia.mbarrier import BYTES
 from lumir.kernels.nvidia.tma_operand import Matrices, operand_of
 from lumir.kernels.nvidia.wgmma import LINE, ROWS, Kinds
+from lumir.mlir import ir
+from lumir.target import Target
 
 if TYPE_CHECKING:
     from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
 
+Value = ir.Value
 CLUSTERS = (1, 2, 4, 8)
+_LARGE = 4
+"""Workgroups of a cluster from which on a few multiprocessors are left over."""
 MOST_GROUPS = 4
 """Warpgroups of a workgroup that multiply."""
+
+
+def clusters_at_once(split: int, target: Target) -> int:
+    """Clusters of so many workgroups that run at once, one workgroup on a multiprocessor: 132, 66, 30, 15 of 132."""
+    found = target.multiprocessors if split < _LARGE else target.multiprocessors * 10 // 11
+    return found // split
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,7 @@ class Stream:
     """
 
     problem: "SkinnyProblem"
+    warps: ClassVar[tuple[int, ...]] = (4,)
 
     @property
     def rows(self) -> int:
@@ -80,6 +94,16 @@ class Stream:
         return self.all_steps % self.problem.schedule.split == 0
 
     @property
+    def teams(self) -> int:
+        """Warpgroups of a workgroup that share rows, and take stages by turns."""
+        return self.problem.schedule.warps // 4
+
+    @property
+    def parts(self) -> int:
+        """Sums that are joined of each element."""
+        return self.problem.schedule.split * self.teams
+
+    @property
     def elements(self) -> int:
         """Of the product, in a tile."""
         return self.rows * self.problem.sizes[1]
@@ -92,8 +116,23 @@ class Stream:
     @property
     def nbytes(self) -> int:
         """Shared memory of a workgroup: the ring, its barriers, and the sums that it gets from its cluster."""
-        received = self.problem.schedule.split * self.share * byte_size(self.problem.space.accumulator)
+        received = self.parts * self.share * byte_size(self.problem.space.accumulator)
         return self.ring_bytes + 2 * BYTES * self.stages + received + 3 * 128
+
+    def tensor_maps(self) -> tuple[TensorMap, ...]:
+        """Of the weight and of the activations."""
+        assert self.matrices is not None
+        weight, activations = self.matrices
+        return weight.tensor_map(self.problem.columns, self.k), activations.tensor_map(self.columns, self.k)
+
+    def weight_place(self, index: IndexMath, batch: Index, row: Index, step: Index) -> list[Value]:
+        """The coordinates of the weight's box that starts at a row, for a stage along all of k."""
+        assert self.matrices is not None
+        return self.matrices[0].place(index, batch, row, index.scale(step, self.k))
+
+    def activations_place(self, index: IndexMath, batch: Index, step: Index) -> list[Value]:
+        assert self.matrices is not None
+        return self.matrices[1].place(index, batch, Index(0), index.scale(step, self.k))
 
     @property
     def matrices(self) -> list[Matrices] | None:
@@ -109,15 +148,15 @@ class Stream:
 
     def problems(self) -> list[str]:
         """Why the schedule cannot run on a target that has wgmma."""
-        schedule, matrices, reasons = self.problem.schedule, self.matrices, []
-        if not self.problem.facts.cores or self.problem.facts.packed is not None:
-            reasons.append("operands are not both f16 or both bf16 with float32 sums")
-        if matrices is None:
-            return [*reasons, "the copy engine cannot read an operand along k"]
-        for operand, lines in zip(matrices, (self.problem.columns, self.columns), strict=True):
-            reasons += operand.problems(lines, self.k)
-        if schedule.warps != 4 or schedule.rows % 8 or schedule.rows > ROWS or schedule.across > MOST_GROUPS:
-            reasons.append(f"up to {MOST_GROUPS} warpgroups, each four warps with 8, 16, ... {ROWS} rows")
+        if not self.problem.facts.cores:
+            return ["operands are not both f16 or both bf16 with float32 sums"]
+        if reasons := self.unreadable():
+            return reasons
+        schedule = self.problem.schedule
+        if schedule.warps not in self.warps or schedule.rows % 8 or schedule.rows > ROWS:
+            reasons.append(f"warpgroups are four warps with 8, 16, ... {ROWS} rows")
+        if schedule.across > MOST_GROUPS:
+            reasons.append(f"up to {MOST_GROUPS} warpgroups side by side")
         if schedule.split not in CLUSTERS or self.least_steps < 1:
             reasons.append("clusters of 1, 2, 4 or 8 workgroups, each with a part of k")
         if schedule.stages < 2:
@@ -125,3 +164,10 @@ class Stream:
         if not self.problem.narrow:
             reasons.append("the weight has too many elements")
         return reasons
+
+    def unreadable(self) -> list[str]:
+        """Why the copy engine cannot read an operand."""
+        if self.matrices is None:
+            return ["the copy engine cannot read an operand along k"]
+        boxes = zip(self.matrices, (self.problem.columns, self.columns), strict=True)
+        return [reason for operand, lines in boxes for reason in operand.problems(lines, self.k)]

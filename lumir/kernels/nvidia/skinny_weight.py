@@ -136,19 +136,30 @@ class PackedWeight:
         self.bases = self.unpacking.bases() * (problem.lanes // per_word)
 
     def fetch(self, row: Index, k: Index, shared: Value | None = None) -> Fetched:
+        formula = self.formula(row, k)
+        words = self.reader.words(self.kernel.inputs[self.reader.argument]) if shared is None else load_words(shared)
+        return replace(formula, words=words)
+
+    def formula(self, row: Index, k: Index) -> Fetched:
+        """The line at a row and k without its 16 bytes."""
         place = place_of(self.problem, self.evaluator, self.problem.space.rhs, self.batch, row, k)
         formula = self.reader.formula(self.problem.facts.weight, place)
         assert formula is not None
-        words = self.reader.words(self.kernel.inputs[self.reader.argument]) if shared is None else load_words(shared)
-        return Fetched(words, formula.scale, formula.zero)
+        return Fetched([], formula.scale, formula.zero)
 
     def line(self, fetched: Fetched, inside: Value | None) -> Line:
-        words, zero = fetched.words, fetched.zero
+        if fetched.scale is None or not self.problem.facts.grouped:
+            return self.exact(fetched)
+        pairs = [pair for word in fetched.words for pair in self.unpacking.biased(word)]
+        zero = None if fetched.zero is None else as_float32(fetched.zero)
+        return Line(_as_words(pairs), as_float32(fetched.scale), zero)
+
+    def exact(self, fetched: Fetched) -> Line:
+        """What was read as pairs that are too large by nothing."""
         scale = None if fetched.scale is None else as_float32(fetched.scale)
+        pairs = [pair for word in fetched.words for pair in self.unpacking.pairs(word, fetched.zero)]
         if scale is not None and self.problem.facts.grouped:
-            pairs = [pair for word in words for pair in self.unpacking.biased(word)]
-            return Line(_as_words(pairs), scale, None if zero is None else as_float32(zero))
-        pairs = [pair for word in words for pair in self.unpacking.pairs(word, zero)]
+            return Line(_as_words(pairs), scale)
         if scale is not None:
             narrow = arith.TruncFOp(self.unpacking.element, scale).result
             wide = vector.BroadcastOp(ir.VectorType(pairs[0].type), narrow).result

@@ -83,11 +83,13 @@ class Operand:
             block of their own.
         block: bytes from one such block to the next.
         pitch: bytes from a line to the next; 128 where lines do not run along k.
+        leading: bytes from 16 bytes of a line to the next 16, where lines run along k and are not swizzled.
     """
 
     along_k: bool
     block: int = 0
     pitch: int = LINE
+    leading: int = OVERLAP
 
     def descriptor(self, pointer: Value) -> Value:
         """The matrix descriptor (i64) of the operand at `pointer`, a multiple of 1024 bytes.
@@ -99,7 +101,7 @@ class Operand:
         i64 = ir.IntegerType.get_signless(64)
         address = llvm.PtrToIntOp(i64, pointer).result
         low = arith.ShRUIOp(arith.AndIOp(address, _i64(0x3FFFF)).result, _i64(4)).result
-        leading = 1 if self.along_k else self.block // 16
+        leading = (self.leading if self.along_k else self.block) // 16
         lies = leading << 16 | (8 * self.pitch // 16) << 32 | SWIZZLES[self.pitch] << 62
         return arith.OrIOp(low, _i64(lies - (lies >> 63 << 64))).result
 

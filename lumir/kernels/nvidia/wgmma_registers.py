@@ -43,20 +43,24 @@ class Chain:
             left: four registers (i32) an instruction, as `mma.sync` m16n8k16 holds them, each warp its sixteen rows.
             right: a descriptor an instruction.
         """
-        count = len(sums)
-        registers = [f"${2 * count + i}" for i in range(len(left))]
-        lines = [
-            self._written(
-                True,
-                count,
-                "{" + ", ".join(registers[4 * i : 4 * i + 4]) + "}",
-                f"${2 * count + len(left) + i}",
-                [not self.right_along_k],
-            )
-            for i in range(len(right))
+        lines = self._from_registers(2 * len(sums), len(left), len(right), fresh=False)
+        return _tied(in_scope(lines), sums, [*left, *right], ["r"] * len(left) + ["l"] * len(right))
+
+    def product(self, left: Sequence[Value], right: Sequence[Value]) -> list[Value]:
+        """Start left * right, of registers and descriptors as `added` takes them."""
+        count = self.n // 2
+        lines = self._from_registers(count, len(left), len(right), fresh=True)
+        constraints = ["=&f"] * count + ["r"] * len(left) + ["l"] * len(right)
+        return _assembly(in_scope(lines), [ir.F32Type.get()] * count, [*left, *right], constraints)
+
+    def _from_registers(self, first: int, registers: int, instructions: int, *, fresh: bool) -> list[str]:
+        """Instructions whose left operands begin with operand `first` of the assembly, right ones after them."""
+        lefts = [", ".join(f"${first + 4 * i + j}" for j in range(4)) for i in range(instructions)]
+        rights = [f"${first + registers + i}" for i in range(instructions)]
+        return [
+            self._written(not fresh or i > 0, self.n // 2, f"{{{left}}}", right, [not self.right_along_k])
+            for i, (left, right) in enumerate(zip(lefts, rights, strict=True))
         ]
-        kinds = ["r"] * len(left) + ["l"] * len(right)
-        return _tied(in_scope(lines), sums, [*left, *right], kinds)
 
     def _written(self, adds: bool, count: int, left: str, right: str, turned: Sequence[bool]) -> str:
         kinds = Kinds.of(self.element, self.element)
