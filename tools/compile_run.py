@@ -30,7 +30,8 @@ def write_model(model: Path, progress: Console, report: Console, flags: Mapping[
 
     An existing artifact is replaced when everything went well, and left alone otherwise.
     """
-    output = flags["output"] or Path(model.name).with_suffix(".lumir")
+    named = model if model.name.strip(".") else model.resolve()
+    output = flags["output"] or Path(f"{named.stem}.lumir")
     _check_output(output)
     if flags["verify"]:
         _check_verify(model, flags["target"])
@@ -121,6 +122,8 @@ def _check_output(path: Path) -> None:
     folder = path.resolve().parent
     if path.is_dir():
         why = "it is a folder"
+    elif path.exists() and not path.is_file():
+        why = "it is no regular file, and would be replaced by one"
     elif not folder.is_dir():
         why = f"there is no folder {folder}"
     elif not os.access(folder, os.W_OK):
@@ -137,7 +140,11 @@ def replace_output(path: Path) -> Iterator[Path]:
         try:
             temporary = stack.enter_context(replace_file(path))
         except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror or error}", code="unwritable") from error
+            raise UserError(
+                f"{path} cannot be written: {error.strerror or error}",
+                code="unwritable",
+                hint="choose another file with -o",
+            ) from error
         yield temporary
 
 

@@ -14,6 +14,8 @@ import click
 from lumir import __version__
 from lumir.diagnostics import InternalError, LumirError, LumirWarning, UserError
 
+WIDE = 230
+"""Columns of a table that goes to a file."""
 OK, FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 70, 130
 """As in BSD's sysexits.h: 70 is a defect of the program itself."""
 

@@ -9,11 +9,9 @@ import click
 from rich.console import Console
 
 from lumir import __version__
-from lumir.tools.failures import run_tool
+from lumir.tools.failures import WIDE, run_tool
 
 KERNELS = "kernels"
-WIDE = 230
-"""Columns of a table that goes to a file."""
 
 
 @click.command(

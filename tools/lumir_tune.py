@@ -12,7 +12,7 @@ from rich.console import Console
 from lumir import __version__
 from lumir.target import local_gpu
 from lumir.tools.compile_flags import profiles_of
-from lumir.tools.failures import run_tool
+from lumir.tools.failures import WIDE, run_tool
 
 
 def default_database() -> Path:
@@ -56,8 +56,11 @@ def command(model: Path, dims: Sequence[str], **flags: Any) -> None:
     console = Console(quiet=flags.pop("quiet"), highlight=False, stderr=True)
     (sizes,) = profiles_of(dims, ())
     if flags.pop("list_only"):
-        list_dispatches(model, sizes, flags["precision"], flags["only"], Console(highlight=False))
+        shown = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+        list_dispatches(model, sizes, flags["precision"], flags["only"], shown)
         return
+    # Thousands of kernels that are used once would push those of models out of the driver's cache on disk.
+    os.environ.setdefault("CUDA_CACHE_DISABLE", "1")
     flags["tuning_db"] = flags["tuning_db"] or Path(os.environ.get("LUMIR_TUNING_DB") or default_database())
     tune_model(model, sizes, local_gpu().name, console, flags)
 

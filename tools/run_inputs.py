@@ -86,7 +86,8 @@ def _make(spec: TensorSpec, value: str, rng: np.random.Generator) -> np.ndarray:
         return np.full(spec.dims, value == "ones").astype(dtype)
     kind, *bounds = value.split(":")
     if kind != "random" or len(bounds) not in (0, 2):
-        raise UserError(f"--input {spec.name}={value} cannot be read", code="bad-input", rule=_RULE)
+        hint = f"a file is named by --input {spec.name}=@{value}" if Path(value).suffix == ".npy" else None
+        raise UserError(f"--input {spec.name}={value} cannot be read", code="bad-input", rule=_RULE, hint=hint)
     try:
         return _random(spec, [float(bound) for bound in bounds], rng)
     except ValueError as error:

@@ -133,6 +133,8 @@ def _aligned(data: memoryview) -> memoryview:
 
 def _not_artifact(path: Path, why: str) -> UserError:
     hint = "the file may have been cut short on its way here: copy it again, or compile the model again"
+    if path.suffix == ".onnx":
+        hint = f"compile it first: lumir-compile {path}"
     return UserError(f"{path} is not a lumir artifact: {why}", code="not-artifact", hint=hint)
 
 

@@ -34,7 +34,11 @@ def load_huggingface(directory: Path) -> tuple[ModelProto, Path]:
         UnsupportedError: a model_type, variant or sentence-transformers module that is not built.
     """
     if not is_huggingface(directory):
-        raise UserError(f"{directory} has no config.json: it is not a Hugging Face directory", code="hf-no-config")
+        raise UserError(
+            f"{directory} has no config.json: it is not a Hugging Face directory",
+            code="hf-no-config",
+            hint="give an .onnx file, or the folder that holds config.json beside model.safetensors",
+        )
     recipe = read_recipe(directory)
     encoder = recipe.encoder if recipe else directory
     model_type = read_json(encoder / "config.json").get("model_type")

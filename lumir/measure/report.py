@@ -158,7 +158,7 @@ class Reporter:
     def _row(self, ready: _Ready) -> Row:
         item, case = ready.item, ready.case
         flops = case.reference.flops if item.flops is None else item.flops
-        rate = _rate(case.reference.inputs[0].dtype)
+        rate = rate_of(case.reference.inputs[0].dtype)
         row = Row(item.group, item.name, flops, case.reference.nbytes, goal=item.goal, rate=rate)
         replays: list[Any] = []
         try:
@@ -212,7 +212,8 @@ class Reporter:
             row.peer_seconds, row.others = of_peers[row.peer], of_peers
 
 
-def _rate(dtype: str) -> float:
+def rate_of(dtype: str) -> float:
+    """The one of `RATES` for products of this type."""
     return {"float32": 0.5, "int8": 2.0, "uint8": 2.0}.get(dtype, 2.0 if dtype.startswith("float8") else 1.0)
 
 

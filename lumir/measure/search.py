@@ -5,8 +5,9 @@ longer: successive halving (Jamieson and Talwalkar, "Non-stochastic Best Arm Ide
 Optimization", 2016).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from lumir.diagnostics import LumirError
@@ -117,28 +118,36 @@ def search(
         InternalError: `driver`: the GPU is lost to a kernel that reads or writes where it must not.
     """
     outcome, yardstick = Outcome(), Yardstick()
-    for done, (choice, loaded) in enumerate(_prepared(case, compiling), 1):
-        try:
-            if isinstance(loaded, LumirError):
-                raise loaded
-            error = case.check(loaded)
-            outcome.ranked.append(Candidate(choice, loaded, yardstick.time(loaded), error))
-        except LumirError as error:
-            if error.code == "driver":
-                error.add_note(f"schedule: {choice}")
-                raise
-            outcome.failed.append((choice, error))
-        if tell:
-            tell(done, len(compiling), outcome.best)
+    with closing(_prepared(case, compiling)) as prepared:
+        for done, (choice, loaded) in enumerate(prepared, 1):
+            _measure_first(case, outcome, yardstick, choice, loaded)
+            if tell:
+                tell(done, len(compiling), outcome.best)
     for count, samples in ROUNDS:
         _measure_again(outcome, count, samples, keep)
     _settle(case, outcome)
     return outcome
 
 
+def _measure_first(
+    case: Case, outcome: Outcome, yardstick: Yardstick, choice: Choice, loaded: Loaded | LumirError
+) -> None:
+    """A kernel's first few samples, if it is right."""
+    try:
+        if isinstance(loaded, LumirError):
+            raise loaded
+        error = case.check(loaded)
+        outcome.ranked.append(Candidate(choice, loaded, yardstick.time(loaded), error))
+    except LumirError as error:
+        if error.code == "driver":
+            error.add_note(f"schedule: {choice}")
+            raise
+        outcome.failed.append((choice, error))
+
+
 def _prepared(
     case: Case, compiling: Sequence[tuple[Choice, Future[CompiledDispatch]]]
-) -> Iterator[tuple[Choice, Loaded | LumirError]]:
+) -> Generator[tuple[Choice, Loaded | LumirError]]:
     """Kernels ready to be launched, in the order in which they are: assembled on threads."""
     case.make_ready()
 
@@ -148,10 +157,13 @@ def _prepared(
         except LumirError as error:
             return error
 
-    with ThreadPoolExecutor(_ASSEMBLING) as pool:
+    pool = ThreadPoolExecutor(_ASSEMBLING)
+    try:
         futures = {pool.submit(prepare, compiled): choice for choice, compiled in compiling}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _measure_again(outcome: Outcome, count: int, samples: int, keep: Sequence[Choice]) -> None:

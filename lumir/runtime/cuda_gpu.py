@@ -40,6 +40,15 @@ class Gpu:
     def l2_bytes(self) -> int:
         return _attribute(self._handle, "L2_CACHE_SIZE")
 
+    @property
+    def multiprocessors(self) -> int:
+        return _attribute(self._handle, "MULTIPROCESSOR_COUNT")
+
+    @property
+    def clock(self) -> float:
+        """The highest clock of the multiprocessors, in Hz."""
+        return _attribute(self._handle, "CLOCK_RATE") * 1e3
+
     def load(self, kernels: Mapping[str, KernelEntry], files: Mapping[str, bytes]) -> "Code":
         """Kernels ready to be launched; wants the context current.
 

@@ -1,5 +1,6 @@
 """`lumir-compile`: its flags, what it writes, what it prints, and its exit status."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -313,6 +314,18 @@ def test_wrong_requests(tool, linear: Path, arguments: list[str], message: str):
     status, out, err = tool(linear, *arguments)
     assert (status, out) == (1, "")
     assert err.startswith(message)
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tool, linear: Path):
+    os.mkfifo("pipe")
+    status, out, err = tool(linear, "--dim", "batch=1", "-o", "pipe")
+    assert (status, out) == (1, "") and err.startswith("error[unwritable]: pipe cannot be written: it is no regular")
+    assert Path("pipe").is_fifo()
+
+
+def test_this_folder_is_a_model_as_any_other(tool):
+    status, _, err = tool(".")
+    assert status == 1 and err.startswith("error[hf-no-config]: . has no config.json")
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,7 @@ def test_verify_names_the_first_dispatch_that_differs(tmp_path, run):
         (["{m}", "--input", "q=zeros"], "error[bad-input]: the model has no input 'q'"),
         (["{m}", "--input", "x"], "error[bad-input]: --input 'x' cannot be read"),
         (["{m}", "--input", "x=fives"], "error[bad-input]: --input x=fives cannot be read"),
+        (["{m}", "--input", "x=gone.npy"], "help:  a file is named by --input x=@gone.npy"),
         (["{m}", "--input", "x=random:1"], "error[bad-input]: --input x=random:1 cannot be read"),
         (["{m}", "--input", "x=random:a:b"], "error[bad-input]: --input x=random:a:b: could not convert"),
         (["{m}", "--input", "x=@gone.npy"], "error[bad-input]: the file for input 'x' cannot be read"),

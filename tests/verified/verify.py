@@ -7,6 +7,7 @@ status is 1. What another machine wrote with --ledger is carried back as that on
 """
 
 import datetime
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -97,6 +98,7 @@ def _changed(known: ledger.Verified | None, kernel: CompiledDispatch) -> bool:
 @click.option("--ledger", "path", type=click.Path(path_type=Path), default=ledger.LEDGER, help="What to write.")
 def main(everything: bool, only: str, path: Path) -> None:
     """Verify what changed; drop the entries of cases that are no more."""
+    os.environ.setdefault("CUDA_CACHE_DISABLE", "1")  # kernels that are used once do not belong into the driver's cache
     old, seen = ledger.Ledger.read(), Seen()
     stopped = ""
     try:
