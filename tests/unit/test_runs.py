@@ -90,4 +90,4 @@ def test_the_first_layer_of_a_residual_network_is_read_so():
     family, schedule = choose(dispatch, harness.target_named("sm_90a"))
     problem = problem_of(dispatch, cast(WgmmaSchedule, schedule))
     assert family.name == "wgmma" and problem.reading.runs is not None and problem.steps == 1
-    assert problem.tiles == (32 * 112, 1, 1)
+    assert problem.tiles[0] == 32 * 112 and problem.kept_bytes == 7 * 64 * 64

@@ -86,7 +86,7 @@ def _step_seconds(problem: Problem, target: Target) -> float:
     s, size = problem.schedule, problem.reading.element_bytes
     rate = BYTE_PRODUCTS * 2 / size / target.multiprocessors
     multiply = 2 * s.m * max(s.n, (s.n + ROWS) / 2) * problem.k * problem.stage_taps / rate  # rows are read as well
-    copy = max(problem.copied_bytes / COPIED_BYTES, problem.short_lines * SHORT_LINE)
+    copy = max((problem.copied_bytes - problem.kept_bytes) / COPIED_BYTES, problem.short_lines * SHORT_LINE)
     copy += problem.copied_windows * WINDOW_COPIED
     if s.consumers == 1:
         copy *= max(s.n / ROWS, 1) ** WIDE

@@ -58,6 +58,9 @@ def _fetch_ahead(block: WgmmaBlock) -> int:
 def _expect(block: WgmmaBlock, tile: Tile, ring: Ring) -> None:
     problem, index = block.problem, block.index
     nbytes = problem.copied_bytes
+    if problem.kept_bytes:
+        less = constant_i32(nbytes - problem.kept_bytes)
+        nbytes = arith.SelectOp(_first_turn(block, tile), constant_i32(nbytes), less).result
     if problem.ragged:
         m = problem.schedule.m
         left = index.add(index.scale(tile.row, -1), Index(problem.reading.shape[1]))
@@ -94,9 +97,20 @@ def _copy(block: WgmmaBlock, tile: Tile, ring: Ring, step: Index, operands: Sequ
         offsets = operand.matrices.offsets(index, batch)
         wide = problem.boxes[number][0 if operand.along_k else 1]
         for done in range(0, share, wide):
-            row = index.offset(at, done)
-            skipped = problem.ragged and number == 0
-            with only_if(index.below(row, reading.shape[1]) if skipped else None):
+            row, wanted = index.offset(at, done), None
+            if problem.ragged and number == 0:
+                wanted = index.below(row, reading.shape[1])
+            if problem.kept_bytes and number == 1:
+                wanted = _first_turn(block, tile)
+            with only_if(wanted):
                 place = operand.matrices.place(index, batch, *((row, k) if operand.along_k else (k, row)))
                 box, tensor_map = byte_offset(shared, done * LINE), block.kernel.tensor_maps[number]
                 tma.load_box(box, tensor_map, place, block.full.at(ring.stage), blocks, offsets)
+
+
+def _first_turn(block: WgmmaBlock, tile: Tile) -> ir.Value:
+    """Whether the stage of a tile of one step is filled for the first time."""
+    index, at_once = block.index, block.blocks // block.size
+    after = index.offset(Index(block.first_unit), block.problem.schedule.stages * at_once)
+    unit, end = index.scalar(tile.unit.base), index.scalar(after.base)
+    return arith.CmpIOp(arith.CmpIPredicate.ult, unit, end).result

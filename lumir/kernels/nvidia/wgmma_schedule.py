@@ -192,10 +192,17 @@ class Problem:
         return self.stage_taps * sum(self.tile_bytes)
 
     @property
+    def kept_bytes(self) -> int:
+        """Of a stage's right tiles, where those of every tile are the same: they stay once the ring has had a turn."""
+        same = self.reading.runs is not None and self.all_steps == 1 and self.tiles[2] == 1
+        return self.stage_taps * self.tile_bytes[1] if same else 0
+
+    @property
     def short_lines(self) -> int:
-        """Lines of a stage, where they are pieces of rows and the filters for them."""
+        """Lines that are copied into a stage, where they are pieces of rows, and filters that are not kept."""
         runs, s = self.reading.runs, self.schedule
-        return self.stage_taps * (runs.row(s.m) // runs.piece + s.n) if runs else 0
+        filters = 0 if self.kept_bytes else s.n
+        return self.stage_taps * (runs.row(s.m) // runs.piece + filters) if runs else 0
 
     @property
     def copied_windows(self) -> int:
