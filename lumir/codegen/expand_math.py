@@ -19,7 +19,7 @@ from lumir.codegen.expand_short_results import expand_short_results
 from lumir.codegen.math import classify, narrow
 from lumir.codegen.math.operations import INTRINSICS, instruction
 from lumir.codegen.math.rules import RULES, Rule
-from lumir.codegen.math.values import Emitter, Value
+from lumir.codegen.math.values import Emitter, Emitters, Value
 from lumir.diagnostics import InternalError, UnsupportedError
 from lumir.mlir import ir
 
@@ -64,9 +64,10 @@ def expand_math(root: ir.Module | ir.Operation, target: str) -> None:
     expand_short_floats(root.operation, target)
     expand_short_results(root.operation, target)
     found: list[tuple[ir.Operation, Expand]] = []
+    emitters = Emitters(target)
 
     def collect(op: ir.Operation) -> ir.WalkResult:
-        expand = _expansion_of(op, target)
+        expand = _expansion_of(op, emitters)
         if expand is not None:
             found.append((op, expand))
         return ir.WalkResult.ADVANCE
@@ -78,21 +79,21 @@ def expand_math(root: ir.Module | ir.Operation, target: str) -> None:
         op.erase()
 
 
-def _expansion_of(op: ir.Operation, target: str) -> Expand | None:
+def _expansion_of(op: ir.Operation, emitters: Emitters) -> Expand | None:
     """How to expand this operation for the target; None if it may stay."""
-    name = op.name
+    name, target = op.name, emitters.target
     if not name.startswith(("math.", "arith.")):
         return None
     if target == "nvidia" and name in ON_NVIDIA and (name != "math.exp2" or _kind(op.results[0]) == "f32"):
-        return partial(_expand, rule=ON_NVIDIA[name], widen=False, target=target)
+        return partial(_expand, rule=ON_NVIDIA[name], widen=False, emitters=emitters)
     if name in BITWISE:
-        return partial(_expand, rule=BITWISE[name], widen=False, target=target)
+        return partial(_expand, rule=BITWISE[name], widen=False, emitters=emitters)
     if name in RULES:
-        return partial(_expand, rule=RULES[name], widen=True, target=target)
+        return partial(_expand, rule=RULES[name], widen=True, emitters=emitters)
     if target == "cpu" and name in NARROW_ON_CPU and _kind(op.results[0]) in NARROW_ON_CPU[name]:
-        return partial(_expand, rule=partial(_same_operation, name), widen=True, target=target)
+        return partial(_expand, rule=partial(_same_operation, name), widen=True, emitters=emitters)
     if target == "cpu" and name in CONVERSIONS_ON_CPU:
-        return _conversion_of(op)
+        return _conversion_of(op, emitters)
     return None
 
 
@@ -105,7 +106,7 @@ def _same_operation(name: str, *operands: Value) -> Value:
     return operands[0].emitter.op(name, operands[0].kind, *operands)
 
 
-def _conversion_of(op: ir.Operation) -> Expand | None:
+def _conversion_of(op: ir.Operation, emitters: Emitters) -> Expand | None:
     """For the CPU: conversions to bf16, and from f64 to f16."""
     source, kind = _kind(op.operands[0]), _kind(op.results[0])
     if kind != "bf16" and (source, kind) != ("f64", "f16"):
@@ -115,12 +116,12 @@ def _conversion_of(op: ir.Operation) -> Expand | None:
         number = x if op.name == "arith.truncf" else x.emitter.op(op.name, "f32", x)
         return narrow.to_bf16(number) if kind == "bf16" else narrow.to_f16(number)
 
-    return partial(_expand, rule=convert, widen=False, target="cpu")
+    return partial(_expand, rule=convert, widen=False, emitters=emitters)
 
 
-def _expand(op: ir.Operation, rule: Rule, widen: bool, target: str) -> None:
+def _expand(op: ir.Operation, rule: Rule, widen: bool, emitters: Emitters) -> None:
     """Replace the results of `op` by what the rule makes of its operands, which are widened to f32 if `widen`."""
-    emitter = _emitter_for(op, target)
+    emitter = _emitter_for(op, emitters)
     operands = [_operand(emitter, op, value, widen) for value in op.operands]
     results = rule(*operands)
     for old, new in zip(op.results, results if isinstance(results, tuple) else (results,), strict=True):
@@ -128,16 +129,16 @@ def _expand(op: ir.Operation, rule: Rule, widen: bool, target: str) -> None:
         old.replace_all_uses_with(_reshaped(rounded.ssa, old.type))
 
 
-def _emitter_for(op: ir.Operation, target: str) -> Emitter:
+def _emitter_for(op: ir.Operation, emitters: Emitters) -> Emitter:
     type_ = op.results[0].type
     if not isinstance(type_, ir.ShapedType):
-        return Emitter(None, target, op.block)
+        return emitters.of(None, op.block)
     if not isinstance(type_, ir.VectorType) or type_.scalable:
         raise _unsupported(op, type_, "the operands are scalars or vectors of fixed size")
     lanes = 1
     for extent in type_.shape:
         lanes *= extent
-    return Emitter(lanes, target, op.block)
+    return emitters.of(lanes, op.block)
 
 
 def _operand(emitter: Emitter, op: ir.Operation, value: ir.Value, widen: bool) -> Value:

@@ -8,9 +8,11 @@ as `expand_math` does. Guarantees: no mark `lumir.short` is left; what it stood 
 `expand_math`.
 """
 
+from functools import partial
+
 from lumir.codegen.math import short_results
 from lumir.codegen.math.rules import Rule
-from lumir.codegen.math.values import Emitter, Value, splat_of
+from lumir.codegen.math.values import Emitters, Value, splat_of
 from lumir.linalg.scalar import SHORT
 from lumir.mlir import ir
 
@@ -26,6 +28,7 @@ ONE_PLUS: dict[str, Rule] = {"math.erf": short_results.one_plus_erf, "math.tanh"
 def expand_short_results(root: ir.Operation, target: str) -> None:
     """Expand, in place, every marked operation under `root` that has a short form on the target; remove all marks."""
     found: list[ir.Operation] = []
+    emitters = Emitters("nvidia")
 
     def collect(op: ir.Operation) -> ir.WalkResult:
         if SHORT in op.attributes:
@@ -37,33 +40,33 @@ def expand_short_results(root: ir.Operation, target: str) -> None:
         del op.attributes[SHORT]
         if target == "nvidia" and _is_vector_of_f32(op.results[0].type):
             with op.location, ir.InsertionPoint(op):
-                _expand(op)
+                _expand(op, emitters)
 
 
-def _expand(op: ir.Operation) -> None:
+def _expand(op: ir.Operation, emitters: Emitters) -> None:
     if op.name == "arith.divf" and splat_of(op.operands[0]) == 1.0:
-        _replace(op, short_results.reciprocal, op.operands[1])
+        _replace(op, short_results.reciprocal, op.operands[1], emitters)
         return
     users = [use.owner for use in op.results[0].uses]
     if op.name in ONE_PLUS and users and all(_adds_one(user) for user in users):
         for user in users:
-            _replace_one_plus(user.operation, op)
+            _replace_one_plus(user.operation, op, emitters)
         op.erase()
     elif op.name in SHORT_RULES:
-        _replace(op, SHORT_RULES[op.name], op.operands[0])
+        _replace(op, SHORT_RULES[op.name], op.operands[0], emitters)
 
 
-def _replace_one_plus(user: ir.Operation, op: ir.Operation) -> None:
+def _replace_one_plus(user: ir.Operation, op: ir.Operation, emitters: Emitters) -> None:
     """One plus `op`; with what it is multiplied by, where that is the argument of an erf up to a factor."""
     products = [use.owner.operation for use in user.results[0].uses]
     gates = [_gate(product, user, op) for product in products] if op.name == "math.erf" else [None]
     if not products or None in gates:
-        _replace(user, ONE_PLUS[op.name], op.operands[0])
+        _replace(user, ONE_PLUS[op.name], op.operands[0], emitters)
         return
     for product, gate in zip(products, gates, strict=True):
         assert gate
         x, scale, factor = gate
-        _replace(product, lambda x, scale=scale, factor=factor: short_results.erf_gate(x, scale, factor), x)
+        _replace(product, partial(short_results.erf_gate, scale=scale, factor=factor), x, emitters)
     user.erase()
 
 
@@ -89,10 +92,10 @@ def _scaled(value: ir.Value) -> tuple[ir.Value, float]:
     return value, 1.0
 
 
-def _replace(op: ir.Operation, rule: Rule, operand: ir.Value) -> None:
+def _replace(op: ir.Operation, rule: Rule, operand: ir.Value, emitters: Emitters) -> None:
     lanes = operand.type.shape[0] if isinstance(operand.type, ir.VectorType) else None
     with ir.InsertionPoint(op):
-        result = rule(Value(Emitter(lanes, "nvidia", op.block), "f32", operand))
+        result = rule(Value(emitters.of(lanes, op.block), "f32", operand))
     assert isinstance(result, Value)
     op.results[0].replace_all_uses_with(result.ssa)
     op.erase()

@@ -77,6 +77,19 @@ class Emitter:
         return ir.Operation.create("arith.constant", [self.type(kind)], attributes={"value": attribute}).result
 
 
+class Emitters:
+    """The emitters for a target, one for each block and shape, so that a constant is written once a block."""
+
+    def __init__(self, target: str):
+        self.target = target
+        self._made: dict[tuple[int | None, ir.Block], Emitter] = {}
+
+    def of(self, lanes: int | None, block: ir.Block) -> Emitter:
+        if (lanes, block) not in self._made:
+            self._made[lanes, block] = Emitter(lanes, self.target, block)
+        return self._made[lanes, block]
+
+
 class Value:
     """An SSA value with operators. Comparisons give i1; `>>` is logical on integers; `eq`/`ne` stand for == and !=."""
 
