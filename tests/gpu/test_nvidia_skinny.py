@@ -37,8 +37,8 @@ UNPACKED = [
     SkinnySchedule("wgmma", 64, 4, 1, 1, stages=2),
     SkinnySchedule("wgmma", 56, 8, 2, 2, stages=4),
     SkinnySchedule("wgmma", 64, 4, 4, 4, split=4, stages=2),
-    SkinnySchedule("wgmma", 8, 16, 1, 1, split=2, stages=5, resident=2),
-    SkinnySchedule("wgmma", 40, 8, 1, 2, split=8, stages=3),
+    SkinnySchedule("wgmma", 8, 16, 1, 1, split=2, stages=8, resident=2),
+    SkinnySchedule("wgmma", 40, 8, 1, 2, split=8, stages=4),
 ]
 FORMULAS = [
     ("float16", "uint4", 128, "uint4"),

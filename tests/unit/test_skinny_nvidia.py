@@ -118,11 +118,16 @@ def test_both_operands_through_a_ring_assemble(rows):
         (lambda: skinny_cases.packed(4, 90, 1024, "float16", "uint4", 128, None), {"unroll": 300}, "a box"),
         (
             lambda: skinny_cases.packed(4, 90, 1024, "float16", "uint4", 128, None),
+            {"warps": 16, "stages": 6},
+            "whole turns of 4 teams",
+        ),
+        (
+            lambda: skinny_cases.packed(4, 90, 1024, "float16", "uint4", 128, None),
             {"split": 8, "unroll": 2},
             "clusters",
         ),
     ],
-    ids=("short lines", "padded", "warps", "box", "parts"),
+    ids=("short lines", "padded", "warps", "box", "turns", "parts"),
 )
 def test_what_cannot_be_unpacked_for_wgmma(text, schedule, reason):
     module, dispatch = harness.lowered(text())
@@ -137,7 +142,7 @@ def test_what_cannot_be_unpacked_for_wgmma(text, schedule, reason):
 @pytest.mark.parametrize("kind", [("float16", "uint4", 128, "uint4"), ("bfloat16", "int8", 128, None)], ids=str)
 def test_weights_unpacked_for_wgmma_assemble(kind, rows):
     for schedule in (
-        SkinnySchedule("wgmma", 56, 8, 1, 1, stages=3),
+        SkinnySchedule("wgmma", 56, 8, 1, 1, stages=4),
         SkinnySchedule("wgmma", 64, 4, 1, 2, split=4, stages=2),
     ):
         report = harness.build(skinny_cases.packed(rows, 500, 896, *kind), FAMILY, schedule=schedule).assemble()

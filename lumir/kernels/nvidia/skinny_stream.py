@@ -95,7 +95,11 @@ class Stream:
 
     @property
     def teams(self) -> int:
-        """Warpgroups of a workgroup that share rows, and take stages by turns."""
+        """Warpgroups of a workgroup that share rows, and take stages by turns.
+
+        The ring is whole turns: each stage is always the same team's, since a barrier tells a fill from the one before
+        it only to who has waited for that.
+        """
         return self.problem.schedule.warps // 4
 
     @property
@@ -161,6 +165,8 @@ class Stream:
             reasons.append("clusters of 1, 2, 4 or 8 workgroups, each with a part of k")
         if schedule.stages < 2:
             reasons.append("a ring has at least 2 stages")
+        if self.teams > 1 and schedule.stages % self.teams:
+            reasons.append(f"a ring of {schedule.stages} stages is not whole turns of {self.teams} teams")
         if not self.problem.narrow:
             reasons.append("the weight has too many elements")
         return reasons
