@@ -8,7 +8,9 @@ it again and compares. So a rule is written once, and its message is the same wh
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,11 +215,46 @@ def _value(cls: type[Op] | None, name: str, attribute: ir.Attribute) -> Any:
     return parse_size(value) if isinstance(value, str) else value
 
 
+_FOUND_VALID: ContextVar[set[Hashable] | None] = ContextVar("found_valid", default=None)
+
+
+@contextmanager
+def verifying_alike_once() -> Iterator[None]:
+    """Inside, ops of the same name, types and attributes are checked once, however often the IR is verified.
+
+    For one module, whose ranges of sizes stay as they are.
+    """
+    token = _FOUND_VALID.set(set())
+    try:
+        yield
+    finally:
+        _FOUND_VALID.reset(token)
+
+
 def verify(op: ir.OpView) -> bool:
     """Check fields, then infer the result types again; a broken rule is an error at the op's location."""
+    cls, known = OPS[op.operation.name.removeprefix("lumir.")], _FOUND_VALID.get()
+    if known is None or cls.check is not None:
+        return _is_valid(cls, op)
+    looks = _looks(op.operation)
+    if looks in known:
+        return True
+    valid = _is_valid(cls, op)
+    if valid:
+        known.add(looks)
+    return valid
+
+
+def _looks(op: ir.Operation) -> Hashable:
+    """All of an op that its rules see, but for a `check` of its class, which may look further."""
+    operands, results = (tuple(value.type for value in values) for values in (op.operands, op.results))
+    return op.name, operands, tuple(op.attributes.items()), results
+
+
+def _is_valid(cls: type[Op], op: ir.OpView) -> bool:
     try:
         with op.operation.context:
-            _check(OPS[op.operation.name.removeprefix("lumir.")], op)
+            _check(cls, op)
     except Undecided:
         return True  # the rule was decided where the op was built, by the ranges that its module declares
     except ValueError as error:

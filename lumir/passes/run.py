@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lumir.diagnostics import UnsupportedError, UserError
+from lumir.dialects.base import verifying_alike_once
 from lumir.instrument.diagnostics import Diagnostic, collect, from_mlir_error
 from lumir.instrument.session import Session, current_session
 from lumir.passes.failure import PassFailure
@@ -48,6 +49,13 @@ def run_pipeline(pipeline: Pipeline, module: "ir.Module", session: Session | Non
     actions = [_prepare(step, module, session) for step in steps]
     before = session.snapshot(module)
     session.dump_input(module, _text(steps))
+    with verifying_alike_once():
+        _run_steps(steps, actions, module, session, before)
+
+
+def _run_steps(
+    steps: Sequence[Step], actions: Sequence[Callable[[], None]], module: "ir.Module", session: Session, before: Any
+) -> None:
     for index, (step, action) in enumerate(zip(steps, actions, strict=True)):
         try:
             with session.pass_step(step.name, module, _text(steps[index + 1 :])):

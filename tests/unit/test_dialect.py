@@ -11,7 +11,7 @@ import pytest
 
 from lumir.context import make_context
 from lumir.dialects import OPS, RuleError, build
-from lumir.dialects.base import layout
+from lumir.dialects.base import layout, verifying_alike_once
 from lumir.dialects.documentation import FILE as PAGE
 from lumir.dialects.documentation import page
 from lumir.dialects.irdl import FILE as IRDL
@@ -181,3 +181,18 @@ def test_builder_and_verifier_say_the_same():
             ir.Module.parse(f"func.func @f(%x: {x.type}) {{\n  %0 = {text}\n  return\n}}")
     assert str(raised.value) == "axis must be in -rank..rank-1 (found axis = 3, rank = 1)"
     assert f"'lumir.softmax' op {raised.value}" in str(found.value)
+
+
+def test_what_was_found_valid_says_nothing_of_another_op():
+    """Types, attributes and results count: an op that differs from a valid one in any of them is checked."""
+    text = """func.func @f(%x: tensor<2x3xf32>) -> tensor<3x2xf32> {
+      %0 = "lumir.transpose"(%x) {permutation = array<i64: 1, 0>} : (tensor<2x3xf32>) -> tensor<3x2xf32>
+      return %0 : tensor<3x2xf32> }"""
+    with make_context(), ir.Location.unknown(), verifying_alike_once():
+        module = ir.Module.parse(text)
+        for _ in range(2):
+            assert module.operation.verify()
+        for wrong in (text.replace(": 1, 0>", ": 0, 1>"), text.replace("3x2", "2x2"), text.replace(": 1, 0>", ": 1>")):
+            with pytest.raises(ir.MLIRError):
+                ir.Module.parse(wrong)
+        assert module.operation.verify()
