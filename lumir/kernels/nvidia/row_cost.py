@@ -51,7 +51,7 @@ def row_cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
         block=schedule.block,
         in_flight=at_once * schedule.lanes * facts.input,
         efficiency=_efficiency(facts, schedule),
-        registers=registers_of(facts, schedule),
+        registers=registers_of(facts, schedule) if passes == 1 else _in_loops(facts, schedule),
     )
     compute = compute_seconds(threads * steps * schedule.lanes * facts.work, threads, target)
     resident = max(traffic.resident(target) // schedule.block, 1)
@@ -73,6 +73,11 @@ def registers_of(facts: RowFacts, schedule: RowsSchedule) -> int:
     return 24 + int((0.5 + 0.7 * max(facts.streams, 1)) * values)
 
 
+def _in_loops(facts: RowFacts, schedule: RowsSchedule) -> int:
+    """The same where no pass keeps anything for the next: for what is under way."""
+    return 28 + math.ceil(max(facts.streams, 1) * schedule.unroll * schedule.lanes * facts.stored / 4)
+
+
 def _join_seconds(facts: RowFacts, schedule: RowsSchedule, crowd: float) -> float:
     """How long a row waits while its threads join what they have, among so many workgroups of a multiprocessor."""
     shuffles = math.log2(schedule.threads) + (4 if schedule.threads > WARP else 0)
@@ -89,7 +94,7 @@ def _parts(schedule: RowsSchedule) -> int:
 
 def _efficiency(facts: RowFacts, schedule: RowsSchedule) -> float:
     """The part of the bandwidth that the accesses reach: neighbouring threads should read neighbouring elements."""
-    space, width = facts.space, schedule.lanes * facts.input
+    space, width = facts.space, schedule.lanes * facts.stored
     contiguous = len(space.full) - 1 in (space.kept_axes if schedule.across else space.axes)
     neighbours = (
         schedule.rows

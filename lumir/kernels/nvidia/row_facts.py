@@ -24,7 +24,7 @@ class RowFacts:
         joinable: partial results of every reduction can be joined.
         partial: bytes of one thread's partial results, of all reductions together.
         narrowest, input: bytes of an element of the narrowest tensor, and of what is reduced first.
-        streams: arguments of the full shape.
+        streams: arguments of the full shape; stored, the bytes of an element of the narrowest of them.
         run: the greatest common divisor of the bytes of a row in those arguments that have it as one run; 0 for none.
     """
 
@@ -39,6 +39,7 @@ class RowFacts:
     narrowest: int
     input: int
     streams: int
+    stored: int
     run: int
 
     @staticmethod
@@ -53,6 +54,7 @@ def _gather(dispatch: Dispatch) -> RowFacts | None:
         return None
     elements = max(typical(math.prod(space.full)), 1)
     nests, tensors = dispatch.reductions, (*dispatch.results, *dispatch.arguments)
+    full = [argument for argument in dispatch.arguments if shape_of(argument) == space.full]
     return RowFacts(
         space=space,
         read=read_bytes(dispatch),
@@ -64,7 +66,8 @@ def _gather(dispatch: Dispatch) -> RowFacts | None:
         partial=sum(byte_size(element_of(out)) for nest in nests for out in nest.outputs),
         narrowest=min((byte_size(element_of(v)) for v in tensors if shape_of(v)), default=16),
         input=byte_size(element_of(nests[0].inputs[0])),
-        streams=sum(shape_of(argument) == space.full for argument in dispatch.arguments),
+        streams=len(full),
+        stored=min((byte_size(element_of(v)) for v in full), default=byte_size(element_of(nests[0].inputs[0]))),
         run=_run(dispatch, space),
     )
 
