@@ -22,10 +22,12 @@ from lumir.schedule.schedule import Schedule
 from lumir.sizes import Dim, is_static, typical
 from lumir.target import Target
 
-LOOK_SECONDS, ROUND_SECONDS, BARRIER_SECONDS = 12e-9, 0.15e-6, 0.5e-6
-"""What a thread takes for a look at one element out of a cache, for a round, and for one that goes past its warp."""
-COMPARE = 10
-"""Instructions to bring in an element and hold it against another."""
+LOOK_SECONDS, COUNT_SECONDS, ROUND_SECONDS = 27e-9, 12e-9, 0.12e-6
+"""What a thread takes to hold an element against the first of its own, or to count it; and for a round of its warp."""
+BARRIER_SECONDS, WARP_SECONDS = 0.4e-6, 0.022e-6
+"""What a round takes that goes past a warp, and for each warp that it joins. As measured on an H100."""
+COMPARE, JOIN = 10, 180
+"""Instructions to bring in an element and hold it against another; of each thread, for the rest of a round."""
 
 
 class TopKFamily:
@@ -64,11 +66,11 @@ class TopKFamily:
         looks = -(-size // own)
         if schedule.by_rank:
             threads = rows * size * own
-            return LAUNCH_SECONDS + compute_seconds(threads * looks * COMPARE, threads, target) + looks * LOOK_SECONDS
-        each = ROUND_SECONDS + (BARRIER_SECONDS if own > WARP else 0.0)
+            return LAUNCH_SECONDS + compute_seconds(threads * looks * COMPARE, threads, target) + looks * COUNT_SECONDS
+        each = ROUND_SECONDS + (BARRIER_SECONDS + WARP_SECONDS * own / WARP if own > WARP else 0.0)
         alone = 1e-6 + looks * LOOK_SECONDS + space.k * (each + looks * LOOK_SECONDS)
         at_once = target.multiprocessors * min(2048 // schedule.block, WORKGROUPS) * schedule.rows
-        instructions = rows * (own * looks * COMPARE + space.k * (own * 60 + WARP * looks * COMPARE))
+        instructions = rows * (own * looks * COMPARE + space.k * (own * JOIN + WARP * looks * COMPARE))
         return LAUNCH_SECONDS + max(alone, alone * rows / at_once, compute_seconds(instructions, rows * own, target))
 
     def emit(self, dispatch: Dispatch, schedule: TopKSchedule, target: Target, name: str) -> KernelCode:
