@@ -61,6 +61,7 @@ def test_the_last_workgroup_joins_all_parts(name, schedule):
         ((4096, 4096), [0, 1], "row_parts"),
         ((65536, 768), [0], "row_parts"),
         ((4096, 4096), [1], "rows"),
+        ((64, 131072), [1], "rows"),
         ((64, 64), [0, 1], "rows"),
     ],
 )

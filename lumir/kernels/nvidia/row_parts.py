@@ -16,7 +16,7 @@ from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.row_cost import row_cost
 from lumir.kernels.nvidia.row_facts import RowFacts
 from lumir.kernels.nvidia.row_schedule import RowPartsSchedule
-from lumir.kernels.nvidia.rows import row_reasons, shared_bytes, splits_lanes, unrolls
+from lumir.kernels.nvidia.rows import CLUSTERS, row_reasons, shared_bytes, splits_lanes, unrolls
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
@@ -31,9 +31,12 @@ class RowPartsFamily:
     schedule: ClassVar[type[Schedule]] = RowPartsSchedule
 
     def match(self, dispatch: Dispatch, target: Target) -> bool:
-        """One reduction that can be joined, of long rows, and results of one element for each row."""
+        """One reduction that can be joined, of long rows that clusters do not fill the GPU with, and nothing else."""
         facts = RowFacts.of(dispatch)
-        return facts is not None and facts.joinable and facts.passes == 1 and facts.space.row_size >= SHORTEST
+        if facts is None or not facts.joinable or facts.passes > 1 or facts.space.row_size < SHORTEST:
+            return False
+        along = is_programmatic(target) and len(facts.space.full) - 1 in facts.space.axes
+        return not along or facts.space.row_count * CLUSTERS[-1] < target.multiprocessors
 
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[RowPartsSchedule]:
         costs = _costs(dispatch, target)
