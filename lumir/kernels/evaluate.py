@@ -35,7 +35,7 @@ class Evaluator:
         self.bound: dict[Value, Reader] = {}
         self._known: list[dict[object, Value]] = [{}]
         self._nests: dict[ir.OpView, LoopNest] = {}
-        self._attributes: dict[ir.OpView, dict[str, ir.Attribute]] = {}
+        self._forms: dict[tuple[ir.OpView, bool], tuple[list[ir.Type], dict[str, ir.Attribute]]] = {}
 
     def bind(self, tensor: Value, reader: Reader) -> None:
         """From now on `at(tensor, place)` is `reader(place)`: an accumulator, or a row's statistic."""
@@ -240,12 +240,16 @@ class Evaluator:
             return [narrowed]
         if name in ("arith.index_cast", "arith.index_castui"):
             return [self._cast_index(values[0], op.results[0].type, name == "arith.index_cast")]
-        scalar_types = [self.index.type if isinstance(r.type, ir.IndexType) else r.type for r in op.results]
-        types = [ir.VectorType.get([self.index.lanes], t) for t in scalar_types] if wide else scalar_types
-        if op not in self._attributes:
-            self._attributes[op] = dict(op.operation.attributes.items())
-        attributes = self._attributes[op]
+        if (op, wide) not in self._forms:
+            self._forms[op, wide] = self._form(op, wide)
+        types, attributes = self._forms[op, wide]
         return list(ir.Operation.create(name, results=types, operands=values, attributes=attributes).results)
+
+    def _form(self, op: ir.OpView, wide: bool) -> tuple[list[ir.Type], dict[str, ir.Attribute]]:
+        """The types of the results of an operation's clones, and their attributes."""
+        types = [self.index.type if isinstance(r.type, ir.IndexType) else r.type for r in op.results]
+        types = [ir.VectorType.get([self.index.lanes], t) for t in types] if wide else types
+        return types, dict(op.operation.attributes.items())
 
     def _cast_index(self, value: Value, to: ir.Type, signed: bool) -> Value:
         """index_cast between integers, now that `index` has a width."""
