@@ -11,6 +11,7 @@ import prefill_cases
 import pytest
 from attention_cases import Attention
 
+from lumir.kernels.nvidia.attention import AttentionFamily
 from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.kernels.nvidia.decode_schedule import DecodeSchedule
 from lumir.kernels.nvidia.map import MapFamily
@@ -48,8 +49,18 @@ def test_what_lies_past_the_keys_that_count_is_not_read(queries, stages):
     """A part of a cache that no one has written yet may hold anything."""
     case = Attention(h=4, g=2, m=queries, n=500, d=64, e=64, b=5, mask="lengths", causal=True, offset=-queries)
     schedule = DecodeSchedule(4, 16, 3, stages) if queries < 32 else PrefillSchedule(2, 64, 2, bool(stages))
-    built = harness.build(case.text(), DecodeFamily() if queries < 32 else PrefillFamily(), schedule=schedule)
-    inputs = harness.random_inputs(built, queries)
+    check_garbage(harness.build(case.text(), DecodeFamily() if queries < 32 else PrefillFamily(), schedule=schedule))
+
+
+@pytest.mark.parametrize("keys", [500, 512])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_lies_past_the_keys_that_count_weighs_nothing_elsewhere(dtype, keys):
+    case = Attention(dtype, h=4, g=2, m=20, n=keys, d=64, e=64, b=5, mask="lengths", causal=True, offset=-20)
+    check_garbage(harness.build(case.text(), AttentionFamily()))
+
+
+def check_garbage(built):
+    inputs = harness.random_inputs(built, 3)
     inputs[3][:, 0, 0, 0] = [-5, 0, 2, 4, 5]
     wanted = harness.expected(built, inputs)[0]
     for b, small in enumerate(inputs[3].reshape(-1)):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from nvidia_helpers import attention_cases, contraction_cases, decode_cases, emulator, harness, map_cases, row_cases
 
+from lumir.kernels.nvidia.attention import AttentionFamily, AttentionSchedule
 from lumir.kernels.nvidia.contraction import ContractionFamily
 from lumir.kernels.nvidia.decode import DecodeFamily
 from lumir.kernels.nvidia.decode_schedule import DecodeSchedule
@@ -134,8 +135,20 @@ def test_decode_of_as_many_keys_as_the_data_says(name):
     """None, some of them, and more than there are; what lies past them may be anything."""
     changes, schedule = _BOUNDED[name]
     case = replace(_DECODED, **{"b": 3, "g": 1, "n": 70, "mask": "lengths"} | changes)
-    built = harness.build(case.text(), DecodeFamily(), schedule=schedule)
-    inputs = harness.random_inputs(built, zlib.crc32(name.encode()))
+    check_bounded(case, DecodeFamily(), schedule)
+
+
+@pytest.mark.parametrize("n", [70, 96])
+def test_attention_of_as_many_keys_as_the_data_says(n):
+    """Also where tiles are whole, and what no one has written is in one with what counts."""
+    changes = {"dtype": "float32", "b": 3, "h": 2, "g": 1, "m": 3, "n": n, "d": 32, "e": 32, "mask": "lengths"}
+    case = replace(_DECODED, **changes, causal=True, offset=-3)
+    check_bounded(case, AttentionFamily(), AttentionSchedule("simt", 16, 32, 4, 2))
+
+
+def check_bounded(case, family, schedule):
+    built = harness.build(case.text(), family, schedule=schedule)
+    inputs = harness.random_inputs(built, case.n)
     small = [3] if case.b == 1 else [-4, -3, -2]
     inputs[3].reshape(-1)[:] = small
     (wanted,) = harness.expected(built, inputs)

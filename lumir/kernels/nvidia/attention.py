@@ -94,13 +94,17 @@ class AttentionProblem:
 
     @cached_property
     def plans(self) -> tuple[OperandPlan, OperandPlan, OperandPlan]:
-        """How queries, keys and values are read; the SIMT kernel wants queries along their depth."""
+        """How queries, keys and values are read; the SIMT kernel wants queries along their depth.
+
+        Values of which a part counts are read along their columns: lanes are of one key.
+        """
         first, second = self.space.first, self.space.second
+        columns = (False,) if self.space.band.length is not None else (True, False)
         directions = (True,) if self.schedule.instruction == "simt" else (True, False)
         return (
             plan_operand(self.dispatch, first, first.lhs, self.stored, directions),
             plan_operand(self.dispatch, first, first.rhs, self.stored),
-            plan_operand(self.dispatch, second, second.rhs, self.stored),
+            plan_operand(self.dispatch, second, second.rhs, self.stored, columns),
         )
 
     @cached_property

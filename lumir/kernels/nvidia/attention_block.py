@@ -39,10 +39,11 @@ class AttentionBlock(ABC):
         query, key, value = problem.plans
         self.query = OperandTile(kernel, space.first, query, (s.m, problem.depth), problem.stored)
         self.key = OperandTile(kernel, space.first, key, (s.n, problem.depth), problem.stored)
-        self.value = OperandTile(kernel, space.second, value, (problem.columns, s.n), problem.stored)
         self.batch, tile = index.divmod(kernel.workgroup(), problem.row_tiles)
         self.first_row = index.scale(self._late_first(tile), s.m)
         self.valid = None if space.band.length is None else ValidKeys(space, kernel, self.batch, index)
+        counts = None if self.valid is None else self.valid.holds  # what no one has written weighs zero times that
+        self.value = OperandTile(kernel, space.second, value, (problem.columns, s.n), problem.stored, counts)
         self.first_step = self._first_step()
 
     # -- what a subclass says --------------------------------------------------------------------------------------

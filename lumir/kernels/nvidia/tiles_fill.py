@@ -1,5 +1,7 @@
 """Bringing a tile of an operand into shared memory, by cp.async where it is plain memory, else through registers."""
 
+from collections.abc import Callable
+
 from lumir.diagnostics import InternalError
 from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import ContractionSpace, Split, View
@@ -26,12 +28,21 @@ class OperandTile:
     Args:
         shape: rows and depth of a tile: its size along m or n and along k.
         stored: the element type in shared memory; the accumulator type where it differs from the operand's.
+        counts: says of a position along k whether the operand has it, i1, where that is known to the running kernel
+            only; then lanes are along the rows.
     """
 
     def __init__(
-        self, kernel: NvidiaKernel, space: ContractionSpace, plan: OperandPlan, shape: tuple[int, int], stored: ir.Type
+        self,
+        kernel: NvidiaKernel,
+        space: ContractionSpace,
+        plan: OperandPlan,
+        shape: tuple[int, int],
+        stored: ir.Type,
+        counts: Callable[[Index], Value] | None = None,
     ):
         self.kernel, self.space, self.plan, self.stored = kernel, space, plan, stored
+        self.counts = counts
         self.rows, self.depth = shape
         self.thread = kernel.thread()
         lines, width = shape if plan.along_k else shape[::-1]
@@ -98,10 +109,12 @@ class OperandTile:
         row_extent, k_extent = self.space.extent(self.space.rows_of(self.plan.number)), self.space.extent(self.space.k)
         if row_extent % self.rows != 0:
             row = index.minimum(row, row_extent - row_lanes)
-        if k_extent % self.depth == 0:
-            return row, Split(first_k, offset, self.depth), None
         k = index.add(first_k, offset)
-        return row, index.minimum(k, k_extent - k_lanes), index.below(k, k_extent)
+        valid = None if self.counts is None else self.counts(k)
+        if k_extent % self.depth == 0:
+            return row, Split(first_k, offset, self.depth), valid
+        inside = index.below(k, k_extent) if valid is None else valid
+        return row, index.minimum(k, k_extent - k_lanes), inside
 
     def _copy(self, evaluator: Evaluator, view: View, pointer: Value, valid: Value | None) -> None:
         address = address_of(evaluator.index, evaluator.buffers, self.space.operand(self.plan.number), view)
