@@ -2,7 +2,8 @@
 
 The constants were fitted to chains of dependent products on an H200, with weights of 4096x4096, 14336x4096, 4096x14336
 and 128256x4096: 1, 4 and 16 rows of bf16, 440 schedules together; 1 to 64 rows by wgmma, 81 schedules; one row with
-4-bit weights, 86 schedules. What the model likes best is within 6 % of the best; of 4-bit weights within 16 %.
+4-bit weights, 86 schedules. What the model likes best is within 6 % of the best; of 4-bit weights within 16 %. Packed
+weights with 16 rows, and all of them by wgmma, were fitted to the same chains on an H100, 20 schedules.
 """
 
 import math
@@ -11,12 +12,14 @@ from lumir.kernels.dispatch import Dispatch, remembered, shape_of
 from lumir.kernels.nvidia.mma import CHUNK_BYTES
 from lumir.kernels.nvidia.roofline import THREADS, buffer_bytes, speeds
 from lumir.kernels.nvidia.skinny_facts import TILE_COLUMNS, TILE_ROWS, SkinnyFacts
+from lumir.kernels.nvidia.skinny_packed_stream import PackedStream
 from lumir.kernels.nvidia.skinny_plan import SkinnyProblem
+from lumir.kernels.nvidia.skinny_stream import clusters_at_once
 from lumir.kernels.nvidia.tma_operand import results_of
 from lumir.kernels.nvidia.wgmma import LINE
 from lumir.target import Target
 
-START = {"simt": 1.9e-6, "mma": 1.9e-6, "ring": 1.1e-6, "wgmma": 1.0e-6, "packed": 1.6e-6}
+START = {"simt": 1.9e-6, "mma": 1.9e-6, "ring": 1.1e-6, "wgmma": 1.0e-6, "packed": 1.6e-6, "packed wgmma": 2.7e-6}
 """What a kernel of a chain costs beside its work."""
 READ = {"simt": 1.08, "mma": 0.88, "ring": 1.1, "wgmma": 1.035, "packed": 1.09}
 """Bandwidth that each kind reaches, relative to what a copy does."""
@@ -36,6 +39,14 @@ TOGETHER, ALONE = 0.39e-6, 1.7e-6
 UNPACKING, COLUMN = {4: 39e-9, 8: 24e-9}, 0.7
 """Seconds in which a multiprocessor unpacks 64 bytes of each row of a tile, by the bits of a weight; how much longer
 it takes for each eight further rows of activations."""
+ACTIVATION_BYTES, FROM_CACHE_PACKED = 2, 0.88
+"""Of an activation: each workgroup with packed weights in registers reads all rows of them again, and with more than
+eight of them the L2 cache gives so much, relative to the memory."""
+STREAMED, STREAMED_COLUMN = {4: 60e-9, 8: 40e-9}, 35e-9
+"""Seconds in which a multiprocessor unpacks 64 bytes of each of 64 rows for wgmma, by the bits of a weight; and in
+which it multiplies them with eight rows of activations."""
+SETTLING, SETTLED = 0.7e-6, 130e9
+"""Until the first activations are there; bytes of them a second that a multiprocessor puts into order."""
 UNPACKED_TURN, BLUNT = 0.61e-6, 3.8
 """Seconds of a turn with one load a thread; how bluntly the longest part of the work hides the others."""
 SCATTERED = 16e-12
@@ -48,6 +59,8 @@ OVERLAP = 0.03
 def skinny_cost(problem: SkinnyProblem, target: Target) -> float:
     """Seconds in a chain of such kernels."""
     nbytes = remembered(problem.dispatch, "skinny_bytes", lambda d: sum(map(buffer_bytes, (*d.arguments, *d.results))))
+    if isinstance(problem.stream, PackedStream) and problem.schedule.instruction == "wgmma":
+        return START["packed wgmma"] + _packed_stream(problem, problem.stream, nbytes, target)
     if problem.schedule.instruction == "wgmma":
         return START["wgmma"] + _streamed(problem, nbytes, target)
     if problem.facts.packed is not None:
@@ -108,6 +121,20 @@ def _scattered(dispatch: Dispatch) -> int:
     return sum(math.prod(shape_of(result)) for result, matrices in found if matrices is None)
 
 
+def _packed_stream(problem: SkinnyProblem, stream: PackedStream, nbytes: float, target: Target) -> float:
+    """Packed weights through a ring into registers, once the activations are in order."""
+    schedule, workgroups = problem.schedule, math.prod(problem.grid)
+    most = clusters_at_once(schedule.split, target) * schedule.split * schedule.resident
+    waves = -(-workgroups // most)
+    idle = waves * most / workgroups if waves > 1 else max(1.0, target.multiprocessors / workgroups)
+    lines = workgroups * schedule.across * stream.chunks / target.multiprocessors * idle
+    unpacking = lines * (STREAMED[problem.weight_bits] + STREAMED_COLUMN * stream.columns / TILE_COLUMNS)
+    memory = nbytes * idle / (speeds(target).bytes * READ["packed"])
+    beside = min(schedule.resident, -(-workgroups // target.multiprocessors))
+    settling = waves * (SETTLING + stream.activation_bytes * beside / SETTLED)
+    return settling + _blunt([memory, unpacking], BLUNT) + TOGETHER * math.log2(schedule.split) ** 2
+
+
 def _unpacked(problem: SkinnyProblem, nbytes: float, target: Target) -> float:
     """Packed weights into registers and made real numbers there."""
     schedule, workgroups, turns = problem.schedule, math.prod(problem.grid), _turns(problem)
@@ -119,7 +146,10 @@ def _unpacked(problem: SkinnyProblem, nbytes: float, target: Target) -> float:
     chunks = problem.sizes[3] // problem.chunk * -(-workgroups // target.multiprocessors) * schedule.across
     columns = -(-problem.sizes[1] // TILE_COLUMNS)
     unpacking = chunks * UNPACKING[problem.weight_bits] * (1 + COLUMN * (columns - 1))
-    return _blunt([memory, unpacking, waves * turns * UNPACKED_TURN * loads**0.5], BLUNT)
+    further = workgroups * (columns - 1) * TILE_COLUMNS * problem.sizes[3] * ACTIVATION_BYTES
+    asking = min(1.0, workgroups / target.multiprocessors)
+    cached = (nbytes + further) / (speeds(target).bytes * FROM_CACHE_PACKED * asking) if further else 0.0
+    return _blunt([memory, unpacking, cached, waves * turns * UNPACKED_TURN * loads**0.5], BLUNT)
 
 
 def _blunt(parts: list[float], power: float) -> float:

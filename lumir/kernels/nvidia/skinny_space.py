@@ -10,7 +10,7 @@ from lumir.kernels.nvidia.mma import WARP
 from lumir.kernels.nvidia.roofline import REGISTERS
 from lumir.kernels.nvidia.skinny_facts import FEW_ROWS, QUAD, TILE_COLUMNS, TILE_ROWS, SkinnyFacts
 from lumir.kernels.nvidia.skinny_plan import SkinnySchedule, problem_of
-from lumir.kernels.nvidia.skinny_stream import CLUSTERS
+from lumir.kernels.nvidia.skinny_stream import CLUSTERS, clusters_at_once
 from lumir.kernels.nvidia.wgmma import ROWS
 from lumir.target import Target
 
@@ -22,6 +22,8 @@ FEWEST_WARPS = 4
 """That share packed rows, where k is long enough."""
 SUM_REGISTERS, COLUMN_REGISTERS = 4, 16
 """Of a thread for eight more rows of activations: for each 16 rows of the weight, and beside."""
+MOST_TEAMS, STREAM_REGISTERS = 4, 96
+"""Warpgroups of a multiprocessor that unpack from a ring, and registers of each of their threads."""
 RESIDENT = 2
 """Workgroups with one ring for both operands that a multiprocessor has room for: of this kernel, and of the next."""
 
@@ -30,11 +32,11 @@ def schedules(dispatch: Dispatch, target: Target) -> Iterable[SkinnySchedule]:
     """Candidates; not all of them are legal."""
     facts = SkinnyFacts.of(dispatch)
     assert facts is not None
-    if facts.packed is not None:
-        yield from _unpacked(facts)
-        return
     yield from streamed(dispatch, facts, target)
     if facts.space.extent(facts.space.m) > FEW_ROWS:
+        return
+    if facts.packed is not None:
+        yield from _unpacked(facts)
         return
     if facts.cores:
         for rows, warps, unroll in product((16, 32), (4, 8), (4, 8)):
@@ -51,7 +53,10 @@ def schedules(dispatch: Dispatch, target: Target) -> Iterable[SkinnySchedule]:
 
 def streamed(dispatch: Dispatch, facts: SkinnyFacts, target: Target) -> Iterable[SkinnySchedule]:
     """Both operands through one ring, as deep as leaves room for the next kernel's."""
-    if target.arch != "sm_90a" or not facts.cores or facts.packed is not None:
+    if target.arch != "sm_90a" or not facts.cores:
+        return
+    if facts.packed is not None:
+        yield from _packed_streams(dispatch, facts, target)
         return
     for across, split in product((1, 2), CLUSTERS):
         # a tile for each multiprocessor, where instructions would not be half empty for it
@@ -63,6 +68,25 @@ def streamed(dispatch: Dispatch, facts: SkinnyFacts, target: Target) -> Iterable
             yield replace(
                 schedule, stages=min(2 + room // (stream.stage_bytes + 2 * BYTES), -(-stream.all_steps // split))
             )
+
+
+def _packed_streams(dispatch: Dispatch, facts: SkinnyFacts, target: Target) -> Iterable[SkinnySchedule]:
+    """Packed weights through a ring, where mma.sync would read two columns of tiles of activations again and again."""
+    rows, columns = facts.space.extent(facts.space.n), facts.space.extent(facts.space.m)
+    if not TILE_COLUMNS < columns <= FEW_ROWS:
+        return
+    for split, across, teams, resident in product(CLUSTERS, (1, 2, 3, 4), (1, 2, 4), (1, 2)):
+        warps = -(-(4 * teams * across + 1) * resident // 4)  # on each of the four parts of a multiprocessor
+        if not 1 < teams * across * resident <= MOST_TEAMS or REGISTERS // (4 * WARP * warps) < STREAM_REGISTERS:
+            continue
+        even = -(-rows // (clusters_at_once(split, target) * resident * across * 8)) * 8
+        tall = even if ROWS // 2 < even < ROWS else ROWS
+        schedule = SkinnySchedule("wgmma", tall, 4 * teams, across, 2, split, stages=2, resident=resident)
+        stream = problem_of(dispatch, schedule, target).stream
+        room = target.shared_bytes // resident - 1024 - stream.nbytes
+        stages = min(2 + room // (stream.stage_bytes + 2 * BYTES), -(-stream.all_steps // split))
+        if (whole := stages - stages % teams) > 1:
+            yield replace(schedule, stages=whole)
 
 
 def _unpacked(facts: SkinnyFacts) -> Iterable[SkinnySchedule]:
