@@ -104,3 +104,37 @@ def test_the_standard_operator_bounds_keys_by_its_lengths(m, windows, causal):
         np.asarray(lumir.compile(proto, target="cpu").run(inputs)["y"]), wanted, rtol=1e-4, atol=1e-5
     )
     assert not wanted[1].any()
+
+
+def generator() -> onnx.ModelProto:
+    """As onnxruntime's model builder writes it: lengths and their most come from a mask of what is not padding."""
+    inputs = [value(name, np.float32, ["batch", "seq", n * D]) for name, n in zip("qkv", (H, G, G), strict=True)]
+    inputs += [value(name, np.float32, ["batch", G, "past", D]) for name in ("pk", "pv")]
+    inputs += [value("mask", np.int64, ["batch", "total"])]
+    nodes = [
+        node("ReduceSum", "mask axis", "sum", keepdims=0),
+        node("Sub", "sum one", "less"),
+        node("Cast", "less", "lens", to=onnx.TensorProto.INT32),
+        node("Shape", "mask", "shape"),
+        node("Gather", "shape one", "most", axis=0),
+        node("Cast", "most", "total", to=onnx.TensorProto.INT32),
+        node("GroupQueryAttention", "q k v pk pv lens total", "y nk nv", MS, num_heads=H, kv_num_heads=G),
+    ]
+    return model(nodes, inputs, ["y", "nk", "nv"], {"axis": np.array([1]), "one": np.array(1)})
+
+
+@pytest.mark.parametrize("past", [ROOM, "1..24"])
+def test_one_artifact_generates(past):
+    """A prompt, a chunk of another, and steps of ragged batches, in a buffer for all keys."""
+    proto, rng = generator(), np.random.default_rng(3)
+    dims = {"batch": "1..3", "seq": "1..8", "past": past, "total": "1..24"}
+    compiled, runner = lumir.compile(proto, target="cpu", dims=dims), session(proto)
+    for lengths, length in (([5], 5), ([14], 6), ([1], 1), ([7, 3, 6], 1), ([ROOM, 20], 1)):
+        inputs = operands(rng, lengths, length, max(lengths))
+        del inputs["lens"], inputs["total"]
+        inputs["mask"] = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
+        found, (y, cache, _) = compiled.run(inputs), expected_of(runner, inputs)
+        np.testing.assert_allclose(found["y"], y, rtol=1e-4, atol=1e-5)
+        assert found["nk"].shape == cache.shape
+        for b, n in enumerate(lengths):
+            np.testing.assert_allclose(found["nk"][b, :, :n], cache[b, :, :n], rtol=1e-4, atol=1e-5)
