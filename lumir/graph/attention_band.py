@@ -100,22 +100,22 @@ def band_of(condition: ir.Value, negated: bool = False) -> Band | None:
     if name in ("reshape", "broadcast"):
         source = op.operands[0]
         return band_of(source, negated) if shape(source)[-2:] == shape(condition)[-2:] else None
-    return _comparison(op, _NEGATED.get(name, "") if negated else name)
+    return _comparison(op, NEGATED.get(name, "") if negated else name)
 
 
-_NEGATED = {"le": "gt", "lt": "ge", "ge": "lt", "gt": "le"}
-_MIRRORED = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt"}
+NEGATED = {"le": "gt", "lt": "ge", "ge": "lt", "gt": "le"}
+MIRRORED = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt"}
 
 
 def _comparison(op: ir.Operation, name: str) -> Band | None:
-    if name not in _NEGATED or not is_int(element(op.operands[0])):
+    if name not in NEGATED or not is_int(element(op.operands[0])):
         return None
     wide = definition(op.operands[0], "abs")
     if wide is not None:
-        within = _half(_linear(wide.operands[0]), _linear(op.operands[1]), name)
-        beyond = _half(_linear(op.operands[1]), _scaled(_linear(wide.operands[0]), -1), _MIRRORED[name])
+        within = _half(linear_of(wide.operands[0]), linear_of(op.operands[1]), name)
+        beyond = _half(linear_of(op.operands[1]), _scaled(linear_of(wide.operands[0]), -1), MIRRORED[name])
         return within & beyond if name in ("le", "lt") and within and beyond else None
-    return _half(_linear(op.operands[0]), _linear(op.operands[1]), name)
+    return _half(linear_of(op.operands[0]), linear_of(op.operands[1]), name)
 
 
 def _half(left: "Linear | None", right: "Linear | None", name: str) -> Band | None:
@@ -127,7 +127,7 @@ def _half(left: "Linear | None", right: "Linear | None", name: str) -> Band | No
     if any(outer) or (query, key) not in ((-1, 1), (1, -1)):
         return None
     if key < 0:
-        difference, name = _minus(difference), _MIRRORED[name]
+        difference, name = _minus(difference), MIRRORED[name]
     bound = 0 - difference.constant
     match name:
         case "le":
@@ -160,12 +160,12 @@ def _minus(value: Linear) -> Linear:
     return Linear(tuple(-f for f in value.factors), 0 - value.constant)
 
 
-def _linear(value: ir.Value) -> Linear | None:
+def linear_of(value: ir.Value) -> Linear | None:
     """An integer tensor as a linear function of its indices; along dimensions of size 1 nothing changes."""
     op = definition(value)
     if op is None or not _counts_places(element(value)):
         return None
-    found = _linear_of(op, short_name(op), shape(value))
+    found = _linear_by_name(op, short_name(op), shape(value))
     if found is None:
         return None
     sizes = ((1,) * len(found.factors) + shape(value))[-len(found.factors) or None :]
@@ -180,7 +180,7 @@ def _counts_places(type_: ir.Type) -> bool:
     return integer.width >= 32 and not integer.is_unsigned
 
 
-def _linear_of(op: ir.Operation, name: str, dims: tuple[Dim, ...]) -> Linear | None:
+def _linear_by_name(op: ir.Operation, name: str, dims: tuple[Dim, ...]) -> Linear | None:
     match name:
         case "iota":
             axis = attribute(op, "axis") % len(dims)
@@ -190,22 +190,22 @@ def _linear_of(op: ir.Operation, name: str, dims: tuple[Dim, ...]) -> Linear | N
         case "constant":
             return _constant(op)
         case "add" | "sub":
-            left, right = map(_linear, op.operands)
+            left, right = map(linear_of, op.operands)
             return None if left is None or right is None else left + (right if name == "add" else _minus(right))
         case "neg":
-            return _scaled(_linear(op.operands[0]), -1)
+            return _scaled(linear_of(op.operands[0]), -1)
         case "mul":
             return _product(*op.operands)
         case "cast" | "broadcast":
-            return _linear(op.operands[0])
+            return linear_of(op.operands[0])
         case "reshape":
-            return _reshaped(_linear(op.operands[0]), shape(op.operands[0]), dims)
+            return _reshaped(linear_of(op.operands[0]), shape(op.operands[0]), dims)
         case "transpose":
-            inner = _linear(op.operands[0])
+            inner = linear_of(op.operands[0])
             order = attribute(op, "permutation")
             return inner and replace(inner, factors=tuple(_whole(inner, len(order))[i] for i in order))
         case "slice":
-            return _sliced(_linear(op.operands[0]), attribute(op, "starts"), attribute(op, "steps"))
+            return _sliced(linear_of(op.operands[0]), attribute(op, "starts"), attribute(op, "steps"))
     return None
 
 
@@ -217,7 +217,7 @@ def _whole(value: Linear, rank: int) -> tuple[int, ...]:
 def _product(left: ir.Value, right: ir.Value) -> Linear | None:
     for value, number in ((left, splat_value(right)), (right, splat_value(left))):
         if number is not None:
-            return _scaled(_linear(value), int(number))
+            return _scaled(linear_of(value), int(number))
     return None
 
 

@@ -13,6 +13,7 @@ from lumir.dialects.composite import is_length
 from lumir.dialects.constants import splat_value
 from lumir.graph.attention_band import EVERY_KEY, Band, band_of
 from lumir.graph.attention_empty_rows import split_of
+from lumir.graph.attention_length import length_of
 from lumir.graph.attention_scores import Condition, drops
 from lumir.graph.known import known_array
 from lumir.graph.simplify_arithmetic import scalar
@@ -167,6 +168,15 @@ class Mask:
             return
         self.band, self.kept = split.band, [(value, negated, dims) for value, negated in split.keys]
         self.filled, self.added, self.has_means, self.is_simpler = [], [], True, True
+
+    def find_length(self, heads: tuple[Dim, Dim]) -> None:
+        """Take up a number of keys for each batch, where the mask says nothing else."""
+        if self.band != EVERY_KEY or self.filled or self.added or self.has_means or len(self.kept) != 1:
+            return
+        ((value, negated, dims),) = self.kept
+        found = length_of(value, negated, heads[0]) if dims[:-2] == heads else None
+        if found is not None:
+            self.length, self.kept, self.is_simpler = found, [], True
 
     def _kept_table(self, value: ir.Value, dims: Shape, negated: bool | None) -> np.ndarray | None:
         """The keys [rows, columns] that every head keeps, of a known condition, or addend where `negated` is None."""

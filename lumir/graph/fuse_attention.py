@@ -144,6 +144,7 @@ def refine(op: ir.Operation, keep_empty_rows: bool) -> ir.Value | None:
     for operand in masks:
         mask.take(operand, (*heads, shape(q)[2], shape(k)[2]))
     mask.drop_finite()
+    mask.find_length(heads)
     once = common_heads(key, value)
     scaled = query.side.factor * key.side.factor * value.side.factor != 1
     if once is None or not (mask.is_simpler or scaled or any(once)):

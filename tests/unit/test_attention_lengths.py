@@ -12,7 +12,9 @@ import lumir
 from lumir.context import make_context
 from lumir.dialects import attributes_of
 from lumir.frontend import import_onnx
+from lumir.graph.known import use_store
 from lumir.mlir import ir
+from lumir.passes import run_pipeline
 
 MS = "com.microsoft"
 B, H, G, D, ROOM = 3, 4, 2, 8, 24
@@ -138,3 +140,52 @@ def test_one_artifact_generates(past):
         assert found["nk"].shape == cache.shape
         for b, n in enumerate(lengths):
             np.testing.assert_allclose(found["nk"][b, :, :n], cache[b, :, :n], rtol=1e-4, atol=1e-5)
+
+
+def bounded(compare: str, order: str, dtype: Any, shape: list[int], reshaped: bool = False) -> onnx.ModelProto:
+    """Attention under a mask that compares the places of keys with a number of each batch, which is an input."""
+    inputs = [value(name, np.float32, [B, n, m, D]) for name, n, m in (("q", H, 1), ("k", G, ROOM), ("v", G, ROOM))]
+    nodes = [node("Range", "zero room one", "places"), node(compare, order, "kept")]
+    nodes += [node("Reshape", "kept target", "mask")] if reshaped else []
+    mask = "mask" if reshaped else "kept"
+    weights = {"zero": np.array(0, dtype), "room": np.array(ROOM, dtype), "one": np.array(1, dtype)}
+    weights["target"] = np.array([B, 1, 1, ROOM])
+    attention = node("Attention", f"q k v {mask}", "y")
+    return model([*nodes, attention], [*inputs, value("n", dtype, shape)], ["y"], weights, opset=24)
+
+
+def masks(proto: onnx.ModelProto) -> list[str]:
+    """The element type of each attention's mask after the graph's recognition."""
+    with make_context(), ir.Location.unknown():
+        module, store = import_onnx(proto)
+        with use_store(store):
+            run_pipeline("builtin.module(lumir-canonicalize,lumir-fuse-attention{keep-empty-rows=true})", module)
+        main = next(f for f in module.body if f.operation.name == "func.func")
+        found = [op for op in main.operation.regions[0].blocks[0] if op.operation.name == "lumir.attention"]
+        return [str(ir.RankedTensorType(op.operands[3].type).element_type) for op in found]
+
+
+@pytest.mark.parametrize(
+    ("compare", "order", "dtype", "shape", "reshaped"),
+    [
+        ("Less", "places n", np.int64, [B, 1, 1, 1], False),
+        ("LessOrEqual", "places n", np.int32, [B, 1], True),
+        ("Greater", "n places", np.int64, [B, 1, 1, 1], False),
+        ("GreaterOrEqual", "n places", np.int64, [1], False),
+    ],
+)
+def test_a_mask_that_compares_keys_with_a_number_is_read_as_one(compare, order, dtype, shape, reshaped):
+    proto, rng = bounded(compare, order, dtype, shape, reshaped), np.random.default_rng(4)
+    assert masks(proto) == ["i32" if dtype is np.int32 else "i64"]
+    compiled = lumir.compile(proto, target="cpu")
+    for given in ([0, 3, 9], [ROOM, ROOM + 5, -2], [np.iinfo(dtype).max, np.iinfo(dtype).min, 1]):
+        inputs = {"q": normal(rng, B, H, 1, D), "k": normal(rng, B, G, ROOM, D), "v": normal(rng, B, G, ROOM, D)}
+        inputs["n"] = np.array(given, dtype)[: np.prod(shape)].reshape(shape)
+        wanted = run(proto, inputs)["y"]
+        np.testing.assert_allclose(compiled.run(inputs)["y"], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("compare", ["GreaterOrEqual", "Equal"])
+def test_other_comparisons_stay_masks(compare):
+    proto = bounded(compare, "places n", np.int64, [B, 1, 1, 1])
+    assert masks(proto) == ["i1"]
