@@ -1,12 +1,20 @@
-"""A compiled model against onnxruntime on the same inputs."""
+"""Compiled models against onnxruntime on the same inputs, and the report of several."""
 
-from collections.abc import Mapping
+import datetime
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from rich.console import Console
+from rich.table import Table
 
 import lumir
+from lumir.runtime.cuda_gpu import Gpu
+
+RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -38,3 +46,25 @@ def compare(
         spread=float(min(np.ptp(expected[name]) / scales[name] for name in names)),
         deterministic=all(np.array_equal(found[name], again[name]) for name in names),
     )
+
+
+def report(name: str, target: str, columns: Sequence[str], rows: Sequence[Mapping[str, object]], whole: bool) -> None:
+    """Print a table of measurements; of the whole set, write `benchmarks/results/<name>-<target>.json` too.
+
+    Args:
+        name: of the script, with dashes.
+        columns: a heading for each value of a row.
+    """
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console(width=140).print(table)
+    if whole:
+        found = {
+            "date": datetime.date.today().isoformat(),
+            "command": f"python benchmarks/{name.replace('-', '_')}.py --target {target}",
+            "device": Gpu(0).name if target == "cuda" else "CPU",
+            "onnxruntime": onnxruntime.__version__,
+            "rows": rows,
+        }
+        (RESULTS / f"{name}-{target}.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -6,8 +6,6 @@ The error is the largest difference over the largest magnitude, of the last Soft
 benchmarks/results/light-models-<target>.json.
 """
 
-import datetime
-import json
 import multiprocessing
 import sys
 import time
@@ -17,12 +15,9 @@ from pathlib import Path
 
 import click
 import onnxruntime
-from against_onnxruntime import compare
-from rich.console import Console
-from rich.table import Table
+from against_onnxruntime import compare, report
 
 import lumir
-from lumir.runtime.cuda_gpu import Gpu
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "models"))
@@ -56,23 +51,9 @@ def main(target: str, only: str, jobs: int) -> None:
     """Measure, print a table, write the numbers."""
     from light_models import NAMES
 
-    table, rows = Table("model", "error", "spread", "same bits", "launches", "compile s", box=None), []
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        for row in pool.map(partial(measure, target=target), only.split(",") if only else NAMES):
-            rows.append(row)
-            table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console(width=120).print(table)
-    report = {
-        "date": datetime.date.today().isoformat(),
-        "command": f"python benchmarks/light_models.py --target {target}",
-        "device": Gpu(0).name if target == "cuda" else "CPU",
-        "onnxruntime": onnxruntime.__version__,
-        "rows": rows,
-    }
-    if not only:
-        (ROOT / "benchmarks" / "results" / f"light-models-{target}.json").write_text(
-            json.dumps(report, indent=1) + "\n"
-        )
+        rows = list(pool.map(partial(measure, target=target), only.split(",") if only else NAMES))
+    report("light-models", target, ("model", "error", "spread", "same bits", "launches", "compile s"), rows, not only)
 
 
 if __name__ == "__main__":

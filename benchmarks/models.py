@@ -6,8 +6,6 @@ Each model runs at its first default shape in fp32, fp16 and bf16 and at its sec
 is the largest difference over the largest magnitude of the output. Writes benchmarks/results/models-<target>.json.
 """
 
-import datetime
-import json
 import sys
 import time
 from pathlib import Path
@@ -15,9 +13,7 @@ from statistics import median
 
 import click
 import onnxruntime
-from against_onnxruntime import compare
-from rich.console import Console
-from rich.table import Table
+from against_onnxruntime import compare, report
 
 import lumir
 
@@ -59,24 +55,15 @@ def main(target: str, only: str) -> None:
     """Measure, print a table, write the numbers."""
     from catalog import default_dims
 
-    columns = ("model", "precision", "dims", "error", "same bits", "ms", "launches", "compile s")
-    table, rows = Table(*columns, box=None), []
+    rows = []
     for path in sorted(MODELS.glob("*.onnx")):
         if only and path.stem not in only.split(","):
             continue
         first, second = default_dims(path)[:2]
         for dims, precision in ((first, "fp32"), (second, "fp32"), (first, "fp16"), (first, "bf16")):
-            row = measure(path, target, dims, precision)
-            rows.append(row)
-            table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console(width=140).print(table)
-    report = {
-        "date": datetime.date.today().isoformat(),
-        "command": f"python benchmarks/models.py --target {target}",
-        "onnxruntime": onnxruntime.__version__,
-        "rows": rows,
-    }
-    (ROOT / "benchmarks" / "results" / f"models-{target}.json").write_text(json.dumps(report, indent=1) + "\n")
+            rows.append(measure(path, target, dims, precision))
+    columns = ("model", "precision", "dims", "error", "same bits", "ms", "launches", "compile s")
+    report("models", target, columns, rows, not only)
 
 
 if __name__ == "__main__":

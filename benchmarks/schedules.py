@@ -1,6 +1,6 @@
 """Products and convolutions on a GPU: several schedules of every family that takes one, beside the peers.
 
-python benchmarks/schedules.py gemm fp8 few-tiles         # groups of lumir-bench, and products of few tiles
+python benchmarks/schedules.py gemm fp8 few-tiles         # any groups of lumir-bench, and products of few tiles
 python benchmarks/schedules.py conv depthwise grouped --choices 24 --json convolutions.json
 python benchmarks/schedules.py --only 4096x4096x4096 --family wgmma --choices 40
 
@@ -28,7 +28,8 @@ from lumir.measure.tune import Compiling
 from lumir.measure.workers import Workers
 
 ARCH = "sm_90a"
-GROUPS = ("gemm", "fp8", "few-tiles", "gated", "conv", "depthwise", "grouped")
+GROUPS = tuple(dict.fromkeys(item.group for item in (*benchmarks(), *few_tiles())))
+UNLESS_NAMED = ("gemm", "fp8", "few-tiles", "gated", "conv", "depthwise", "grouped")
 MOST_SETS_OF_PEERS = 24
 SAMPLES = 15
 
@@ -105,8 +106,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
 def main(
     groups: tuple[str, ...], only: tuple[str, ...], families: tuple[str, ...], choices: int, path: Path | None
 ) -> None:
-    """Measure benchmarks of some GROUPS; of all, if none is named."""
-    every = [item for item in (*benchmarks(), *few_tiles()) if item.group in (groups or GROUPS)]
+    """Measure benchmarks of some GROUPS; of products and convolutions, if none is named."""
+    every = [item for item in (*benchmarks(), *few_tiles()) if item.group in (groups or UNLESS_NAMED)]
     items = [item for item in every if not only or any(text in item.full_name for text in only)]
     bench, rows = Bench(), []
     with Workers() as workers:
