@@ -111,6 +111,14 @@ def build(text: str, family: Family, arch: str = "sm_90a", schedule: Schedule | 
     return Built(text, family, schedule, code, module, arch)
 
 
+def assemble_cleanly(built: Built) -> AssemblyReport:
+    """Assemble with ptxas; asserts that nothing spills, no symbol is left open, and ptxas warns of nothing."""
+    assert ".extern .func" not in built.ptx
+    report = built.assemble()
+    assert report.spills == 0 and not report.warnings, (built.schedule, report.kernels, report.warnings)
+    return report
+
+
 def assemble_everywhere(text: str, family: Family, schedule: Schedule | None = None) -> dict[str, AssemblyReport]:
     """Assemble for every architecture with ptxas; asserts that nothing spills and no symbol is left open."""
     reports = {}

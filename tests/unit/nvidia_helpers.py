@@ -12,12 +12,17 @@ import emulator
 import harness
 import map_cases
 import prefill_cases
+import pytest
 import row_cases
 import row_parts_cases
 import scan_cases
 import skinny_cases
 import top_k_cases
 import transpose_cases
+
+from lumir.codegen.ptx import find_ptxas
+
+needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 
 __all__ = [
     "attention_cases",
@@ -26,6 +31,7 @@ __all__ = [
     "emulator",
     "harness",
     "map_cases",
+    "needs_ptxas",
     "prefill_cases",
     "row_cases",
     "row_parts_cases",

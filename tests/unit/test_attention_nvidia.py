@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from nvidia_helpers import attention_cases, decode_cases, harness, prefill_cases
+from nvidia_helpers import attention_cases, decode_cases, harness, needs_ptxas, prefill_cases
 
 from lumir.artifact.schema import Launch
-from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.attention_mask import plain_scale
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.families import choose
@@ -20,7 +19,6 @@ from lumir.measure import compile_dispatch
 from lumir.size_text import declare
 from lumir.target import target_named
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 ONE_QUERY = attention_cases.Attention(b=1, h=32, g=8, m=1, n=2048, d=128, e=128)
 MANY = attention_cases.Attention(b=1, h=4, g=2, m=512, n=512, d=128, e=128)
 

@@ -4,15 +4,14 @@ import attention_cases
 import contraction_cases
 import harness
 import pytest
+from nvidia_helpers import needs_ptxas
 
-from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.attention_mask import Band
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.nvidia.attention import AttentionFamily, AttentionSchedule
 from lumir.kernels.nvidia.contraction import ContractionFamily, ContractionSchedule, problem_of
 from lumir.target import target_named
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 CONTRACTION, ATTENTION = ContractionFamily(), AttentionFamily()
 SQUARE = {"m": 1024, "n": 1024, "k": 1024}
 EVERYWHERE = ("linear-float16", "linear-bfloat16", "linear-float32", "channels-last-float16")
@@ -25,13 +24,6 @@ SOME_ATTENTION = list(attention_cases.CASES)[::4]
 def _context():
     with harness.kernel_context():
         yield
-
-
-def assemble(built: harness.Built):
-    assert ".extern .func" not in built.ptx
-    report = built.assemble()
-    assert report.spills == 0 and not report.warnings, (built.schedule, report.kernels, report.warnings)
-    return report
 
 
 @needs_ptxas
@@ -49,13 +41,13 @@ def test_attention_assembles_for_every_architecture(name):
 @needs_ptxas
 @pytest.mark.parametrize("name", SOME)
 def test_contractions_assemble(name):
-    assemble(harness.build(contraction_cases.CASES[name](), CONTRACTION))
+    harness.assemble_cleanly(harness.build(contraction_cases.CASES[name](), CONTRACTION))
 
 
 @needs_ptxas
 @pytest.mark.parametrize("name", SOME_ATTENTION)
 def test_attention_assembles(name):
-    assemble(harness.build(attention_cases.CASES[name](), ATTENTION))
+    harness.assemble_cleanly(harness.build(attention_cases.CASES[name](), ATTENTION))
 
 
 @needs_ptxas
@@ -66,7 +58,7 @@ def test_large_products_run_on_tensor_cores_by_wide_asynchronous_copies(equation
     assert "mma.sync.aligned.m16n8k16" in built.ptx and "ldmatrix" in built.ptx
     assert "cp.async.cg.shared.global" in built.ptx and "ld.global" not in built.ptx
     assert "st.global.v4.b32" in built.ptx
-    assemble(built)
+    harness.assemble_cleanly(built)
 
 
 def test_float32_is_exact():

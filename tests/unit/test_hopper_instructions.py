@@ -1,7 +1,7 @@
 """The wrappers of Hopper's instructions: each gives the PTX it promises, and ptxas takes them together."""
 
 import pytest
-from nvidia_helpers import harness
+from nvidia_helpers import harness, needs_ptxas
 
 from lumir.codegen.nvidia import ptx_of
 from lumir.codegen.ptx import assemble, find_ptxas
@@ -11,7 +11,6 @@ from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import byte_offset, constant_i32, packed_pair
 from lumir.mlir import arith, ir, llvm, scf
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 TEXT = """func.func private @d(%x: tensor<64x64xbf16>) -> tensor<64x64xbf16> attributes {lumir.dispatch} {
   return %x : tensor<64x64xbf16> }"""
 

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 from import_helpers import model, node
-from nvidia_helpers import contraction_cases, harness
+from nvidia_helpers import contraction_cases, harness, needs_ptxas
 
-from lumir.codegen.ptx import find_ptxas
 from lumir.compile import Request, compile_to
 from lumir.kernels.nvidia.contraction import ContractionFamily
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 SQUARE = {"m": 1024, "n": 1024, "k": 1024}
 
 

@@ -1,10 +1,9 @@
 """The NVIDIA families map and rows without a GPU: PTX that ptxas takes, and schedules that say why they cannot run."""
 
 import pytest
-from nvidia_helpers import harness, map_cases, row_cases
+from nvidia_helpers import harness, map_cases, needs_ptxas, row_cases
 
 from lumir.codegen.nvidia import ptx_of
-from lumir.codegen.ptx import find_ptxas
 from lumir.diagnostics import InternalError
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
@@ -13,7 +12,6 @@ from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.nvidia.rows import RowsFamily
 from lumir.measure.texts import scalar
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 EVERYWHERE_MAP = (
     "add-float32",
     "less-bfloat16",
@@ -41,13 +39,6 @@ def _context():
         yield
 
 
-def assemble(built: harness.Built):
-    assert ".extern .func" not in built.ptx
-    report = built.assemble()
-    assert report.spills == 0 and not report.warnings, (built.schedule, report.kernels, report.warnings)
-    return report
-
-
 @needs_ptxas
 @pytest.mark.parametrize("name", EVERYWHERE_MAP)
 def test_map_assembles_for_every_architecture(name):
@@ -63,13 +54,13 @@ def test_rows_assemble_for_every_architecture(name):
 @needs_ptxas
 @pytest.mark.parametrize("name", map_cases.CASES)
 def test_map_assembles(name):
-    assemble(harness.build(map_cases.CASES[name](), MapFamily()))
+    harness.assemble_cleanly(harness.build(map_cases.CASES[name](), MapFamily()))
 
 
 @needs_ptxas
 @pytest.mark.parametrize("name", row_cases.CASES)
 def test_rows_assemble(name):
-    assemble(harness.build(row_cases.CASES[name](), RowsFamily()))
+    harness.assemble_cleanly(harness.build(row_cases.CASES[name](), RowsFamily()))
 
 
 @needs_ptxas
@@ -77,7 +68,7 @@ def test_every_way_to_deal_out_rows_assembles_without_spills():
     text = row_cases.CASES["softmax-float16"]()
     schedules = harness.legal_schedules(text, RowsFamily())
     for schedule in schedules[:: max(1, len(schedules) // 12)]:
-        assemble(harness.build(text, RowsFamily(), schedule=schedule))
+        harness.assemble_cleanly(harness.build(text, RowsFamily(), schedule=schedule))
 
 
 def test_map_reads_and_writes_sixteen_bytes():
@@ -107,7 +98,7 @@ def test_rows_keep_a_row_in_registers_between_passes():
 def test_a_workgroup_fetches_the_rows_of_a_later_one():
     text = row_cases.CASES["layer-norm-bfloat16-wide"]()
     built = harness.build(text, RowsFamily(), schedule=RowsSchedule(64, 2, 8, 8, ahead=3))
-    assemble(built)
+    harness.assemble_cleanly(built)
     assert built.ptx.count("cp.async.bulk.prefetch.L2") == 2, "one for each of what is added"
     assert built.ptx.index("griddepcontrol.wait") < built.ptx.index("cp.async.bulk.prefetch.L2")
     assert "prefetch" not in harness.build(text, RowsFamily(), schedule=RowsSchedule(64, 2, 8, 8)).ptx
@@ -133,7 +124,7 @@ def test_rows_of_a_warp_need_no_shared_memory():
 @pytest.mark.parametrize("name", ["softmax-long", "arg-max-long", "norm-quantised-int8", "one-row"])
 def test_rows_of_a_cluster_assemble(name, arch):
     built = harness.build(row_cases.CASES[name](), RowsFamily(), arch, RowsSchedule(128, 1, 1, 4, cluster=4))
-    assemble(built)
+    harness.assemble_cleanly(built)
     started, first = (built.ptx.index(text) for text in ("barrier.cluster.wait", "st.shared::cluster"))
     assert started < first, "a workgroup's memory is written before it is known to have started"
     assert built.code.cluster == (4, 1, 1) and built.code.grid[0] % 4 == 0 and ".reqnctapercluster 4" in built.ptx
@@ -157,7 +148,7 @@ def test_scales_of_rows_may_keep_their_dimension():
 
     text = row_cases.cases.dispatch(body, ((1, 7, 640), "float32"))
     built = harness.build(text, RowsFamily(), schedule=RowsSchedule(32, 4, 4, 5))
-    assemble(built)
+    harness.assemble_cleanly(built)
     assert built.ptx.count("st.global.b32") >= 1 and built.ptx.count("ld.global.v4") == 5
 
 

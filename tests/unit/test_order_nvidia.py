@@ -4,9 +4,8 @@ import zlib
 
 import numpy as np
 import pytest
-from nvidia_helpers import emulator, harness, scan_cases, top_k_cases
+from nvidia_helpers import emulator, harness, needs_ptxas, scan_cases, top_k_cases
 
-from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.families import choose
 from lumir.kernels.nvidia.scan import ScanFamily
 from lumir.kernels.nvidia.scan_writer import ScanSchedule
@@ -14,7 +13,6 @@ from lumir.kernels.nvidia.top_k import TopKFamily
 from lumir.kernels.nvidia.top_k_writer import TopKSchedule
 from lumir.target import target_named
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 TARGET = target_named("sm_90a")
 TEXTS = {f"top-k/{name}": (make, TopKFamily()) for name, make in top_k_cases.CASES.items()} | {
     f"scan/{name}": (make, ScanFamily()) for name, make in scan_cases.CASES.items()
@@ -56,9 +54,7 @@ def test_assembles(name):
     schedules = harness.legal_schedules(text, family)
     for schedule in {schedules[0], schedules[len(schedules) // 2]}:
         built = harness.build(text, family, schedule=schedule)
-        assert ".extern .func" not in built.ptx
-        report = built.assemble()
-        assert report.spills == 0 and not report.warnings, (built.schedule, report.kernels, report.warnings)
+        harness.assemble_cleanly(built)
 
 
 @needs_ptxas

@@ -1,9 +1,10 @@
 """LLVM IR -> PTX for every architecture, checked with ptxas."""
 
 import pytest
+from nvidia_helpers import needs_ptxas
 
 from lumir.codegen import ptx
-from lumir.codegen.ptx import PTX_VERSIONS, assemble, compile_ptx, find_ptxas
+from lumir.codegen.ptx import PTX_VERSIONS, assemble, compile_ptx
 from lumir.diagnostics import InternalError, UserError
 
 ADD = """
@@ -47,8 +48,6 @@ define ptx_kernel void @shared(ptr %out, i64 %i) {
   ret void
 }
 """
-
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 
 
 @needs_ptxas

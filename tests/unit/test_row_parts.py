@@ -1,15 +1,13 @@
 """The NVIDIA family row_parts without a GPU: PTX that ptxas takes, kernels run by the emulator, choices."""
 
 import pytest
-from nvidia_helpers import emulator, harness, row_parts_cases
+from nvidia_helpers import emulator, harness, needs_ptxas, row_parts_cases
 
-from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.families import choose
 from lumir.kernels.nvidia.row_parts import RowPartsFamily
 from lumir.kernels.nvidia.row_schedule import RowPartsSchedule
 from lumir.target import target_named
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 FAMILY, TARGET = RowPartsFamily(), target_named("sm_90a")
 SCHEDULES = [
     RowPartsSchedule(64, 1, 1, 2, parts=8),
@@ -31,9 +29,7 @@ def _context():
 @pytest.mark.parametrize("name", row_parts_cases.CASES)
 def test_assembles(name):
     built = harness.build(row_parts_cases.CASES[name](), FAMILY)
-    assert ".extern .func" not in built.ptx
-    report = built.assemble()
-    assert report.spills == 0 and not report.warnings, (built.schedule, report.kernels, report.warnings)
+    harness.assemble_cleanly(built)
 
 
 @needs_ptxas

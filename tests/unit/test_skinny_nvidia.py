@@ -1,15 +1,13 @@
 """The NVIDIA family skinny without a GPU: PTX that ptxas takes, and schedules that say why they cannot run."""
 
 import pytest
-from nvidia_helpers import harness, skinny_cases
+from nvidia_helpers import harness, needs_ptxas, skinny_cases
 
-from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.nvidia.skinny import SkinnyFamily
 from lumir.kernels.nvidia.skinny_facts import SkinnyFacts
 from lumir.kernels.nvidia.skinny_plan import SkinnySchedule
 from lumir.target import target_named
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 FAMILY, TARGET = SkinnyFamily(), target_named("sm_90a")
 EVERYWHERE = ("bfloat16-5x130x4104", "float32-3x40x96", "linear-float16", "uint4-bfloat16", "int8-bfloat16")
 FAST_PACKED = [name for name in skinny_cases.CASES if "int4" in name or "int8-" in name or "channel" in name]
@@ -27,9 +25,7 @@ def _context():
 @pytest.mark.parametrize("name", skinny_cases.CASES)
 def test_assembles(name):
     built = harness.build(skinny_cases.CASES[name](), FAMILY)
-    assert ".extern .func" not in built.ptx
-    report = built.assemble()
-    assert report.spills == 0 and not report.warnings, (built.schedule, report.kernels, report.warnings)
+    harness.assemble_cleanly(built)
 
 
 @needs_ptxas

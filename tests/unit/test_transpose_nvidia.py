@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-from nvidia_helpers import emulator, harness, transpose_cases
+from nvidia_helpers import emulator, harness, needs_ptxas, transpose_cases
 
-from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.nvidia.transpose import TransposeFamily, TransposeSchedule
 from lumir.kernels.nvidia.transpose_plan import TransposeFacts
 from lumir.target import target_named
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 FAMILY, TARGET = TransposeFamily(), target_named("sm_90a")
 EMULATED = ("float16-77x130", "bool-33x5", "to-channels-last", "fused-float32", "two-turned", "heads", "flattened")
 
@@ -24,9 +22,7 @@ def _context():
 @pytest.mark.parametrize("name", transpose_cases.CASES)
 def test_assembles(name):
     built = harness.build(transpose_cases.CASES[name](), FAMILY)
-    assert ".extern .func" not in built.ptx
-    report = built.assemble()
-    assert report.spills == 0 and not report.warnings, (built.schedule, report.kernels, report.warnings)
+    harness.assemble_cleanly(built)
 
 
 @needs_ptxas

@@ -6,10 +6,9 @@ from dataclasses import replace
 import contraction_cases
 import pytest
 import wgmma_cases
-from nvidia_helpers import harness
+from nvidia_helpers import harness, needs_ptxas
 
 from lumir.artifact.schema import Launch
-from lumir.codegen.ptx import find_ptxas
 from lumir.kernels.families import choose
 from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
 from lumir.kernels.nvidia.skinny import SkinnyFamily
@@ -18,7 +17,6 @@ from lumir.measure import compile_dispatch
 from lumir.size_text import declare
 from lumir.target import NVIDIA_ARCHS, target_named
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 FAMILY, TARGET = WgmmaFamily(), target_named("sm_90a")
 LARGE = {"m": 2048, "n": 1024, "k": 512}
 

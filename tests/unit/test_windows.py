@@ -7,11 +7,10 @@ import contraction_cases
 import convolution_cases
 import numpy as np
 import pytest
-from nvidia_helpers import harness
+from nvidia_helpers import harness, needs_ptxas
 
 from lumir.artifact.schema import Launch
 from lumir.artifact.tensor_map import TensorMap
-from lumir.codegen.ptx import find_ptxas
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
 from lumir.kernels.families import choose
@@ -23,7 +22,6 @@ from lumir.measure import compile_dispatch
 from lumir.measure.kernel import schedules_of
 from lumir.target import NVIDIA_ARCHS, target_named
 
-needs_ptxas = pytest.mark.skipif(find_ptxas() is None, reason="ptxas is not installed")
 FAMILY, TARGET = WgmmaFamily(), target_named("sm_90a")
 
 
