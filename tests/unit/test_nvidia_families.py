@@ -7,6 +7,7 @@ from lumir.codegen.nvidia import ptx_of
 from lumir.diagnostics import InternalError
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
+from lumir.kernels.families import choose
 from lumir.kernels.nvidia.map import MapFamily, MapSchedule
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.nvidia.rows import RowsFamily
@@ -128,6 +129,13 @@ def test_rows_of_a_cluster_assemble(name, arch):
     started, first = (built.ptx.index(text) for text in ("barrier.cluster.wait", "st.shared::cluster"))
     assert started < first, "a workgroup's memory is written before it is known to have started"
     assert built.code.cluster == (4, 1, 1) and built.code.grid[0] % 4 == 0 and ".reqnctapercluster 4" in built.ptx
+
+
+@pytest.mark.parametrize("size", [50256, 50257])
+def test_long_rows_of_any_length_go_to_clusters(size):
+    """Also where neighbours do not lie side by side on 16 bytes: a vocabulary may have an odd number of words."""
+    _module, dispatch = harness.lowered(row_cases.cases.softmax((16, size), 1, "float32"))
+    assert vars(choose(dispatch, harness.target_named("sm_90a"))[1])["cluster"] > 1
 
 
 def test_older_architectures_have_no_clusters():

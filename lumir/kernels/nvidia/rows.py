@@ -90,7 +90,8 @@ def _schedules(facts: RowFacts, target: Target) -> Iterator[RowsSchedule]:
                 yield RowsSchedule(threads, max(block // threads, 1), lanes, unroll, across)
     if size < CLUSTERED or not is_programmatic(target):
         return
-    for cluster, lanes, threads in product(CLUSTERS[1:], lane_choices[:2], (128, 256, 512, 1024)):
+    whole = [lanes for lanes in lane_choices if facts.space.inner % lanes == 0]
+    for cluster, lanes, threads in product(CLUSTERS[1:], dict.fromkeys((*whole[:2], 1)), (128, 256, 512, 1024)):
         for unroll in unrolls(facts, cluster * threads * lanes, lanes):
             yield RowsSchedule(threads, 1, lanes, unroll, cluster=cluster)
 
