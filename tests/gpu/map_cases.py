@@ -7,6 +7,7 @@ import cases
 
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
+from lumir.measure.texts import gelu
 from lumir.mlir import ir
 
 CONV = {"strides": [1, 2], "dilations": [1, 1], "low": [1, 0], "high": [1, 2], "groups": 1, "to": "float32"}
@@ -39,6 +40,7 @@ def _cases() -> dict[str, Callable[[], str]]:
         found[f"gelu-wide-{dtype}"] = partial(cases.bias_gelu, (300, 256), (256,), dtype)
         found[f"tanh-{dtype}"] = partial(cases.op, "tanh", ((1000,), dtype))
     return found | {
+        "whole-gelu-float16": partial(cases.dispatch, gelu, ((41, 97), "float16")),
         "bool": partial(cases.op, "xor", ((7, 130), "bool"), ((130,), "bool")),
         "mixed": partial(cases.mixed, (40, 96)),
         "mixed-ragged": partial(cases.mixed, (41, 97)),

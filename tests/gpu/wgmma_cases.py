@@ -8,6 +8,7 @@ from contraction_cases import gated, heads, linear, product, products_of_bytes, 
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
 from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
+from lumir.measure.suite.gemm import linear_gelu
 from lumir.mlir import ir
 from lumir.size_text import declare
 from lumir.sizes import Dim, Symbol, size_of
@@ -133,6 +134,8 @@ CASES: dict[str, Callable[[], str]] = {
     "to-float8": lambda: scaled(296, 272, 16, "float16", "float8_e4m3fn"),
     "linear-float16": lambda: linear(300, 264, 136, "float16"),
     "linear-bfloat16": lambda: linear(130, 56, 72, "bfloat16"),
+    "gelu-float16": lambda: linear_gelu(300, 264, 136, "float16"),
+    "gelu-odd": lambda: linear_gelu(131, 67, 72, "bfloat16"),
     "heads": lambda: heads(2, 128, 4, 64, 80, "float16"),
     "heads-ragged": lambda: heads(2, 50, 4, 24, 80, "float16"),
     "unheads": lambda: unheads(2, 128, 4, 64, 72, "float16"),

@@ -59,7 +59,7 @@ _NAMES = {
         "mk,kn->mn-bfloat16 mk,nk->mn-float16 km,kn->mn-float16 km,nk->mn-bfloat16 bmk,bkn->bmn-float16 "
         "mk,nk->mn-small row odd-result long large float8_e4m3fn int8 scaled-float8 linear-float16 heads unheads "
         "gated-float16 three-bands uint8-int8 requantised float8_e4m3fn-float8_e5m2 tf32 tf32-linear transposed sliced "
-        "few-tiles few-tiles-linear",
+        "few-tiles few-tiles-linear gelu-float16 gelu-odd",
     ),
     "convolution": (
         convolution_cases.CASES,
@@ -126,7 +126,7 @@ _NAMES = {
     "map": (
         map_cases.CASES,
         "add-float16 ragged-int8 less-bfloat16 scalar-float32 gelu-float32 gelu-wide-float16 bool mixed-ragged "
-        "transpose heads concat-ragged slice gather matmul-half max-pool depthwise scan top-k",
+        "whole-gelu-float16 transpose heads concat-ragged slice gather matmul-half max-pool depthwise scan top-k",
     ),
 }
 
