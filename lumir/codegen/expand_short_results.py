@@ -23,6 +23,8 @@ SHORT_RULES: dict[str, Rule] = {
 }
 ONE_PLUS: dict[str, Rule] = {"math.erf": short_results.one_plus_erf, "math.tanh": short_results.one_plus_tanh}
 """What becomes of one plus the function, where the sum is all that is wanted of it."""
+_MOST_SCALED = 2.0**10
+"""Its seventh power, by which a coefficient is scaled, is a float32, and its reciprocal's is."""
 
 
 def expand_short_results(root: ir.Operation, target: str) -> None:
@@ -72,12 +74,13 @@ def _replace_one_plus(user: ir.Operation, op: ir.Operation, emitters: Emitters) 
 
 def _gate(product: ir.Operation, one_plus: ir.Operation, erf: ir.Operation) -> tuple[ir.Value, float, float] | None:
     """x, scale and factor where a product is factor x (1 + erf(scale x))."""
-    if product.name != "arith.mulf" or list(product.operands).count(one_plus.results[0]) != 1:
+    others = [operand for operand in product.operands if operand != one_plus.results[0]]
+    if product.name != "arith.mulf" or len(others) != 1:
         return None
     x, scale = _scaled(erf.operands[0])
-    (other,) = (operand for operand in product.operands if operand != one_plus.results[0])
-    factor = 1.0 if other == x else _scaled(other)[1] if _scaled(other)[0] == x else 0.0
-    return (x, scale, factor) if scale > 0 and factor > 0 else None
+    gated, factor = (x, 1.0) if others[0] == x else _scaled(others[0])
+    moderate = all(1 / _MOST_SCALED <= number <= _MOST_SCALED for number in (scale, factor))
+    return (x, scale, factor) if gated == x and moderate else None
 
 
 def _scaled(value: ir.Value) -> tuple[ir.Value, float]:

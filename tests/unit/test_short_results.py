@@ -147,6 +147,16 @@ def test_where_nothing_is_marked_or_the_target_is_a_cpu_the_expansion_is_the_ful
     assert "exp2" not in kernel_text(body.replace("{lumir.short} ", ""))
 
 
+@pytest.mark.parametrize("scale", [-0.5, 1e-7, 3e6])
+def test_what_is_no_gelu_is_not_written_as_one(scale):
+    """A gate that falls, and factors of which powers are no numbers of float32."""
+    body = FUNCTIONS["gelu"][0].replace("0.70703125", f"{scale:.8f}")
+    assert "ex2.approx.ftz" in kernel_text(FUNCTIONS["gelu"][0]) and "ex2.approx.ftz" not in kernel_text(body)
+    x = np.linspace(-3, 3, 61, dtype=np.float32)
+    got, wanted = run(body, x), 0.5 * x * erfc(-x.astype(np.float64) * np.float32(scale))
+    assert np.allclose(got, wanted, rtol=1e-3, atol=1e-6)
+
+
 def test_a_function_with_other_uses_is_computed_itself():
     body = FUNCTIONS["one-plus-tanh"][0] + "\n%z = arith.mulf %e, %y : f32"
     x = arguments("f16")[:64]
