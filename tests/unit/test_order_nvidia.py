@@ -1,5 +1,6 @@
 """The NVIDIA families top_k and scan without a GPU: PTX that ptxas takes, kernels run by the emulator, choices."""
 
+import re
 import zlib
 
 import numpy as np
@@ -11,6 +12,8 @@ from lumir.kernels.nvidia.scan import ScanFamily
 from lumir.kernels.nvidia.scan_writer import ScanSchedule
 from lumir.kernels.nvidia.top_k import TopKFamily
 from lumir.kernels.nvidia.top_k_writer import TopKSchedule
+from lumir.size_text import declare
+from lumir.sizes import Symbol
 from lumir.target import target_named
 
 TARGET = target_named("sm_90a")
@@ -99,3 +102,44 @@ def test_few_of_a_long_row_go_in_rounds_and_many_of_a_short_one_by_rank():
     for size, k, by_rank in ((128256, 50, False), (8400, 1000, True)):
         _module, dispatch = harness.lowered(top_k_cases.cases.op("top_k", ((1, size), "float32"), k=k, largest=True))
         assert vars(choose(dispatch, TARGET)[1])["by_rank"] == by_rank, (size, k)
+
+
+_OPEN = {
+    "scan": (
+        """func.func private @d(%x: T) -> T attributes {lumir.dispatch} {
+          %0 = "lumir.scan"(%x) {kind = "sum", axis = AXIS : i64, exclusive = false, reverse = true} : (T) -> T
+          return %0 : T }""",
+        ScanFamily(),
+    ),
+    "top-k": (
+        """func.func private @d(%x: T) -> (V, I) attributes {lumir.dispatch} {
+          %0:2 = "lumir.top_k"(%x) {k = 3 : i64, largest = true} : (T) -> (V, I)
+          return %0#0, %0#1 : V, I }""",
+        TopKFamily(),
+    ),
+}
+
+
+def _typed(text, shape, few, axis):
+    """The text with the types of a tensor of two dimensions, and of its first three columns."""
+    types = {"T": f"tensor<{shape}", "V": f"tensor<{few}", "I": f"tensor<{few.replace('f32', 'i64')}", "AXIS": axis}
+    return re.sub(r"\b(T|V|I|AXIS)\b", lambda match: str(types[match[0]]), text)
+
+
+@pytest.mark.parametrize(("name", "axis"), [("scan", 0), ("scan", 1), ("top-k", 1)])
+def test_sizes_that_are_known_at_the_launch(name, axis):
+    """One kernel for every size, for a few schedules."""
+    text, family = _OPEN[name]
+    with declare({"b": Symbol("b", 1, 9), "n": Symbol("n", 3, 300)}):
+        open_text = _typed(text, '?x?xf32, ["b", "n"]>', '?x3xf32, ["b"]>', axis)
+        schedules = [
+            s for s in harness.legal_schedules(open_text, family) if vars(s)["threads"] * vars(s)["rows"] <= 128
+        ]
+        kernels = [harness.build(open_text, family, schedule=s) for s in schedules[:: len(schedules) // 3]]
+    for b, n in ((1, 3), (4, 37), (7, 130)):
+        reference = harness.build(_typed(text, f"{b}x{n}xf32>", f"{b}x3xf32>", axis), family)
+        inputs = harness.random_inputs(reference, n)
+        for kernel in kernels:
+            found = emulator.run_on_cpu(kernel, inputs, b=b, n=n)
+            for one, wanted in zip(found, harness.expected(reference, inputs), strict=True):
+                harness.compare(one, wanted)
