@@ -17,7 +17,6 @@ from lumir.kernels.nvidia.roofline import (
 )
 from lumir.kernels.nvidia.row_facts import RowFacts
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
-from lumir.sizes import typical
 from lumir.target import Target
 
 ROUND_SECONDS, JOIN_SECONDS, INSTRUCTION_SECONDS = 0.2e-6, 0.02e-6, 0.6e-9
@@ -40,23 +39,23 @@ def row_cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
     A workgroup waits for its loads and its barriers. Those that run first all wait at once, those that follow while
     their neighbours on the multiprocessor move bytes.
     """
-    steps = typical(-(-facts.space.row_size // schedule.columns))
-    workgroups = typical(-(-facts.space.row_count // schedule.tile)) * schedule.workgroups
-    threads, at_once = workgroups * schedule.block, max(1, min(schedule.unroll, steps))
+    steps, block = -(-facts.size // schedule.columns), schedule.block
+    workgroups = -(-facts.count // schedule.tile) * schedule.workgroups
+    threads, at_once = workgroups * block, max(1, min(schedule.unroll, steps))
     passes = 1 if schedule.keeps(facts.space) else facts.passes
     traffic = Traffic(
         read=facts.read * (1 + 0.4 * (passes - 1)),
         written=facts.written,
         workgroups=workgroups,
-        block=schedule.block,
+        block=block,
         in_flight=at_once * schedule.lanes * facts.input,
         efficiency=_efficiency(facts, schedule),
         registers=registers_of(facts, schedule) if passes == 1 else _in_loops(facts, schedule),
     )
     compute = compute_seconds(threads * steps * schedule.lanes * facts.work, threads, target)
-    resident = max(traffic.resident(target) // schedule.block, 1)
+    resident = max(traffic.resident(target) // block, 1)
     later = max(workgroups / resident - 1, 0) / max(resident / target.multiprocessors, 1)
-    turns = steps * schedule.lanes * facts.work * max(1.0, schedule.block / SMOOTH)
+    turns = steps * schedule.lanes * facts.work * max(1.0, block / SMOOTH)
     alone = steps / at_once * passes * ROUND_SECONDS + turns * INSTRUCTION_SECONDS
     alone += _join_seconds(facts, schedule, workgroups / target.multiprocessors)
     waiting = alone * (1 + later * (FETCHED if schedule.ahead else 1))
@@ -69,7 +68,7 @@ def row_cost(facts: RowFacts, schedule: RowsSchedule, target: Target) -> float:
 
 def registers_of(facts: RowFacts, schedule: RowsSchedule) -> int:
     """What a thread needs of them, roughly: for what it has loaded, and for what it has computed of it."""
-    values = min(schedule.unroll, max(typical(-(-facts.space.row_size // schedule.columns)), 1)) * schedule.lanes
+    values = min(schedule.unroll, max(-(-facts.size // schedule.columns), 1)) * schedule.lanes
     return 24 + int((0.5 + 0.7 * max(facts.streams, 1)) * values)
 
 
@@ -99,7 +98,7 @@ def _efficiency(facts: RowFacts, schedule: RowsSchedule) -> float:
     neighbours = (
         schedule.rows
         if schedule.across
-        else min(schedule.threads, -(-max(typical(space.row_size), 1) // schedule.lanes))
+        else min(schedule.threads, -(-max(facts.size, 1) // schedule.lanes))
     )
     run = neighbours * width if contiguous else width
     return min(1.0, run / 32) * (access_efficiency(width) if contiguous and run >= 32 else 0.4)

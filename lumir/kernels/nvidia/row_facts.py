@@ -18,6 +18,7 @@ class RowFacts:
 
     Args:
         space: its kept and reduced dimensions.
+        size, count: typical elements of a row, and rows.
         read, written: bytes of the arguments and of the results.
         work: instructions for one element; those for a row are shared among its elements.
         reductions: how many there are; passes, with the one that stores elements.
@@ -29,6 +30,8 @@ class RowFacts:
     """
 
     space: RowSpace
+    size: int
+    count: int
     read: float
     written: float
     work: float
@@ -57,6 +60,8 @@ def _gather(dispatch: Dispatch) -> RowFacts | None:
     full = [argument for argument in dispatch.arguments if shape_of(argument) == space.full]
     return RowFacts(
         space=space,
+        size=typical(space.row_size),
+        count=typical(space.row_count),
         read=read_bytes(dispatch),
         written=sum(buffer_bytes(r) for r in dispatch.results),
         work=sum(operations_in(nest) * _share(nest, elements) for nest in dispatch.nests) + 4,

@@ -26,7 +26,7 @@ from lumir.kernels.nvidia.warps import declare_cluster
 from lumir.kernels.row_space import RowSpace
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
-from lumir.sizes import Dim, is_static, typical
+from lumir.sizes import Dim, is_static
 from lumir.target import Target
 
 MOST_VALUES = 64
@@ -79,7 +79,7 @@ def facts_of(dispatch: Dispatch) -> RowFacts:
 
 def _schedules(facts: RowFacts, target: Target) -> Iterator[RowsSchedule]:
     """Every way to deal out the rows that is worth a thought."""
-    size = max(typical(facts.space.row_size), 1)
+    size = max(facts.size, 1)
     lane_choices = [lanes for lanes in (16, 8, 4, 2, 1) if lanes * facts.narrowest <= 16]
     for across, lanes, threads in product((False, True), lane_choices, [1 << n for n in range(11)]):
         if threads >= 2 * size:
@@ -112,13 +112,13 @@ def _both_ways(facts: RowFacts, schedule: RowsSchedule, target: Target) -> Itera
     """As it is, and with later rows fetched where more workgroups follow than run at once."""
     yield schedule
     ahead = AHEAD * target.multiprocessors
-    if schedule.lanes * facts.narrowest >= 8 and typical(facts.space.row_count) // schedule.tile > 2 * ahead:
+    if schedule.lanes * facts.narrowest >= 8 and facts.count // schedule.tile > 2 * ahead:
         yield replace(schedule, ahead=ahead)
 
 
 def unrolls(facts: RowFacts, columns: int, lanes: int) -> list[int]:
     """Accesses to write out: all of a row that is of a known size and short enough, else a few."""
-    accesses, most = -(-max(typical(facts.space.row_size), 1) // columns), MOST_VALUES // lanes
+    accesses, most = -(-max(facts.size, 1) // columns), MOST_VALUES // lanes
     kept = accesses <= most and is_static(facts.space.row_size)
     return [accesses] if kept else sorted({1, 4, min(8, most)})
 
