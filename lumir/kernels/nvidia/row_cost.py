@@ -95,10 +95,6 @@ def _efficiency(facts: RowFacts, schedule: RowsSchedule) -> float:
     """The part of the bandwidth that the accesses reach: neighbouring threads should read neighbouring elements."""
     space, width = facts.space, schedule.lanes * facts.stored
     contiguous = len(space.full) - 1 in (space.kept_axes if schedule.across else space.axes)
-    neighbours = (
-        schedule.rows
-        if schedule.across
-        else min(schedule.threads, -(-max(facts.size, 1) // schedule.lanes))
-    )
+    neighbours = schedule.rows if schedule.across else min(schedule.threads, -(-max(facts.size, 1) // schedule.lanes))
     run = neighbours * width if contiguous else width
     return min(1.0, run / 32) * (access_efficiency(width) if contiguous and run >= 32 else 0.4)
