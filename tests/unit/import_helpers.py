@@ -14,6 +14,7 @@ from lumir.mlir import ir
 from lumir.reference import evaluate
 
 Arrays = Mapping[str, np.ndarray]
+RNG = np.random.default_rng(11)
 
 
 def value(name: str, dtype: Any, shape: Sequence[int | str | None] | None) -> onnx.ValueInfoProto:
@@ -88,3 +89,22 @@ def node(op: str, inputs: str, outputs: str = "y", domain: str = "", **attribute
     """A node whose inputs and outputs are given as words; `-` leaves an optional input out."""
     names = ["" if name == "-" else name for name in inputs.split()]
     return helper.make_node(op, names, outputs.split(), domain=domain, **attributes)
+
+
+def f32(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def check_node(op: str, inputs: list[Any], outputs: int = 1, *, static: int = 99, opset: int = 20, rtol=1e-5, **attrs):
+    """Compare one node. Inputs from number `static` on are initializers; None leaves an optional input out."""
+    inputs = [x if x is None else np.asarray(x) for x in inputs]
+    names = ["-" if x is None else f"i{n}" for n, x in enumerate(inputs)]
+    given = {f"i{n}": x for n, x in enumerate(inputs) if x is not None and n < static}
+    weights = {f"i{n}": x for n, x in enumerate(inputs) if x is not None and n >= static}
+    results = [f"o{n}" for n in range(outputs)]
+    proto = model([node(op, " ".join(names), " ".join(results), **attrs)], given, results, weights, opset=opset)
+    assert_matches_onnxruntime(proto, given, rtol=rtol, atol=rtol)

@@ -1,6 +1,6 @@
 """Transposes and element-wise work: nothing but memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,12 +15,15 @@ def transpose(shape: Sequence[int], order: Sequence[int], dtype: str) -> str:
     return dispatch(lambda x: build("transpose", x, permutation=list(order)), (shape, dtype))
 
 
-def _transpose(torch: Any, x: Any, order: Sequence[int]) -> Callable[[], Any]:
-    return lambda: x.permute(*order).contiguous()
+def _transpose(torch: Any, x: Any, order: Sequence[int]) -> Any:
+    return x.permute(*order).contiguous()
 
 
 TRANSPOSES = {
     "8192x8192": ((8192, 8192), (1, 0)),
+    "4096x1024": ((4096, 1024), (1, 0)),
+    "4097x1023": ((4097, 1023), (1, 0)),
+    "inner": ((8, 2048, 512), (0, 2, 1)),
     "heads": ((4, 4096, 32, 128), (0, 2, 1, 3)),
     "to-channels-last": ((32, 256, 56, 56), (0, 2, 3, 1)),
     "to-channels-first": ((32, 56, 56, 256), (0, 3, 1, 2)),
@@ -31,7 +34,10 @@ TRANSPOSES = {
 def transposes() -> list[Benchmark]:
     return [
         Benchmark(
-            "transpose", name, partial(transpose, shape, order, "float16"), {"torch": partial(_transpose, order=order)}
+            "transpose",
+            name,
+            partial(transpose, shape, order, "float16"),
+            function_peers(partial(_transpose, order=order)),
         )
         for name, (shape, order) in TRANSPOSES.items()
     ]
