@@ -25,7 +25,6 @@ from lumir.mlir import ext, ir
 
 NUMERIC = ("float or integer", lambda t: is_float(t) or is_int(t))
 FLOAT = ("float", is_float)
-LOGICAL = ("bool", is_bool)
 BITS = ("bool or integer", lambda t: is_bool(t) or is_int(t))
 ANY = ("float, integer or bool", lambda t: is_float(t) or is_int(t) or is_bool(t))
 

@@ -4,7 +4,6 @@ A weight's `path` is relative to the store's folder. The path `:memory:` names a
 memory; `spill` writes those to a file and gives each an ordinary place.
 """
 
-import math
 import mmap
 from pathlib import Path
 
@@ -52,17 +51,6 @@ class WeightStore:
             )
         data = np.frombuffer(mapped, np.uint8, nbytes, offset)
         return unpack_4bit(data, dtype.name, dims) if dtype.name in PACKED_4BIT else data.view(dtype).reshape(dims)
-
-    def check_finite(self, weight: ir.OpView) -> str | None:
-        """A warning when a float weight holds NaN or infinity; it reads the weight's bytes once."""
-        name, array = weight.attributes["sym_name"].value, self.array(weight)
-        if array.dtype.kind not in "fV":
-            return None
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = float(np.sum(array, dtype=np.float64 if array.dtype.kind == "f" else np.float32))
-        if math.isfinite(total) or np.isfinite(array.astype(np.float32)).all():
-            return None
-        return f"weight '{name}' holds NaN or infinity"
 
     def _map(self, path: str, name: str) -> mmap.mmap | bytes:
         if path not in self._maps:

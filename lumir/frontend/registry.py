@@ -16,7 +16,6 @@ Handler = Callable[["NodeContext"], Result | Sequence[Result]]
 
 MICROSOFT = "com.microsoft"
 _HANDLERS: dict[tuple[str, str], list[tuple[int, Handler]]] = {}
-REFUSALS: dict[tuple[str, str], str] = {}
 
 
 def handler(*names: str, since: int = 1, domain: str = "") -> Callable[[Handler], Handler]:
@@ -34,11 +33,6 @@ def handler(*names: str, since: int = 1, domain: str = "") -> Callable[[Handler]
         return function
 
     return register
-
-
-def refuse_ops(reason: str, *names: str, domain: str = "") -> None:
-    """Give operators that cannot be imported the reason that users are told."""
-    REFUSALS.update({(domain, name): reason for name in names})
 
 
 def find_handler(domain: str, name: str, opset: int) -> Handler | None:

@@ -42,19 +42,10 @@ def users(value: ir.Value) -> list[ir.Operation]:
     return [use.owner.operation for use in value.uses]
 
 
-def has_one_use(value: ir.Value) -> bool:
-    uses = iter(value.uses)
-    return next(uses, None) is not None and next(uses, None) is None
-
-
 def is_splat(value: ir.Value, *numbers: float) -> bool:
     """Whether every element is known to be one of the numbers."""
     found = splat_value(value)
     return found is not None and found in numbers
-
-
-def is_constant(value: ir.Value) -> bool:
-    return definition(value, "constant") is not None
 
 
 def split_scalar(op: ir.Operation) -> tuple[ir.Value, float] | None:
