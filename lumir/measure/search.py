@@ -21,6 +21,8 @@ ROUNDS = ((12, 10), (4, 30))
 """How many kernels go into each further round, and how many samples each gets there."""
 NOT_WORTH_IT = 4.0
 """A choice is left out where the cost model expects this many times the family's best."""
+ANOTHER_FAMILY = 1.4
+"""Of a family whose best the cost models expect to take so many times as long as another's, that one alone is tried."""
 _ASSEMBLING = 16
 
 
@@ -83,15 +85,16 @@ class Yardstick:
 
 
 def pruned(choices: Sequence[Choice], most: int) -> list[Choice]:
-    """The most promising choices by cost: about `most` of them, shared fairly between families."""
+    """The most promising choices by cost: about `most` of them, shared fairly between families that may be the best."""
     by_family: dict[str, list[Choice]] = {}
     for choice in sorted(choices, key=lambda choice: choice.cost):
         by_family.setdefault(choice.family, []).append(choice)
-    room, kept = most, []
-    for left, family in zip(range(len(by_family), 0, -1), sorted(by_family.values(), key=len), strict=True):
+    near = ANOTHER_FAMILY * min((family[0].cost for family in by_family.values()), default=0.0)
+    shares = sorted(by_family.values(), key=lambda family: len(family) if family[0].cost <= near else 0)
+    kept: list[Choice] = []
+    for left, family in zip(range(len(shares), 0, -1), shares, strict=True):
         worth = _distinct_first([choice for choice in family if choice.cost <= NOT_WORTH_IT * family[0].cost])
-        kept += worth[: max(room // left, 1)]
-        room = most - len(kept)
+        kept += worth[: max((most - len(kept)) // left, 1) if family[0].cost <= near else 1]
     return kept
 
 

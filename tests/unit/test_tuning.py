@@ -145,9 +145,11 @@ def test_wrong_schedules_by_hand_are_refused(tmp_path, schedules, code):
 
 
 def test_pruning_shares_between_families():
-    choices = [Choice(family, {"n": n}, cost * n) for family, cost in (("a", 1.0), ("b", 9.0)) for n in range(1, 90)]
+    costs = (("a", 1.0), ("b", 1.3), ("far", 9.0))
+    choices = [Choice(family, {"n": n}, cost * n) for family, cost in costs for n in range(1, 90)]
     kept = pruned(choices, 10)
-    assert len(kept) == 8 and [c.schedule["n"] for c in kept if c.family == "b"] == [1, 2, 3, 4]
+    assert len(kept) == 9 and [c.schedule["n"] for c in kept if c.family == "b"] == [1, 2, 3, 4]
+    assert [c.schedule["n"] for c in kept if c.family == "far"] == [1]
     few = [Choice("a", {}, 1.0), *(Choice("b", {"n": n}, 1.0) for n in range(50))]
     assert len(pruned(few, 10)) == 10
 
