@@ -86,6 +86,7 @@ CASES: dict[str, Callable[[], str]] = {
     ),
     "runs-of-eight": lambda: convolution((2, 9, 150, 8), (40, 3, 8, 8), low=(1, 4), high=(1, 3), residual=True),
     "runs-by-two": lambda: convolution((2, 20, 270, 4), (32, 5, 8, 4), strides=(3, 2), low=(2, 2), dilations=(2, 1)),
+    "runs-in-many-turns": lambda: convolution((11, 131, 24, 8), (24, 2, 4, 8), low=(0, 1), high=(1, 2)),
     "runs-in-one-dimension": lambda: convolution((3, 300, 8), (72, 4, 8), low=2, high=1),
     "whole-image": lambda: convolution((5, 7, 7, 64), (64, 7, 7, 64)),
     "one-pixel": lambda: convolution((3, 1, 1, 64), (64, 3, 3, 64), low=1),

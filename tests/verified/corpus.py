@@ -64,7 +64,8 @@ _NAMES = {
     "convolution": (
         convolution_cases.CASES,
         "3x3 3x3-residual 3x3-strided 3x3-dilated 3x3-padded-unevenly 3x3-ragged-channels 5x5 1x1-strided "
-        "grouped runs-of-four runs-of-eight runs-by-two one-dimensional three-dimensional one-filter float8_e4m3fn",
+        "grouped runs-of-four runs-of-eight runs-by-two runs-in-many-turns one-dimensional three-dimensional "
+        "one-filter float8_e4m3fn",
     ),
     "attention": (
         attention_cases.CASES,
