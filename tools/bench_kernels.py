@@ -108,7 +108,7 @@ def _measured(
         with Progress(console=Console(stderr=True), transient=True) as bar, _interruptible(console, items, rows):
             task = bar.add_task("compiling", total=len(items))
             for batch in batches(kernels, ahead.wait if ahead else lambda item: None):
-                for one, row in zip(batch, reporter.rows(batch)):
+                for row, one in zip(reporter.rows(batch), batch, strict=True):
                     rows[one.item.full_name] = row
                     bar.update(task, advance=1, description=one.item.full_name)
     return [rows[item.full_name] for item in items if item.full_name in rows], roof

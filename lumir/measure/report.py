@@ -136,10 +136,9 @@ class Reporter:
             ready = list(pool.map(self._ready, batch, cases))
         del cases
         while ready:
-            yield self._row(ready.pop(0))
-        gc.collect()
-        if self._torch is not None:
-            self._torch.cuda.empty_cache()
+            row = self._row(ready.pop(0))
+            self._free()
+            yield row
 
     def _ready(self, prepared: Prepared, case: Case) -> _Ready:
         item = prepared.item
@@ -200,6 +199,12 @@ class Reporter:
                 row.note += f"{'; ' if row.note else ''}{name}: {str(error).splitlines()[0][:80]}"
                 continue
             yield replay
+
+    def _free(self) -> None:
+        """Give back the GPU's memory before the next benchmark wants some; what was loaded before is not looked at."""
+        gc.collect()
+        if self._torch is not None:
+            self._torch.cuda.empty_cache()
 
     def _fill(self, row: Row, timings: Sequence[Timing], ours: int, peers: Sequence[PeerReplay]) -> None:
         if ours:

@@ -2,13 +2,17 @@
 
 import fcntl
 import gc
+import io
 import sys
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from lumir.artifact.schema import TensorSpec
 from lumir.measure.peer import tensor_at
@@ -176,3 +180,41 @@ def test_the_picture_has_all_groups(tmp_path):
     write_plot(tmp_path / "p.png", "GPU", Ceiling(1e12, 1e14), rows)
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     write_plot(tmp_path / "empty.png", "GPU", Ceiling(1e12), [])
+
+
+def test_memory_is_given_back_between_groups_of_benchmarks(monkeypatch):
+    """The tool goes through a group to its end, and the reporter frees what it held there."""
+    from lumir.tools import bench_kernels
+
+    freed, items = [], benchmarks()[:3]
+
+    class Fake(Reporter):
+        def __init__(self, *arguments):
+            pass
+
+        def _free(self):
+            freed.append(True)
+
+        def _ready(self, prepared, case):
+            return prepared
+
+        def _row(self, ready):
+            return Row(ready.item.group, ready.item.name, 1, 1)
+
+    bench = SimpleNamespace(case=lambda text: None)
+    monkeypatch.setattr(Fake, "_bench", bench, raising=False)
+    found = [SimpleNamespace(item=item, text="") for item in items]
+    replaced = {
+        "Workers": lambda count: nullcontext(),
+        "prepared": lambda *arguments: iter(found),
+        "batches": lambda kernels, ready: [[one] for one in kernels],
+        "Reporter": Fake,
+        "ceiling": lambda *arguments: Ceiling(1.0),
+        "local_gpu": lambda: SimpleNamespace(name="sm_90a"),
+    }
+    for name, value in replaced.items():
+        monkeypatch.setattr(bench_kernels, name, value)
+    flags = {"workers": 1, "tuning_db": None, "cost": True, "peer": False, "samples": 5}
+    measured: Any = bench_kernels._measured
+    rows, _ = measured(items, bench, nullcontext(), Console(file=io.StringIO()), flags)
+    assert len(freed) == 3 and [row.name for row in rows] == [item.name for item in items]
