@@ -67,7 +67,7 @@ def bench_kernels(groups: Sequence[str], console: Console, flags: Mapping[str, A
         InternalError: `wrong-kernel`, at the end, where one computes something else than the reference.
     """
     items = selected(groups, flags["only"])
-    if flags["plot"]:
+    if flags["plot_path"]:
         require_matplotlib()
     bench = Bench()
     with tempfile.TemporaryDirectory() as folder:
@@ -82,8 +82,8 @@ def bench_kernels(groups: Sequence[str], console: Console, flags: Mapping[str, A
     }
     if flags["json_path"]:
         write_json(flags["json_path"], record)
-    if flags["plot"]:
-        write_plot(flags["plot"], bench.gpu.name, roof, rows)
+    if flags["plot_path"]:
+        write_plot(flags["plot_path"], bench.gpu.name, roof, rows)
     if wrong := [row for row in rows if row.seconds is None]:
         raise InternalError(
             f"{len(wrong)} of {len(rows)} benchmarks have no right kernel",

@@ -22,7 +22,7 @@ from lumir.step_files import portable_text, weights_in_memory
 from lumir.target import Target, target_named
 from lumir.tools.compile_report import StepBar, print_summary
 from lumir.tools.compile_watch import Watch
-from lumir.tools.failures import reproducer_folder
+from lumir.tools.failures import check_output, reproducer_folder
 
 
 def write_model(model: Path, progress: Console, report: Console, flags: Mapping[str, Any]) -> None:
@@ -32,7 +32,7 @@ def write_model(model: Path, progress: Console, report: Console, flags: Mapping[
     """
     named = model if model.name.strip(".") else model.resolve()
     output = flags["output"] or Path(f"{named.stem}.lumir")
-    _check_output(output)
+    check_output(output, "-o", replaces=True)
     if flags["verify"]:
         _check_verify(model, flags["target"])
     watch, start = Watch(flags["dump"], len(flags["profiles"])), time.perf_counter()
@@ -60,7 +60,7 @@ def write_step(model: Path, progress: Console, flags: Mapping[str, Any]) -> None
     if flags["verify"]:
         raise click.UsageError("--verify needs an artifact; leave --to out")
     if to_file:
-        _check_output(output)
+        check_output(output, "-o", replaces=True)
     watch = Watch(flags["dump"], 1)
     with _session(), StepBar(progress, 1, last) as bar:
         compiled = compile_to(_request(model, flags, bar, watch), last)
@@ -115,22 +115,6 @@ def _write(compiled: Compiled, path: Path) -> list[Plan]:
                 kept.write_text(portable_text(item.module, item.store, folder))
                 error.add_note(f"reproducer: lumir-compile {kept}")
         raise
-
-
-def _check_output(path: Path) -> None:
-    """Fail before the work, not after it."""
-    folder = path.resolve().parent
-    if path.is_dir():
-        why = "it is a folder"
-    elif path.exists() and not path.is_file():
-        why = "it is no regular file, and would be replaced by one"
-    elif not folder.is_dir():
-        why = f"there is no folder {folder}"
-    elif not os.access(folder, os.W_OK):
-        why = f"the folder {folder} cannot be written to"
-    else:
-        return
-    raise UserError(f"{path} cannot be written: {why}", code="unwritable", hint="choose another file with -o")
 
 
 @contextmanager

@@ -52,6 +52,33 @@ def run_tool(command: click.Command, name: str, arguments: Sequence[str]) -> int
             return INTERNAL
 
 
+def check_output(path: Path, option: str, replaces: bool = False) -> None:
+    """Fail before the work, not after it.
+
+    Args:
+        replaces: the file is put in the place of what is there, rather than written into it.
+
+    Raises:
+        UserError: `unwritable`: the file that `option` names cannot be written, or is none.
+    """
+    folder = path.resolve().parent
+    if path.is_dir():
+        why = "it is a folder"
+    elif replaces and path.exists() and not path.is_file():
+        why = "it is no regular file, and would be replaced by one"
+    elif path.exists() and not replaces:
+        why = "" if os.access(path, os.W_OK) else "it may not be written to"
+    elif not folder.is_dir():
+        why = f"there is no folder {folder}"
+    elif not os.access(folder, os.W_OK):
+        why = f"the folder {folder} cannot be written to"
+    else:
+        why = ""
+    if why:
+        hint = f"choose another file with {option}"
+        raise UserError(f"{path} cannot be written: {why}", code="unwritable", hint=hint)
+
+
 def reproducer_folder(asked: Path | None = None) -> Path:
     """Where reproducers go unless the user says: the cache folder, or a temporary one where that cannot be written."""
     if asked:

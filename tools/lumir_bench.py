@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from lumir import __version__
-from lumir.tools.failures import WIDE, run_tool
+from lumir.tools.failures import WIDE, check_output, run_tool
 
 KERNELS = "kernels"
 
@@ -30,7 +30,7 @@ KERNELS = "kernels"
 @click.option("--precision", metavar="P", help="For a model that is not compiled yet: as for lumir-compile.")
 @click.option("--dim", "dims", metavar="NAME=SIZE", multiple=True, help="For a model that is not compiled yet.")
 @click.option("--json", "json_path", metavar="FILE", type=click.Path(path_type=Path), help="Write every number.")
-@click.option("--plot", metavar="FILE.png", type=click.Path(path_type=Path), help="Draw the roofline.")
+@click.option("--plot", "plot_path", metavar="FILE.png", type=click.Path(path_type=Path), help="Draw the roofline.")
 @click.version_option(__version__, prog_name="lumir-bench")
 def command(what: str, groups: Sequence[str], **flags: Any) -> None:
     """Measure the benchmark set (`lumir-bench kernels gemm skinny`), or each dispatch of MODEL.
@@ -39,6 +39,9 @@ def command(what: str, groups: Sequence[str], **flags: Any) -> None:
     under a CUDA graph, on random operands that are not in its L2 cache; every kernel is held against the reference
     before its time counts.
     """
+    for option in ("json", "plot"):
+        if path := flags[f"{option}_path"]:
+            check_output(path, f"--{option}")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     if what == KERNELS:
         from lumir.tools.bench_kernels import bench_kernels, list_kernels
@@ -49,6 +52,8 @@ def command(what: str, groups: Sequence[str], **flags: Any) -> None:
 
     if groups:
         raise click.UsageError("groups are of the benchmark set: lumir-bench kernels GROUP...")
+    if flags["plot_path"]:
+        raise click.UsageError("--plot is of the benchmark set: lumir-bench kernels --plot FILE.png")
     if flags["list_only"]:
         raise click.UsageError("--list is of the benchmark set; lumir-tune MODEL --list names a model's dispatches")
     bench_model(Path(what), console, flags)

@@ -12,7 +12,7 @@ from rich.console import Console
 from lumir import __version__
 from lumir.target import local_gpu
 from lumir.tools.compile_flags import profiles_of
-from lumir.tools.failures import WIDE, run_tool
+from lumir.tools.failures import WIDE, check_output, run_tool
 
 
 def default_database() -> Path:
@@ -59,6 +59,8 @@ def command(model: Path, dims: Sequence[str], **flags: Any) -> None:
         shown = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
         list_dispatches(model, sizes, flags["precision"], flags["only"], shown)
         return
+    if flags["json_path"]:
+        check_output(flags["json_path"], "--json")
     # Thousands of kernels that are used once would push those of models out of the driver's cache on disk.
     os.environ.setdefault("CUDA_CACHE_DISABLE", "1")
     flags["tuning_db"] = flags["tuning_db"] or Path(os.environ.get("LUMIR_TUNING_DB") or default_database())

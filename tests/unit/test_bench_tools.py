@@ -13,6 +13,7 @@ from lumir.measure.suite import benchmarks
 from lumir.measure.suite.convolution import LAYERS
 from lumir.tools import lumir_bench, lumir_tune
 from lumir.tools.bench_report import print_rows, write_json
+from lumir.tools.failures import check_output
 
 
 def run(main, *arguments: str, capfd) -> tuple[int, str, str]:
@@ -43,6 +44,17 @@ def test_an_unknown_group_and_dispatch_are_said(capfd):
     assert status == 2 and "lumir-tune MODEL --list" in err
     status, _, err = run(lumir_tune.main, "kernels", "--list", "--only", "gemms", capfd=capfd)
     assert status == 1 and err.startswith("error[unknown-dispatch]")
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path, capfd):
+    missing = str(tmp_path / "no" / "r.json")
+    for main, option in ((lumir_bench.main, "--json"), (lumir_bench.main, "--plot"), (lumir_tune.main, "--json")):
+        status, _, err = run(main, "kernels", option, missing, capfd=capfd)
+        assert status == 1 and err.startswith(f"error[unwritable]: {missing} cannot be written: there is no folder")
+        assert f"choose another file with {option}" in err
+    check_output(Path("/dev/stdout"), "--json")
+    status, _, err = run(lumir_bench.main, "m.onnx", "--plot", str(tmp_path / "p.png"), capfd=capfd)
+    assert status == 2 and "--plot is of the benchmark set" in err
 
 
 @pytest.mark.skipif(gpu_is_there(), reason="this machine has a GPU")
