@@ -68,10 +68,10 @@ def print_means(console: Console, rows: Sequence[Row]) -> None:
         table.add_row(
             group,
             f"{sum(row.seconds is not None for row in members)} of {len(members)}",
-            f"{geometric_mean(ratios):.3f}",
-            f"{min(ratios, default=float('nan')):.2f}",
+            f"{geometric_mean(ratios):.3f}" if ratios else "",
+            f"{min(ratios):.2f}" if ratios else "",
             f"{members[0].goal:g}",
-            f"{geometric_mean(models):.3f} (lowest {min(models, default=float('nan')):.2f})",
+            f"{geometric_mean(models):.3f} (lowest {min(models):.2f})" if models else "",
             f"{max((row.compile_seconds for row in members), default=0):.2f} s",
         )
     console.print(table)

@@ -85,6 +85,8 @@ def test_the_report():
     print_rows(Console(file=text, width=200), "GPU", roof, [fast, wrong])
     assert "1.50" in text.getvalue() and "error 3" in text.getvalue() and "1 of 2" in text.getvalue()
     assert geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
+    print_rows(Console(file=(alone := io.StringIO()), width=200), "GPU", roof, [wrong])
+    assert "0 of 1" in alone.getvalue() and "nan" not in alone.getvalue()
 
 
 def test_numbers_go_into_a_file(tmp_path):
