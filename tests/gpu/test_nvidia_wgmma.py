@@ -64,7 +64,7 @@ def test_many_tiles_of_an_odd_number_of_chunks(m, consumers, n):
     """Of few steps each, so that the store of one is still under way when the next is staged."""
     text = wgmma_cases.product("mk,nk->mn", {"m": 192 * 600, "n": n, "k": 64}, "float16")
     case = device.bench().case(text)
-    schedule = WgmmaSchedule(m, n, 4, consumers)
+    schedule = WgmmaSchedule(m, n, 3, consumers)
     case.check(compile_dispatch(text, "sm_90a", FAMILY, schedule), whole=True)
 
 
