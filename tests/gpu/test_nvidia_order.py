@@ -62,5 +62,11 @@ def test_equals_nans_and_infinities_in_order(name, schedule):
 @pytest.mark.parametrize("size", [1, 31, 32, 129, 2051, 4096])
 def test_turns_of_every_length(size, exclusive, reverse):
     text = scan_cases.cases.op("scan", ((3, size), "int32"), kind="sum", axis=1, exclusive=exclusive, reverse=reverse)
-    for schedule in (ScanSchedule(32, 4), ScanSchedule(128, 1), ScanSchedule(512, 1), ScanSchedule(1, 64)):
+    for schedule in (
+        ScanSchedule(32, 4),
+        ScanSchedule(128, 1),
+        ScanSchedule(512, 1),
+        ScanSchedule(1, 64),
+        ScanSchedule(64, 2, 1, 16),
+    ):
         harness.check(harness.build(text, ScanFamily(), schedule=schedule), seed=size)

@@ -31,6 +31,7 @@ TURNS = [
     ScanSchedule(32, 2),
     ScanSchedule(64, 2),
     ScanSchedule(16, 4),
+    ScanSchedule(32, 2, 1, 16),
     ScanSchedule(4, 16, 1, 4, across=True),
     ScanSchedule(16, 4, 1, 1, across=True),
 ]
@@ -96,6 +97,16 @@ def test_they_are_chosen_and_say_what_they_cannot_run():
     _module, dispatch = harness.lowered(top_k_cases.CASES["one-row"]())
     assert "of one warp" in TopKFamily().legal(dispatch, TopKSchedule(64, 2, by_rank=True), TARGET)[0]
     assert "32 to 1024 threads" in TopKFamily().legal(dispatch, TopKSchedule(8, 1), TARGET)[0]
+
+
+@pytest.mark.parametrize("size", [100_000, 99_999])
+def test_a_long_line_is_many_elements_a_turn(size):
+    """Also where its elements are not whole groups of neighbours."""
+    _module, dispatch = harness.lowered(
+        scan_cases.cases.op("scan", ((1, size), "float32"), kind="sum", axis=1, exclusive=False, reverse=False)
+    )
+    schedule = choose(dispatch, TARGET)[1]
+    assert isinstance(schedule, ScanSchedule) and schedule.turn >= 2048
 
 
 def test_few_of_a_long_row_go_in_rounds_and_many_of_a_short_one_by_rank():

@@ -29,6 +29,11 @@ from lumir.target import Target
 JOIN_SECONDS = 0.5e-6
 """What the threads of a line take to join what they have, with a barrier."""
 MOST_THREADS = 512
+ALONG = ((8, 1), (4, 1), (2, 1), (1, 1), (8, 4), (1, 8))
+"""Lanes and accesses of a thread in one turn along a line."""
+APART = 0.35
+"""What is left of the bandwidth where a thread's accesses, and not those of its neighbours, lie side by side: a guess,
+by which that is done for lines so few and long that the number of turns is what takes time."""
 
 
 class ScanFamily:
@@ -45,8 +50,8 @@ class ScanFamily:
     def space(self, dispatch: Dispatch, target: Target) -> Iterable[ScanSchedule]:
         facts = _Facts.of(dispatch)
         along = [
-            ScanSchedule(threads, max(128 // threads, 1), lanes)
-            for threads, lanes in product((1, 8, 32, 64, 128, 256, MOST_THREADS), (8, 4, 2, 1))
+            ScanSchedule(threads, max(128 // threads, 1), lanes, each)
+            for threads, (lanes, each) in product((1, 8, 32, 64, 128, 256, MOST_THREADS), ALONG)
             if threads < 2 * max(typical(facts.size), 1)
         ]
         across = [
@@ -79,14 +84,18 @@ class ScanFamily:
         width = schedule.lanes * facts.width
         run = schedule.rows * width if schedule.across else min(schedule.threads, 32) * width
         contiguous = facts.inner if schedule.across else facts.last
-        moved = moved_bytes(dispatch) / 2
+        moved, efficiency = moved_bytes(dispatch) / 2, min(1.0, width / 32)
+        if contiguous:
+            efficiency = access_efficiency(width) * min(1.0, run / 64)
+        if schedule.each > 1 and not schedule.across:
+            efficiency *= APART
         traffic = Traffic(
             read=moved,
             written=moved,
             workgroups=workgroups,
             block=schedule.block,
             in_flight=width * schedule.each,
-            efficiency=access_efficiency(width) * min(1.0, run / 64) if contiguous else min(1.0, width / 32),
+            efficiency=efficiency,
         )
         waiting = turns * (ACCESS_SECONDS + (JOIN_SECONDS if schedule.threads > 1 else 0.0))
         waves = max(1.0, workgroups * schedule.block / (target.multiprocessors * 2048))
