@@ -52,8 +52,9 @@ def _bound(condition: ir.Value, negated: bool) -> tuple[ir.Value, Dim] | None:
     return None
 
 
-def _varies(value: ir.Value) -> Shape:
-    return tuple(n for n in shape(value) if n != 1)
+def _varies(value: ir.Value) -> tuple[Shape, Dim]:
+    """The sizes that are not 1, and that of the last dimension, which is the keys'."""
+    return tuple(n for n in shape(value) if n != 1), (1, *shape(value))[-1]
 
 
 def _is_key(place: Linear) -> bool:

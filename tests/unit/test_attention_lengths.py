@@ -189,3 +189,13 @@ def test_a_mask_that_compares_keys_with_a_number_is_read_as_one(compare, order, 
 def test_other_comparisons_stay_masks(compare):
     proto = bounded(compare, "places n", np.int64, [B, 1, 1, 1])
     assert masks(proto) == ["i1"]
+
+
+def test_batches_that_are_held_against_a_number_are_no_keys():
+    """Of one key, a mask over batches has the shape of one over batches and keys."""
+    inputs = [value(name, np.float32, [B, n, 1, D]) for name, n in (("q", H), ("k", G), ("v", G))]
+    nodes = [node("Range", "zero batches one", "places"), node("Less", "places n", "kept")]
+    nodes += [node("Reshape", "kept target", "mask"), node("Attention", "q k v mask", "y")]
+    weights = {"zero": np.array(0), "batches": np.array(B), "one": np.array(1), "target": np.array([B, 1, 1, 1])}
+    proto = model(nodes, [*inputs, value("n", np.int64, [1])], ["y"], weights, opset=24)
+    assert masks(proto) == ["i1"]
