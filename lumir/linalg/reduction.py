@@ -51,7 +51,7 @@ def lower_reduce(source: Source, x: Value) -> Value:
 
 @rule("arg_reduce")
 def lower_arg_reduce(source: Source, x: Value) -> Value:
-    """Two accumulators, the best value and its index; the index starts at 0 and NaN wins as in numpy."""
+    """Two accumulators, the best value and its index; the index starts at 0 and NaN wins, the first or the last."""
     dims = dims_of(x)
     axis = source.axis % len(dims)
     order = [*(i for i in range(len(dims)) if i != axis), axis]
@@ -66,8 +66,10 @@ def lower_arg_reduce(source: Source, x: Value) -> Value:
         here = arith.IndexCastOp(i64, linalg.IndexOp(len(dims) - 1).result).result
         better = compare(predicate, value, best, source.unsigned)
         if is_float(value.type):
-            is_nan, was_nan = (arith.CmpFOp(arith.CmpFPredicate.UNO, v, v).result for v in (value, best))
-            fresh = arith.AndIOp(is_nan, arith.XOrIOp(was_nan, constant(1, was_nan.type)).result).result
+            fresh = arith.CmpFOp(arith.CmpFPredicate.UNO, value, value).result
+            if not source.last:
+                was_nan = arith.CmpFOp(arith.CmpFPredicate.UNO, best, best).result
+                fresh = arith.AndIOp(fresh, arith.XOrIOp(was_nan, constant(1, was_nan.type)).result).result
             better = arith.OrIOp(better, fresh).result
         better = arith.OrIOp(
             better, arith.AndIOp(compare("eq", here, constant(0, i64)), constant(1, better.type)).result

@@ -66,10 +66,13 @@ def test_arg_reduce(kind, last, axis):
     check(lambda x: build("arg_reduce", x, kind=kind, axis=axis, last=last), x)
 
 
-def test_arg_reduce_finds_the_first_nan():
+@pytest.mark.parametrize(("last", "found"), [(False, [1, 0]), (True, [3, 0])])
+def test_arg_reduce_finds_the_first_nan_or_the_last(last, found):
     x = np.array([[1, np.nan, 3, np.nan], [np.nan, 0, 1, 2]], np.float32)
-    ran = run(lambda x: [build("arg_reduce", x, kind=k, axis=1, last=False) for k in ("max", "min")], x)
-    np.testing.assert_array_equal(ran.results, [[1, 0], [1, 0]])
+    for size in (4, 300):
+        wide = np.concatenate([x, np.zeros((2, size - 4), np.float32)], axis=1)
+        ran = run(lambda x: [build("arg_reduce", x, kind=k, axis=1, last=last) for k in ("max", "min")], wide)
+        np.testing.assert_array_equal(ran.results, [found, found])
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
