@@ -136,6 +136,8 @@ CASES: dict[str, Callable[[], str]] = {
     "uint4-padded-bfloat16": lambda: packed(13, 70, 1120, "bfloat16", "uint4", 128, "uint4"),
     "uint4-float16-16x300x2304": lambda: packed(16, 300, 2304, "float16", "uint4", 128, None),
     "int8-bfloat16-12x200x1152": lambda: packed(12, 200, 1152, "bfloat16", "int8", 128, "int8"),
+    "uint4-float16-20x300x2304": lambda: packed(20, 300, 2304, "float16", "uint4", 128, "uint4"),
+    "int8-bfloat16-61x200x1152": lambda: packed(61, 200, 1152, "bfloat16", "int8", 128, "int8"),
     "per-channel-float16": lambda: per_channel(1, 200, 1040, "float16"),
     "per-channel-bfloat16": lambda: per_channel(12, 90, 528, "bfloat16"),
 }

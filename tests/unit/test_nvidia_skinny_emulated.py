@@ -36,8 +36,10 @@ UNPACKED = {
     "uint8": (("float16", "uint8", 128, "uint8"), SkinnySchedule("wgmma", 16, 4, 1, 4, stages=2), 12),
     "int8": (("float16", "int8", 64, "int8"), SkinnySchedule("wgmma", 64, 8, 1, 1, stages=4), 5),
     "int8-bfloat16": (("bfloat16", "int8", 64, None), SkinnySchedule("wgmma", 64, 4, 1, 1, stages=2), 10),
+    "uint4-many": (("float16", "uint4", 128, "uint4"), SkinnySchedule("wgmma", 64, 8, 1, 1, stages=2), 24),
+    "int8-many": (("bfloat16", "int8", 64, "int8"), SkinnySchedule("wgmma", 40, 4, 2, 1, stages=2), 20),
 }
-"""By wgmma, on activations of so many rows: 18 rows of the weight, 384 along k, which is not always whole stages."""
+"""By wgmma, with so many rows of activations: 18 or 70 rows of the weight, 384 along k, not always whole stages."""
 
 
 def product(m: int, n: int, k: int, dtype: str) -> str:
@@ -66,7 +68,7 @@ def test_computes_what_the_reference_does(name):
 @pytest.mark.parametrize("name", UNPACKED)
 def test_unpacks_weights_for_wgmma(name):
     formula, schedule, m = UNPACKED[name]
-    marked = skinny_cases.packed(m, 18, 384, *formula)
+    marked = skinny_cases.packed(m, 18 if m < 18 else 70, 384, *formula)
     for text in (marked, marked.replace(" {lumir.unwritten}", "")):
         built = harness.build(text, SkinnyFamily(), schedule=schedule)
         inputs = harness.random_inputs(built, seed=m)

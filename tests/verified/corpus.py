@@ -96,6 +96,7 @@ _NAMES = {
         "float16 float64 int8 swapped batched-float16 small gated-float16 linear-float16 computed-bfloat16 "
         "uint4-float16 uint4-float16-blocks-of-32 uint4-bfloat16 uint4-padded int8-bfloat16 uint8-float16 "
         "per-channel-float16 uint4-padded-bfloat16 uint4-float16-16x300x2304 int8-bfloat16-12x200x1152 "
+        "uint4-float16-20x300x2304 int8-bfloat16-61x200x1152 "
         "bfloat16-9x512x4104 bfloat16-40x1000x1032 gated-float16-40x200x1032",
     ),
     "transpose": (

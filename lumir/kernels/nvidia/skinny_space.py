@@ -8,7 +8,7 @@ from lumir.kernels.dispatch import Dispatch
 from lumir.kernels.nvidia.mbarrier import BYTES
 from lumir.kernels.nvidia.mma import WARP
 from lumir.kernels.nvidia.roofline import REGISTERS
-from lumir.kernels.nvidia.skinny_facts import FEW_ROWS, QUAD, TILE_COLUMNS, TILE_ROWS, SkinnyFacts
+from lumir.kernels.nvidia.skinny_facts import FEW_ROWS, MOST_ROWS, QUAD, TILE_COLUMNS, TILE_ROWS, SkinnyFacts
 from lumir.kernels.nvidia.skinny_plan import SkinnySchedule, problem_of
 from lumir.kernels.nvidia.skinny_stream import CLUSTERS, clusters_at_once
 from lumir.kernels.nvidia.wgmma import ROWS
@@ -23,7 +23,7 @@ FEWEST_WARPS = 4
 SUM_REGISTERS, COLUMN_REGISTERS = 4, 16
 """Of a thread for eight more rows of activations: for each 16 rows of the weight, and beside."""
 MOST_TEAMS, STREAM_REGISTERS = 4, 96
-"""Warpgroups of a multiprocessor that unpack from a ring, and registers of each of their threads."""
+"""Warpgroups of a multiprocessor that unpack from a ring, and registers of each of their threads for 16 columns."""
 RESIDENT = 2
 """Workgroups with one ring for both operands that a multiprocessor has room for: of this kernel, and of the next."""
 
@@ -73,11 +73,12 @@ def streamed(dispatch: Dispatch, facts: SkinnyFacts, target: Target) -> Iterable
 def _packed_streams(dispatch: Dispatch, facts: SkinnyFacts, target: Target) -> Iterable[SkinnySchedule]:
     """Packed weights through a ring, where mma.sync would read two columns of tiles of activations again and again."""
     rows, columns = facts.space.extent(facts.space.n), facts.space.extent(facts.space.m)
-    if not TILE_COLUMNS < columns <= FEW_ROWS:
+    if not TILE_COLUMNS < columns <= MOST_ROWS:
         return
+    registers = STREAM_REGISTERS + max(-(-columns // TILE_COLUMNS) * TILE_COLUMNS - FEW_ROWS, 0)
     for split, across, teams, resident in product(CLUSTERS, (1, 2, 3, 4), (1, 2, 4), (1, 2)):
         warps = -(-(4 * teams * across + 1) * resident // 4)  # on each of the four parts of a multiprocessor
-        if not 1 < teams * across * resident <= MOST_TEAMS or REGISTERS // (4 * WARP * warps) < STREAM_REGISTERS:
+        if not 1 < teams * across * resident <= MOST_TEAMS or REGISTERS // (4 * WARP * warps) < registers:
             continue
         even = -(-rows // (clusters_at_once(split, target) * resident * across * 8)) * 8
         tall = even if ROWS // 2 < even < ROWS else ROWS
