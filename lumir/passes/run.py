@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lumir.diagnostics import UnsupportedError, UserError
-from lumir.dialects.base import verifying_alike_once
 from lumir.instrument.diagnostics import Diagnostic, collect, from_mlir_error
 from lumir.instrument.session import Session, current_session
 from lumir.passes.failure import PassFailure
@@ -44,6 +43,8 @@ def run_pipeline(pipeline: Pipeline, module: "ir.Module", session: Session | Non
     Raises `UserError` for a wrong pipeline, `PassFailure` when a pass emits errors or leaves invalid IR, and whatever
     a pass written in Python raises. Each has notes that name the pass, the step and the reproducer, if one is written.
     """
+    from lumir.dialects.base import verifying_alike_once
+
     session = session or current_session()
     steps = list(_steps(as_pipeline(pipeline)))
     actions = [_prepare(step, module, session) for step in steps]
