@@ -65,6 +65,7 @@ def bench_kernels(groups: Sequence[str], console: Console, flags: Mapping[str, A
 
     Raises:
         InternalError: `wrong-kernel`, at the end, where one computes something else than the reference.
+        KeyboardInterrupt: at the end, where not all were measured.
     """
     items = selected(groups, flags["only"])
     if flags["plot_path"]:
@@ -90,6 +91,8 @@ def bench_kernels(groups: Sequence[str], console: Console, flags: Mapping[str, A
             code="wrong-kernel",
             values={f"{row.group}/{row.name}": row.note for row in wrong[:12]},
         )
+    if len(rows) < len(items):
+        raise KeyboardInterrupt
 
 
 def _measured(

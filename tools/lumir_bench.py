@@ -16,7 +16,8 @@ KERNELS = "kernels"
 
 @click.command(
     context_settings={"max_content_width": 120, "help_option_names": ["--help", "-h"]},
-    epilog="Status: 0; 1 when a kernel is wrong, or the request is; 2 for wrong usage.",
+    epilog="Status: 0; 1 when a kernel is wrong, or the request is; 2 for wrong usage; 130 after Ctrl-C, once what was "
+    "measured is written.",
 )
 @click.argument("what", metavar="kernels|MODEL")
 @click.argument("groups", metavar="[GROUP]...", nargs=-1)

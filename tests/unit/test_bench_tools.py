@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from device import gpu_is_there
@@ -11,9 +12,9 @@ from rich.console import Console
 from lumir.measure.report import Ceiling, Row, geometric_mean
 from lumir.measure.suite import benchmarks
 from lumir.measure.suite.convolution import LAYERS
-from lumir.tools import lumir_bench, lumir_tune
+from lumir.tools import bench_kernels, lumir_bench, lumir_tune
 from lumir.tools.bench_report import print_rows, write_json
-from lumir.tools.failures import check_output
+from lumir.tools.failures import INTERRUPTED, check_output
 
 
 def run(main, *arguments: str, capfd) -> tuple[int, str, str]:
@@ -55,6 +56,17 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(tmp_p
     check_output(Path("/dev/stdout"), "--json")
     status, _, err = run(lumir_bench.main, "m.onnx", "--plot", str(tmp_path / "p.png"), capfd=capfd)
     assert status == 2 and "--plot is of the benchmark set" in err
+
+
+def test_an_interrupted_run_writes_what_it_has_and_says_so(tmp_path, monkeypatch, capfd):
+    def measured(items, *rest):
+        return [Row(items[0].group, items[0].name, 1.0, 1.0, "map", "", seconds=1e-6)], Ceiling(1.0)
+
+    monkeypatch.setattr(bench_kernels, "Bench", lambda: SimpleNamespace(gpu=SimpleNamespace(name="a GPU")))
+    monkeypatch.setattr(bench_kernels, "_measured", measured)
+    status, out, _ = run(lumir_bench.main, "kernels", "map", "--json", str(tmp_path / "r.json"), capfd=capfd)
+    assert status == INTERRUPTED and "map/" in out
+    assert len(json.loads((tmp_path / "r.json").read_text())["rows"]) == 1
 
 
 @pytest.mark.skipif(gpu_is_there(), reason="this machine has a GPU")
