@@ -24,7 +24,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from rich.console import Console
 from rich.table import Table
 
-from lumir.artifact.schema import Launch
+from lumir.artifact.launches import Launch
 from lumir.measure import Bench, CompiledDispatch, compile_dispatch, schedules_of
 from lumir.measure.operands import Scratch
 from lumir.measure.suite.gemm import product

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from lumir.artifact.build import Specialisation, build_artifact
-from lumir.artifact.schema import Plan
+from lumir.artifact.plan import Plan
 from lumir.context import make_context
 from lumir.diagnostics import InternalError, LumirWarning, UserError
 from lumir.dims import Dims, Symbols, as_symbols

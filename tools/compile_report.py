@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from lumir.artifact.launches import Launch
+from lumir.artifact.plan import Plan
 from lumir.artifact.read import Artifact
-from lumir.artifact.schema import Launch, Plan
 from lumir.step_files import IR_STEPS
 from lumir.target import Target
 from lumir.tools.run_report import human_bytes

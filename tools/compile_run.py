@@ -11,8 +11,8 @@ import click
 from rich.console import Console
 
 from lumir.artifact.archive import replace_file
+from lumir.artifact.plan import Plan
 from lumir.artifact.read import Artifact
-from lumir.artifact.schema import Plan
 from lumir.compile import Compiled, Request, compile_to, write
 from lumir.diagnostics import InternalError, UserError
 from lumir.instrument import Session

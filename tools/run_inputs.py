@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lumir.artifact.dtypes import numpy_dtype
-from lumir.artifact.schema import Plan
+from lumir.artifact.plan import Plan
 from lumir.artifact.tensors import TensorSpec
 from lumir.diagnostics import UserError
 from lumir.runtime.binding import bind

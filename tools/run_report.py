@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lumir.artifact.launches import Launch
+from lumir.artifact.plan import Plan
 from lumir.artifact.read import Artifact
-from lumir.artifact.schema import Launch, Plan
 from lumir.artifact.tensors import TensorSpec
 from lumir.sizes import high
 from lumir.tools.run_verify import Comparison

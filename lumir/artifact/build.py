@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lumir.artifact.schema import Bind, BufferRef, Plan
+from lumir.artifact.launches import Bind
+from lumir.artifact.plan import Plan
 from lumir.artifact.shared_weights import SharedWeights
+from lumir.artifact.tensors import BufferRef
 from lumir.artifact.write import write_artifact
 from lumir.mlir import ir
 from lumir.module import calls, symbols

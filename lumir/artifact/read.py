@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from lumir.artifact.archive import member_offset, replace_file
+from lumir.artifact.check_plan import check_plan
 from lumir.artifact.fields import get_object, malformed, require
 from lumir.artifact.manifest import SCHEMA_VERSION, Manifest, Member
-from lumir.artifact.schema import Plan, check_plan
+from lumir.artifact.plan import Plan
 from lumir.artifact.weights import read_weights
 from lumir.diagnostics import UserError
 

@@ -9,8 +9,10 @@ import numpy as np
 
 import lumir
 from lumir.artifact.archive import write_archive
+from lumir.artifact.check_plan import check_plan
 from lumir.artifact.manifest import KernelEntry, Manifest
-from lumir.artifact.schema import Plan, TensorSpec, check_plan
+from lumir.artifact.plan import Plan
+from lumir.artifact.tensors import TensorSpec
 from lumir.artifact.weights import WeightSource, weight_chunks
 from lumir.diagnostics import InternalError, UserError
 from lumir.sizes import Size, size_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lumir.artifact.schema import Plan
+from lumir.artifact.plan import Plan
 from lumir.measure.compare import Error, WrongResult, check_result, tolerance_of
 from lumir.measure.kernel import CompiledDispatch
 from lumir.measure.operands import Operands, random_inputs

@@ -7,7 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lumir.artifact.schema import KernelEntry, Plan
+from lumir.artifact.manifest import KernelEntry
+from lumir.artifact.plan import Plan
 from lumir.codegen.compile import CompileKernels
 from lumir.context import make_context
 from lumir.diagnostics import UserError

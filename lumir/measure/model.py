@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from lumir.artifact.dtypes import byte_size
-from lumir.artifact.schema import BufferRef, Copy, Launch, Plan
+from lumir.artifact.launches import Copy, Launch
+from lumir.artifact.plan import Plan
+from lumir.artifact.tensors import BufferRef
 from lumir.measure.timing import Timing, calls_in_graph, time_together
 from lumir.runtime.cuda import CudaDevice
 from lumir.runtime.cuda_clock import Stopwatch

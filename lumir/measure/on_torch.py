@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lumir.artifact.schema import Launch
+from lumir.artifact.launches import Launch
 from lumir.measure.bench import Bench
 from lumir.measure.kernel import CompiledDispatch
 from lumir.measure.operands import Scratch

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from lumir.artifact.dtypes import PACKED_4BIT, byte_size, numpy_dtype, pack_4bit, unpack_4bit
-from lumir.artifact.schema import BufferRef, Copy, Launch, Plan, TensorSpec
+from lumir.artifact.launches import Copy, Launch
+from lumir.artifact.plan import Plan
+from lumir.artifact.tensors import BufferRef, TensorSpec
 from lumir.measure.compare import WrongResult
 from lumir.runtime.cuda_driver import call
 from lumir.runtime.cuda_memory import DeviceMemory, aligned

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lumir.artifact.dtypes import PACKED_4BIT, numpy_dtype
-from lumir.artifact.schema import TensorSpec
+from lumir.artifact.tensors import TensorSpec
 from lumir.measure.compare import Error, error_of
 from lumir.measure.operands import Operands
 from lumir.measure.suite.benchmark import Peer

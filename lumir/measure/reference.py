@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lumir.artifact.schema import TensorSpec
+from lumir.artifact.tensors import TensorSpec
 from lumir.context import make_context
 from lumir.diagnostics import UserError
 from lumir.dialects import attributes_of

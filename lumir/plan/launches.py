@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from lumir.artifact.schema import Bind, BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorMap, TensorSpec
+from lumir.artifact.launches import Bind, Copy, Launch
+from lumir.artifact.manifest import KernelEntry
+from lumir.artifact.plan import Plan
+from lumir.artifact.tensor_map import TensorMap
+from lumir.artifact.tensors import BufferRef, Result, TensorSpec
 from lumir.dialects import as_sizes, from_attribute, shape_of_type, sizes_from
 from lumir.dims import Symbols, as_texts
 from lumir.dtypes import dtype_name

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from lumir.artifact.schema import Plan
+from lumir.artifact.plan import Plan
 from lumir.artifact.tensors import TensorSpec
 from lumir.diagnostics import UserError
 from lumir.sizes import Dim, Size, Symbol, symbols_of, value_at

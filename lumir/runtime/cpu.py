@@ -7,8 +7,9 @@ import numpy as np
 
 from lumir.artifact.dtypes import PACKED_4BIT, byte_size, numpy_dtype, pack_4bit, unpack_4bit
 from lumir.artifact.image import HostImage
+from lumir.artifact.launches import Copy, Launch
+from lumir.artifact.plan import Plan
 from lumir.artifact.read import Artifact
-from lumir.artifact.schema import Copy, Launch, Plan
 from lumir.artifact.tensors import BufferRef, TensorSpec
 from lumir.runtime.cpu_features import check_cpu
 from lumir.runtime.inputs import Tensor

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from lumir.artifact.check_plan import check_maps
+from lumir.artifact.plan import Plan
 from lumir.artifact.read import WEIGHTS, Artifact
-from lumir.artifact.schema import Plan, check_maps
 from lumir.diagnostics import UserError
 from lumir.runtime.cuda_driver import call
 from lumir.runtime.cuda_gpu import Gpu, device_capability

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lumir.artifact.schema import Copy, Launch
+from lumir.artifact.launches import Copy, Launch
 from lumir.artifact.tensors import BufferRef
 from lumir.diagnostics import LumirError
 from lumir.runtime.cuda_driver import call, enum

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lumir.artifact.dtypes import PACKED_4BIT, byte_size, numpy_dtype, pack_4bit, unpack_4bit
-from lumir.artifact.schema import Copy, Launch, Plan
+from lumir.artifact.launches import Copy, Launch
+from lumir.artifact.plan import Plan
 from lumir.artifact.tensors import BufferRef, TensorSpec
 from lumir.diagnostics import UserError
 from lumir.runtime.cuda_clock import Stopwatch

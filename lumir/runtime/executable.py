@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from lumir.artifact.plan import Plan
 from lumir.artifact.read import Artifact
-from lumir.artifact.schema import Plan
 from lumir.artifact.tensors import TensorSpec
 from lumir.diagnostics import UserError
 from lumir.runtime.inputs import Tensor, check_tensor, choose_plan, match_names, to_tensor

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lumir.artifact.schema import Bind, Entry, Plan
+from lumir.artifact.launches import Bind, Entry
+from lumir.artifact.plan import Plan
 from lumir.diagnostics import UserError
 from lumir.runtime.inputs import Tensor
 from lumir.runtime.session import Device, DeviceSession, LaunchResult

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lumir.artifact.schema import Plan
+from lumir.artifact.plan import Plan
 from lumir.artifact.tensors import BufferRef
 from lumir.runtime.inputs import Tensor
 

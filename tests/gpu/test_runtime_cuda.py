@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 import lumir
-from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorSpec
+from lumir.artifact.launches import Copy, Launch
+from lumir.artifact.manifest import KernelEntry
+from lumir.artifact.plan import Plan
+from lumir.artifact.tensors import BufferRef, Result, TensorSpec
 from lumir.artifact.write import write_artifact
 from lumir.codegen.ptx import assemble, compile_ptx
 from lumir.diagnostics import LumirError, UserError

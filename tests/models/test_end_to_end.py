@@ -11,8 +11,8 @@ import pytest
 from device import gpu_is_there
 
 import lumir
+from lumir.artifact.launches import Launch
 from lumir.artifact.read import Artifact
-from lumir.artifact.schema import Launch
 from lumir.codegen.ptx import assemble, find_ptxas
 from lumir.compile import Request, compile_to, write
 from lumir.target import NVIDIA_ARCHS

@@ -12,7 +12,7 @@ import numpy as np
 from reference_helpers import make_module
 
 from lumir.artifact.build import Specialisation, build_artifact
-from lumir.artifact.schema import Launch
+from lumir.artifact.launches import Launch
 from lumir.compile import run_step
 from lumir.context import make_context
 from lumir.dtypes import mlir_type

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorSpec
+from lumir.artifact.launches import Copy, Launch
+from lumir.artifact.manifest import KernelEntry
+from lumir.artifact.plan import Plan
+from lumir.artifact.tensors import BufferRef, Result, TensorSpec
 from lumir.artifact.write import write_artifact
 from lumir.codegen.host import compile_host, host_target
 from lumir.codegen.host_link import link_host

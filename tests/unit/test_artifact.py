@@ -10,8 +10,9 @@ import pytest
 from runtime_helpers import HOST_FILE, KERNELS, host_modules, mlp_plan, write_mlp
 
 from lumir.artifact.archive import PAGE
+from lumir.artifact.manifest import Manifest
+from lumir.artifact.plan import Plan
 from lumir.artifact.read import WEIGHTS, Artifact
-from lumir.artifact.schema import Manifest, Plan
 from lumir.artifact.weights import WeightSource
 from lumir.artifact.write import write_artifact
 from lumir.diagnostics import InternalError, UserError

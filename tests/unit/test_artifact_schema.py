@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 from runtime_helpers import KERNELS, mlp_plan
 
-from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Manifest, Plan, TensorSpec, check_plan
+from lumir.artifact.check_plan import check_plan
+from lumir.artifact.launches import Copy, Launch
+from lumir.artifact.manifest import KernelEntry, Manifest
+from lumir.artifact.plan import Plan
+from lumir.artifact.tensors import BufferRef, TensorSpec
 from lumir.diagnostics import UserError
 
 BRIEF = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from nvidia_helpers import attention_cases, decode_cases, harness, needs_ptxas, prefill_cases
 
-from lumir.artifact.schema import Launch
+from lumir.artifact.launches import Launch
 from lumir.kernels.attention_mask import plain_scale
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.families import choose

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lumir.artifact.schema import TensorSpec
+from lumir.artifact.tensors import TensorSpec
 from lumir.measure.peer import tensor_at
 from lumir.measure.peers_ahead import _take_turns, compiled_peers
 from lumir.measure.prepared import batches, prepared

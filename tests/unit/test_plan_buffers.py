@@ -1,6 +1,6 @@
 """Places of buffers: what kernels ask for besides their operands and results."""
 
-from lumir.artifact.schema import BufferRef
+from lumir.artifact.tensors import BufferRef
 from lumir.context import make_context
 from lumir.mlir import ir
 from lumir.plan.buffers import AssignBuffers

@@ -12,8 +12,11 @@ import pytest
 from runtime_helpers import HOST_FILE, KERNELS, host_modules, mlp_plan, write_add, write_mlp
 
 import lumir
+from lumir.artifact.launches import Copy, Launch
+from lumir.artifact.manifest import KernelEntry
+from lumir.artifact.plan import Plan
 from lumir.artifact.read import Artifact
-from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, Result, TensorSpec
+from lumir.artifact.tensors import BufferRef, Result, TensorSpec
 from lumir.artifact.write import write_artifact
 from lumir.codegen.host import compile_host, host_target
 from lumir.codegen.host_link import link_host

@@ -12,8 +12,11 @@ from fake_cuda import FakeDriver, floats, real
 from runtime_helpers import mlp_plan
 
 import lumir
+from lumir.artifact.launches import Copy, Launch
+from lumir.artifact.manifest import KernelEntry
+from lumir.artifact.plan import Plan
 from lumir.artifact.read import Artifact
-from lumir.artifact.schema import BufferRef, Copy, KernelEntry, Launch, Plan, TensorSpec
+from lumir.artifact.tensors import BufferRef, TensorSpec
 from lumir.artifact.write import write_artifact
 from lumir.diagnostics import InternalError, UserError
 from lumir.measure.model import LaunchBench

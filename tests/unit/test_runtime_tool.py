@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 from runtime_helpers import KERNELS, host_modules, mlp_plan, write_add, write_mlp
 
-from lumir.artifact.schema import SCHEMA_VERSION, Result
+from lumir.artifact.manifest import SCHEMA_VERSION
+from lumir.artifact.tensors import Result
 from lumir.artifact.write import write_artifact
 from lumir.codegen.host import host_target
 from lumir.tools.lumir_run import main

@@ -7,16 +7,12 @@ import numpy as np
 import pytest
 from fake_cuda import FakeDriver, real
 
-from lumir.artifact.schema import (
-    BufferRef,
-    KernelEntry,
-    Launch,
-    Plan,
-    TensorMap,
-    TensorSpec,
-    check_maps,
-    check_plan,
-)
+from lumir.artifact.check_plan import check_maps, check_plan
+from lumir.artifact.launches import Launch
+from lumir.artifact.manifest import KernelEntry
+from lumir.artifact.plan import Plan
+from lumir.artifact.tensor_map import TensorMap
+from lumir.artifact.tensors import BufferRef, TensorSpec
 from lumir.context import make_context
 from lumir.diagnostics import UserError
 from lumir.kernels.emit import _declare

@@ -8,7 +8,7 @@ import pytest
 import wgmma_cases
 from nvidia_helpers import harness, needs_ptxas
 
-from lumir.artifact.schema import Launch
+from lumir.artifact.launches import Launch
 from lumir.kernels.families import choose
 from lumir.kernels.nvidia.contraction_wgmma import WgmmaFamily
 from lumir.kernels.nvidia.skinny import SkinnyFamily

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nvidia_helpers import harness, needs_ptxas
 
-from lumir.artifact.schema import Launch
+from lumir.artifact.launches import Launch
 from lumir.artifact.tensor_map import TensorMap
 from lumir.dialects import build
 from lumir.dtypes import mlir_type
