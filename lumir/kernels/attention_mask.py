@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from lumir.dialects import attribute_of
-from lumir.kernels.evaluate import Evaluator, LoopNest
+from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.mlir import arith, ir
 from lumir.sizes import Dim, maximum, minimum
 

@@ -6,8 +6,8 @@ from functools import cached_property
 from lumir.kernels.attention_mask import Band, band_of
 from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
-from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath, Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.push import Path, paths_from
 from lumir.kernels.reduction import combiner_of
 from lumir.mlir import ir

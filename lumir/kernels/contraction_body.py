@@ -1,6 +1,6 @@
 """The body of a multiply-add: what is done to each input before it is multiplied, and what it is added to."""
 
-from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.loop_nest import LoopNest
 from lumir.mlir import ir
 
 Value = ir.Value

@@ -8,8 +8,8 @@ from functools import cached_property
 from lumir.dialects.contraction import ALLOW_TF32
 from lumir.kernels.contraction_body import multiplies_and_adds, starts_at_zero, widening
 from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
-from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath, Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.push import Reshape
 from lumir.mlir import arith, ir
 from lumir.mlir import math as math_ops

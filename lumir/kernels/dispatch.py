@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from lumir.dialects import shape_of_type
-from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
 

@@ -7,8 +7,9 @@ two stand element-wise operations, transposes and reshapes; a `Path` is what the
 from dataclasses import dataclass
 
 from lumir.kernels.dispatch import Dispatch, shape_of
-from lumir.kernels.evaluate import LoopNest, mixed_sizes
 from lumir.kernels.index import ZERO, Index, IndexMath, Place
+from lumir.kernels.loop_nest import LoopNest
+from lumir.kernels.tensor_ops import mixed_sizes
 from lumir.mlir import ir
 from lumir.shape_groups import matching_groups
 from lumir.sizes import is_static

@@ -1,6 +1,6 @@
 """How the partial results of a reduction's lanes or threads are joined."""
 
-from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.loop_nest import LoopNest
 from lumir.mlir import ir, vector
 
 COMBINERS = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
-from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.memory import is_packed_type
 from lumir.mlir import ir
 from lumir.sizes import Dim, Shape

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from lumir.kernels.dispatch import Dispatch
-from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.reduction import COMBINERS
 from lumir.mlir import arith, ir
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lumir.kernels.dispatch import Dispatch, shape_of
-from lumir.kernels.evaluate import LoopNest, mixed_sizes
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.push import Band, Path, Reshape, Step, matching_groups, paths_from
+from lumir.kernels.tensor_ops import mixed_sizes
 from lumir.mlir import ir
 from lumir.sizes import Dim
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lumir.kernels.dispatch import Dispatch, shape_of
-from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.loop_nest import LoopNest
 from lumir.mlir import ir
 
 Value = ir.Value

@@ -7,7 +7,7 @@ itself the end of a loop, is then computed over and over: the maximum of a row f
 import math
 
 from lumir.kernels.dispatch import Dispatch, shape_of
-from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.loop_nest import LoopNest
 from lumir.mlir import ir
 from lumir.sizes import typical
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from lumir.kernels.attention_space import AttentionSpace
 from lumir.kernels.dispatch import Dispatch
-from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath, Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.sizes import Dim
 
 

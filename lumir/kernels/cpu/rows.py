@@ -12,8 +12,9 @@ from typing import ClassVar
 from lumir.kernels.cpu.function import CpuKernel, cpu_kernel, too_many_lanes
 from lumir.kernels.cpu.lines import Lines
 from lumir.kernels.dispatch import Dispatch
-from lumir.kernels.evaluate import Evaluator, LoopNest
+from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index, Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.reduction import combine_lanes, combiner_of
 from lumir.kernels.row_space import RowSpace
 from lumir.mlir import ir

@@ -7,8 +7,9 @@ kernel, with a stand-in for the integer, and the code that came out is read.
 from dataclasses import dataclass
 
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
-from lumir.kernels.evaluate import Evaluator, LoopNest
+from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index, Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.memory import Buffer, advance, held_type
 from lumir.mlir import ir, llvm, vector
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from lumir.diagnostics import InternalError
-from lumir.kernels.evaluate import Evaluator, LoopNest
+from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Index
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.memory import like
 from lumir.kernels.reduction import combiner_of
 from lumir.mlir import arith, ir

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 
 from lumir.kernels.dispatch import Dispatch, shape_of
-from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import ZERO, Index, IndexMath, Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.mlir import ir
 
 _PLAIN = frozenset(

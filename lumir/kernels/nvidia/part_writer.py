@@ -5,8 +5,8 @@ from itertools import accumulate
 
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import element_of
-from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.memory import Buffer
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if

@@ -6,7 +6,7 @@ from functools import cache
 
 from lumir.dtypes import bit_size
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
-from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.loop_nest import LoopNest
 from lumir.mlir import ir
 from lumir.sizes import typical
 from lumir.target import Target

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
-from lumir.kernels.evaluate import LoopNest
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.nvidia.joining import is_joinable
 from lumir.kernels.nvidia.roofline import buffer_bytes, operations_in, read_bytes
 from lumir.kernels.row_space import RowSpace

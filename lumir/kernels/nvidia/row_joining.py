@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, IndexMath
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.memory import Buffer
 from lumir.kernels.nvidia import mbarrier, warps
 from lumir.kernels.nvidia.exchange import WARP, from_thread_xor

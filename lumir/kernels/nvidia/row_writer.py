@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from lumir.dtypes import byte_size
-from lumir.kernels.evaluate import LoopNest
 from lumir.kernels.index import Index, Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.memory import Buffer, advance
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if

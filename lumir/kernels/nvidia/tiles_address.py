@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from lumir.dtypes import byte_size
 from lumir.kernels.contraction_space import View
 from lumir.kernels.dispatch import shape_of
-from lumir.kernels.evaluate import LoopNest, mixed_sizes
 from lumir.kernels.index import Index, IndexMath, Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.memory import Buffer, advance
 from lumir.kernels.nvidia.mma import all_of
+from lumir.kernels.tensor_ops import mixed_sizes
 from lumir.kernels.windows import pads_with_zero
 from lumir.mlir import ir
 from lumir.sizes import maximum

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from lumir.artifact.tensor_map import TensorMap
 from lumir.kernels.contraction_space import ContractionSpace
 from lumir.kernels.dispatch import Dispatch, element_of, shape_of
-from lumir.kernels.evaluate import Evaluator, LoopNest
+from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import ZERO, Index
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.nvidia.tma_operand import Matrices, operand_in
 from lumir.kernels.strided import Factor, Factors, strided_view
 from lumir.mlir import ir

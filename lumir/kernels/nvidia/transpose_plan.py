@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from lumir.dtypes import byte_size
 from lumir.kernels.dispatch import Dispatch, element_of, remembered, shape_of
-from lumir.kernels.evaluate import Evaluator, LoopNest
+from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import ZERO, Index, Place
+from lumir.kernels.loop_nest import LoopNest
 from lumir.kernels.memory import held_type, is_packed_type
 from lumir.kernels.nvidia.merge import together
 from lumir.kernels.nvidia.tiles_plan import scratch
