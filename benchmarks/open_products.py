@@ -18,7 +18,8 @@ from lumir.measure.texts import dispatch
 from lumir.measure.timing import time_together
 from lumir.mlir import ir
 from lumir.size_text import declare
-from lumir.sizes import Dim, Symbol, size_of
+from lumir.sizes import Dim, size_of
+from lumir.symbols import Symbol
 
 WIDTH, ARCH, SAMPLES = 4096, "sm_90a", 20
 RUNS = ((512, 17), (512, 300), (512, 512), (2048, 2048), (4096, 512), (4096, 4096))

@@ -18,7 +18,8 @@ from lumir.dialects.constraints import attribute_rule, field_kind, says_sizes
 from lumir.dialects.shapes import has_sizes, shape_of_type, tensor_type
 from lumir.mlir import ext, ir
 from lumir.size_text import parse_size
-from lumir.sizes import Dim, Shape, Size, Undecided, equal
+from lumir.sizes import Dim, Shape, Size, equal
+from lumir.symbols import Undecided
 
 Tensor = ir.RankedTensorType
 

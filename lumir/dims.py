@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from lumir.diagnostics import UserError
 from lumir.size_text import bounded, parse_symbol
-from lumir.sizes import Symbol
+from lumir.symbols import Symbol
 
 Given: TypeAlias = int | str | range | tuple[int, int] | Symbol
 """A size, its text, `(low, high)` with both included, or a Python range."""

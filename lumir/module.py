@@ -6,7 +6,7 @@ from lumir.diagnostics import UserError
 from lumir.dialects import from_attribute, to_attribute
 from lumir.dims import Symbols, as_symbols, as_texts
 from lumir.mlir import ir
-from lumir.sizes import Symbol
+from lumir.symbols import Symbol
 
 DIMS = "lumir.dims"
 """The module's attribute that holds the model's symbols: a size, or the text of a range, for each."""

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from lumir.sizes import Dim, Opaque, Product, Size, Symbol, maximum, minimum, size_of
+from lumir.size_terms import Product
+from lumir.sizes import Dim, Opaque, Size, maximum, minimum, size_of
+from lumir.symbols import Symbol
 
 _TOKEN = re.compile(r"\s*(?:(\d+)|([A-Za-z_][\w.]*)|`([^`]+)`|(//|[-+*%(),]))")
 _BARE = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)

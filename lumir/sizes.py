@@ -8,72 +8,19 @@ canonical form, a sum of products, so that equal expressions compare equal:
 - `<`, `<=`, `>` and `>=` are decided by the ranges of the symbols, or raise `Undecided`.
 - `//` and `%` are Python's. What does not divide becomes an atom of its own; so do `minimum` and `maximum`.
 
-This module needs nothing but Python: the compiler, the plan and the runtime share it.
+`symbols` has the names, `size_terms` the sums of products. All three need nothing but Python: the compiler, the plan
+and the runtime share them.
 """
 
 import functools
 import math
 import operator
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-UNBOUNDED = 2**31 - 1
-"""The high end of a symbol that nobody declared."""
-
-
-class Undecided(ValueError):
-    """A comparison that holds for some values of the symbols and not for others.
-
-    Args:
-        question: what was asked, e.g. `seq <= 512`.
-        symbols: the symbols that it depends on.
-    """
-
-    def __init__(self, question: str, symbols: "Iterable[Symbol]"):
-        self.question, self.symbols = question, tuple(symbols)
-        ranges = ", ".join(str(symbol) for symbol in self.symbols)
-        super().__init__(f"whether {question} depends on {ranges}")
-
-    @property
-    def hint(self) -> str:
-        pins = " ".join(f"--dim {symbol.name}={symbol.high}" for symbol in self.symbols)
-        return f"pin a size ({pins}), or narrow its range"
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """A size with a name: from `low` to `high`, both included, in steps of `multiple`. Its name is its identity."""
-
-    name: str
-    low: int = field(default=1, compare=False)
-    high: int = field(default=UNBOUNDED, compare=False)
-    multiple: int = field(default=1, compare=False)
-
-    @property
-    def range(self) -> str:
-        """`1..4096`, or `8..4096:8` where it is a multiple of 8."""
-        return f"{self.low}..{self.high}" + (f":{self.multiple}" if self.multiple > 1 else "")
-
-    @property
-    def symbols(self) -> "frozenset[Symbol]":
-        return frozenset((self,))
-
-    def bounds(self) -> tuple[int, int]:
-        return self.low, self.high
-
-    def divisor(self) -> int:
-        return self.multiple
-
-    def at(self, binding: Mapping[str, int]) -> int:
-        return binding[self.name]
-
-    def admits(self, value: int) -> bool:
-        return self.low <= value <= self.high and value % self.multiple == 0
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.range})"
+from lumir.size_terms import Terms, bounds_of, common, divided, divisor_of, multiplied, never_zero, summed, without
+from lumir.symbols import Symbol, Undecided
 
 
 @dataclass(frozen=True)
@@ -83,6 +30,11 @@ class Opaque:
     kind: str
     x: "Dim"
     y: "Dim"
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Its place among the atoms of a product: after every symbol."""
+        return 1, f"{self.kind} {self.x} {self.y}"
 
     @functools.cached_property
     def symbols(self) -> frozenset[Symbol]:
@@ -113,9 +65,6 @@ _FUNCTIONS: dict[str, Callable[[int, int], int]] = {
     "min": min,
     "max": max,
 }
-Atom = Symbol | Opaque
-Product = tuple[Atom, ...]
-"""Atoms multiplied, in order of their keys; () is 1."""
 Dim: TypeAlias = Any
 """An int or a `Size`; `Any` to type checkers, since a Size stands wherever an int does."""
 Shape = tuple[Dim, ...]
@@ -130,7 +79,7 @@ class Size:
 
     __slots__ = ("_hash", "_known", "_range", "terms")
 
-    def __init__(self, terms: tuple[tuple[Product, int], ...]):
+    def __init__(self, terms: Terms):
         self.terms = terms
         self._hash = hash(terms)
         self._range: tuple[int, int] | None = None
@@ -147,7 +96,7 @@ class Size:
     def bounds(self) -> tuple[int, int]:
         """Values that it does not go below or above."""
         if self._range is None:
-            self._range = _bounds(self.terms)
+            self._range = bounds_of(self.terms)
         return self._range
 
     def once(self, what: str, number: float, compute: Callable[[], Dim]) -> Dim:
@@ -168,7 +117,7 @@ class Size:
         return isinstance(other, Size) and self.terms == other.terms
 
     def __add__(self, other: Any) -> Dim:
-        return _combined(self, other, lambda x, y: _sum([*_terms(x), *_terms(y)]))
+        return _combined(self, other, lambda x, y: _dim(summed([*_terms(x), *_terms(y)])))
 
     def __mul__(self, other: Any) -> Dim:
         return self._with("*", other, _multiplied)
@@ -248,7 +197,7 @@ def divisor(x: Dim) -> int:
     """A number that divides every value: the magnitude of an int; 0 for 0, which every number divides."""
     if not isinstance(x, Size):
         return abs(x)
-    return math.gcd(*(_divisor(term) for term in x.terms))
+    return divisor_of(x.terms)
 
 
 def value_at(x: Dim, binding: Mapping[str, int]) -> Dim:
@@ -266,12 +215,7 @@ def typical(x: Dim, part: float = 0.75) -> int:
     """One value to estimate costs with: every symbol that part up its range, counted in factors."""
     if not isinstance(x, Size):
         return x
-    return x.once("typical", part, lambda: x.at({symbol.name: _typical(symbol, part) for symbol in x.symbols}))
-
-
-def _typical(symbol: Symbol, part: float) -> int:
-    value = round(max(symbol.low, 1) ** (1 - part) * max(symbol.high, 1) ** part)
-    return min(max(-(-value // symbol.multiple) * symbol.multiple, symbol.low), symbol.high)
+    return x.once("typical", part, lambda: x.at({symbol.name: symbol.typical(part) for symbol in x.symbols}))
 
 
 def minimum(x: Dim, y: Dim) -> Dim:
@@ -295,7 +239,7 @@ def equal(x: Dim, y: Dim) -> bool:
     least, greatest = bounds(x - y)
     if least > 0 or greatest < 0:
         return False
-    if isinstance(x - y, Size) and _never_zero(x - y):
+    if isinstance(x - y, Size) and never_zero((x - y).terms):
         return False
     raise Undecided(f"{x} == {y}", sorted(symbols_of(x) | symbols_of(y), key=lambda symbol: symbol.name))
 
@@ -305,7 +249,7 @@ def at_least(x: Dim, y: Dim) -> bool:
     return low(x - y) >= 0
 
 
-# -- arithmetic --------------------------------------------------------------------------------------------------------
+# -- arithmetic and order ----------------------------------------------------------------------------------------------
 
 
 def _combined(size: Size, other: Any, function: Callable[[Dim, Dim], Dim]) -> Any:
@@ -317,32 +261,21 @@ def _combined(size: Size, other: Any, function: Callable[[Dim, Dim], Dim]) -> An
         return NotImplemented
 
 
-def _terms(x: Dim) -> tuple[tuple[Product, int], ...]:
-    return x.terms if isinstance(x, Size) else (((), x),)
+def _terms(x: Dim) -> Terms:
+    if isinstance(x, Size):
+        return x.terms
+    return (((), x),) if x else ()
 
 
-def _sum(terms: Iterable[tuple[Product, int]]) -> Dim:
-    total: Counter[Product] = Counter()
-    for product, k in terms:
-        total[product] += k
-    kept = [(product, k) for product, k in total.items() if k]
-    if not any(product for product, _ in kept):
-        return kept[0][1] if kept else 0
-    return Size(tuple(sorted(kept, key=_order)))
-
-
-def _order(term: tuple[Product, int]) -> tuple:
-    product = term[0]
-    return -len(product), tuple(map(_key, product))
-
-
-@functools.cache
-def _key(atom: Atom) -> tuple[int, str]:
-    return (0, atom.name) if isinstance(atom, Symbol) else (1, f"{atom.kind} {atom.x} {atom.y}")
+def _dim(terms: Terms) -> Dim:
+    """The sum of canonical terms: an int where the only one is constant."""
+    if not terms:
+        return 0
+    return Size(terms) if terms[0][0] else terms[0][1]
 
 
 def _multiplied(x: Dim, y: Dim) -> Dim:
-    return _sum((tuple(sorted((*p, *q), key=_key)), j * k) for p, j in _terms(x) for q, k in _terms(y))
+    return _dim(multiplied(_terms(x), _terms(y)))
 
 
 def _floordiv(x: Dim, y: Dim) -> Dim:
@@ -351,11 +284,11 @@ def _floordiv(x: Dim, y: Dim) -> Dim:
         raise ZeroDivisionError(f"{x} // 0")
     if _inside(x, y):
         return 0
-    quotient, rest = _divided(x, y)
+    quotient, rest = map(_dim, divided(_terms(x), _terms(y)))
     if _inside(rest, y):
         return quotient
-    common = _common([*_terms(rest), *_terms(y)])
-    rest, y = _without(rest, common), _without(y, common)
+    factor = common([*_terms(rest), *_terms(y)])
+    rest, y = (_dim(without(_terms(part), factor)) for part in (rest, y))
     if y == 1:
         return quotient + rest
     if isinstance(y, int) and (inner := _as_floordiv(rest)) is not None:
@@ -366,7 +299,8 @@ def _floordiv(x: Dim, y: Dim) -> Dim:
 def _mod(x: Dim, y: Dim) -> Dim:
     if _inside(x, y):
         return x
-    rest = _divided(x, y)[1] if isinstance(y, Size) else _sum(term for term in _terms(x) if _divisor(term) % y)
+    terms = _terms(x)
+    rest = _dim(divided(terms, y.terms)[1] if isinstance(y, Size) else summed(t for t in terms if divisor_of([t]) % y))
     return rest if _inside(rest, y) else _atom("mod", rest, y)
 
 
@@ -385,33 +319,6 @@ def _as_floordiv(x: Dim) -> Opaque | None:
     return atom if atom.y > 0 else None
 
 
-def _divided(x: Dim, y: Dim) -> tuple[Dim, Dim]:
-    """Polynomial division: q and r with x == q * y + r, where no term of r is divisible by the first term of y."""
-    product, k = _terms(y)[0]
-    quotient, rest, left = 0, 0, x
-    while left != 0:
-        (first, c), *others = _terms(left)
-        missing = Counter(product) - Counter(first)
-        if missing or c % k:
-            rest, left = rest + _sum([(first, c)]), _sum(others)
-            continue
-        factor = _sum([(tuple(sorted((Counter(first) - Counter(product)).elements(), key=_key)), c // k)])
-        quotient, left = quotient + factor, left - factor * y
-    return quotient, rest
-
-
-def _common(terms: Iterable[tuple[Product, int]]) -> tuple[Counter, int]:
-    """The atoms, all positive, and the number that divide every term."""
-    products, factors = zip(*terms, strict=True)
-    atoms = functools.reduce(operator.and_, (Counter(product) for product in products))
-    return Counter({atom: n for atom, n in atoms.items() if atom.bounds()[0] > 0}), math.gcd(*factors)
-
-
-def _without(x: Dim, common: tuple[Counter, int]) -> Dim:
-    atoms, k = common
-    return _sum((tuple(sorted((Counter(product) - atoms).elements(), key=_key)), c // k) for product, c in _terms(x))
-
-
 def _atom(kind: str, x: Dim, y: Dim) -> Dim:
     if not isinstance(x, Size) and not isinstance(y, Size):
         return _FUNCTIONS[kind](x, y)
@@ -426,41 +333,6 @@ def _extremum(kind: str, x: Dim, y: Dim) -> Dim:
         return x if (least >= 0) == (kind == "max") else y
     first, second = sorted((x, y), key=str)
     return _atom(kind, first, second)
-
-
-# -- ranges ------------------------------------------------------------------------------------------------------------
-
-
-def _bounds(terms: tuple[tuple[Product, int], ...]) -> tuple[int, int]:
-    """Interval arithmetic, after atoms that every term has are taken out: batch*seq - seq is seq * (batch - 1)."""
-    shared = functools.reduce(operator.and_, (Counter(product) for product, _ in terms))
-    if shared and len(terms) > 1:
-        rest = _sum((tuple(sorted((Counter(p) - shared).elements(), key=_key)), k) for p, k in terms)
-        return _times(_product_bounds(shared.elements()), bounds(rest))
-    parts = [_times((k, k), _product_bounds(product)) for product, k in terms]
-    return sum(part[0] for part in parts), sum(part[1] for part in parts)
-
-
-def _product_bounds(atoms: Iterable[Atom]) -> tuple[int, int]:
-    return functools.reduce(_times, (atom.bounds() for atom in atoms), (1, 1))
-
-
-def _times(x: tuple[int, int], y: tuple[int, int]) -> tuple[int, int]:
-    corners = [a * b for a in x for b in y]
-    return min(corners), max(corners)
-
-
-def _divisor(term: tuple[Product, int]) -> int:
-    product, k = term
-    return abs(k) * math.prod(atom.divisor() for atom in product)
-
-
-def _never_zero(difference: Size) -> bool:
-    """The constant is no multiple of what divides all other terms."""
-    *others, (product, constant) = difference.terms
-    if product or not others:
-        return False
-    return constant % math.gcd(*(_divisor(term) for term in others)) != 0
 
 
 def _below(x: Dim, y: Dim, sign: str, left: Dim, right: Dim) -> Any:

@@ -13,7 +13,7 @@ from lumir.module import symbols as symbols_of_module
 from lumir.module import symbols_in
 from lumir.pipelines.boundary import check_boundary
 from lumir.pipelines.stages import STAGES, stage
-from lumir.sizes import Symbol
+from lumir.symbols import Symbol
 from lumir.target import Target
 from lumir.weights import MEMORY, WeightStore
 

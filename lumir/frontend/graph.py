@@ -18,7 +18,7 @@ from lumir.frontend.symbols import check_constants, input_shapes
 from lumir.frontend.values import Operand, Ragged, Tensor, TensorSequence
 from lumir.frontend.weight_table import WeightTable
 from lumir.mlir import func, ir
-from lumir.sizes import Symbol
+from lumir.symbols import Symbol
 from lumir.weights import WeightStore
 
 

@@ -27,7 +27,8 @@ from lumir.frontend.values import POISON, Operand, Poison, Ragged, Tensor, Tenso
 from lumir.frontend.weight_table import WeightTable
 from lumir.mlir import ir
 from lumir.size_text import add_symbol, declared_symbols
-from lumir.sizes import Dim, Size, Symbol, Undecided, high, size_of
+from lumir.sizes import Dim, Size, high, size_of
+from lumir.symbols import Symbol, Undecided
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lumir.diagnostics import UnsupportedError, UserError
 from lumir.frontend.values import Operand, TensorSequence
 from lumir.mlir import ir
 from lumir.module import LISTS, SHAPES
-from lumir.sizes import Symbol
+from lumir.symbols import Symbol
 
 Layout = str | list[str] | None
 """The tensor that an input or output is, or the tensors, or nothing."""

@@ -8,7 +8,8 @@ import onnx
 
 from lumir.diagnostics import UserError
 from lumir.size_text import declare, parse_size
-from lumir.sizes import Dim, Shape, Size, Symbol, low, size_of, symbols_of
+from lumir.sizes import Dim, Shape, Size, low, size_of, symbols_of
+from lumir.symbols import Symbol
 
 
 def declared_size(tensor: str, axis: int, dim: onnx.TensorShapeProto.Dimension) -> Dim:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lumir.graph.values import short_name
 from lumir.mlir import ir
-from lumir.sizes import Undecided
+from lumir.symbols import Undecided
 
 Pattern = Callable[[ir.Operation], ir.Value | None]
 Patterns = Mapping[str, Sequence[Pattern]]

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from lumir.artifact.plan import Plan
 from lumir.artifact.tensors import TensorSpec
 from lumir.diagnostics import UserError
-from lumir.sizes import Dim, Size, Symbol, symbols_of, value_at
+from lumir.sizes import Dim, Size, symbols_of, value_at
+from lumir.symbols import Symbol
 
 Shapes = Mapping[str, Sequence[int]]
 Binding = dict[str, int]

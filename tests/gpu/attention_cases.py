@@ -9,7 +9,8 @@ from lumir.context import make_context
 from lumir.dialects import build, shape_of_type
 from lumir.mlir import ir
 from lumir.size_text import declare
-from lumir.sizes import Dim, Symbol, size_of
+from lumir.sizes import Dim, size_of
+from lumir.symbols import Symbol
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from lumir.dtypes import mlir_type
 from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
 from lumir.mlir import ir
 from lumir.size_text import declare
-from lumir.sizes import Dim, Symbol, size_of
+from lumir.sizes import Dim, size_of
+from lumir.symbols import Symbol
 
 Sizes = tuple[int, ...]
 

@@ -11,7 +11,8 @@ from lumir.kernels.nvidia.wgmma_schedule import WgmmaSchedule
 from lumir.measure.suite.gemm import linear_gelu
 from lumir.mlir import ir
 from lumir.size_text import declare
-from lumir.sizes import Dim, Symbol, size_of
+from lumir.sizes import Dim, size_of
+from lumir.symbols import Symbol
 
 LAYOUTS = ("mk,kn->mn", "mk,nk->mn", "km,kn->mn", "km,nk->mn")
 RAGGED = {"b": 3, "m": 296, "n": 264, "k": 200}

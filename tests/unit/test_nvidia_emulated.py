@@ -17,7 +17,7 @@ from lumir.kernels.nvidia.map import MapFamily
 from lumir.kernels.nvidia.row_schedule import RowsSchedule
 from lumir.kernels.nvidia.rows import RowsFamily
 from lumir.size_text import declare
-from lumir.sizes import Symbol
+from lumir.symbols import Symbol
 
 NARROW = (
     "float16",

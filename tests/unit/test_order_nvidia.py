@@ -13,7 +13,7 @@ from lumir.kernels.nvidia.scan_writer import ScanSchedule
 from lumir.kernels.nvidia.top_k import TopKFamily
 from lumir.kernels.nvidia.top_k_writer import TopKSchedule
 from lumir.size_text import declare
-from lumir.sizes import Symbol
+from lumir.symbols import Symbol
 from lumir.target import target_named
 
 TARGET = target_named("sm_90a")

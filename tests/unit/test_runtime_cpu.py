@@ -291,7 +291,7 @@ banned = {"torch_mlir", "mlir", "onnx", "torch", "llvmlite", "cuda", "onnxruntim
 loaded = {name.partition(".")[0] for name in sys.modules}
 own = {name for name in sys.modules if name.startswith("lumir.")}
 assert not banned & loaded, banned & loaded
-shared = {"artifact", "runtime", "diagnostics", "dims", "sizes", "size_text"}
+shared = {"artifact", "runtime", "diagnostics", "dims", "sizes", "size_terms", "size_text", "symbols"}
 assert {name.split(".")[1] for name in own} <= shared, own
 """
     result = python(SCRIPT + check, tmp_path / "m.lumir")

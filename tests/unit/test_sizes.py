@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from lumir import sizes
 from lumir.size_text import declare, format_size, parse_size, parse_symbol
-from lumir.sizes import Size, Symbol, Undecided
+from lumir.sizes import Size
+from lumir.symbols import Symbol, Undecided
 
 SYMBOLS = {
     "batch": Symbol("batch", 1, 4),

@@ -23,7 +23,8 @@ from lumir.runtime import cuda_driver
 from lumir.runtime.cuda_kernel import encode, launch_kernel
 from lumir.schedule.family import KernelCode
 from lumir.size_text import declare
-from lumir.sizes import Symbol, size_of
+from lumir.sizes import size_of
+from lumir.symbols import Symbol
 
 MAP = TensorMap(1, "bfloat16", (64, 10, 3), (128, 1280), (64, 8, 1), offset=256)
 SEQ = size_of(Symbol("seq", 1, 40))
