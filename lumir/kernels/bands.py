@@ -8,6 +8,7 @@ from lumir.kernels.evaluate import Evaluator
 from lumir.kernels.index import Place
 from lumir.kernels.push import Band, Path, band_of, paths_from
 from lumir.kernels.strided import Strided
+from lumir.kernels.tensor_ops import window
 from lumir.mlir import ir
 
 Value = ir.Value
@@ -52,6 +53,6 @@ def bind_bands(evaluator: Evaluator, space: ContractionSpace, bands: Sequence[Va
 
         def read(place: Place, band: Value = band, total: Value = total) -> Value:
             evaluator.bind(space.result, lambda _: total)
-            return evaluator.window(band.owner.opview, band, place)
+            return window(evaluator, band.owner.opview, band, place)
 
         evaluator.bind(band, read)

@@ -54,7 +54,8 @@ def _reshaped(evaluator: "Evaluator", op: ir.OpView, tensor: Value, place: Place
     return evaluator.at(source, moved or [Index(0)] * len(sizes))
 
 
-def _window(evaluator: "Evaluator", op: ir.OpView, tensor: Value, place: Place) -> Value:
+def window(evaluator: "Evaluator", op: ir.OpView, tensor: Value, place: Place) -> Value:
+    """extract_slice: the source where the slice has its place."""
     index, starts, steps = evaluator.index, mixed_sizes(op, "static_offsets", 1), tuple(op.attributes["static_strides"])
     moved = [index.offset(index.scale(i, k), s) for i, s, k in zip(place, starts, steps, strict=True)]
     return evaluator.at(op.operands[0], moved)
@@ -147,7 +148,7 @@ RULES: dict[str, Rule] = {
     "tensor.empty": _empty,
     "tensor.pad": _pad,
     "tensor.concat": _concat,
-    "tensor.extract_slice": _window,
+    "tensor.extract_slice": window,
     "tensor.collapse_shape": _reshaped,
     "tensor.expand_shape": _reshaped,
     "builtin.unrealized_conversion_cast": _retyped,
