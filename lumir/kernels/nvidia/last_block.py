@@ -6,6 +6,7 @@ from lumir.kernels.memory import advance
 from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import constant_i32, i32
+from lumir.kernels.nvidia.tiles_fill import zero_of
 from lumir.mlir import arith, ir, llvm
 
 Value = ir.Value
@@ -21,7 +22,7 @@ def is_last_block(kernel: NvidiaKernel, counter: Value, blocks: int | Value) -> 
         counter: the number of the counter that these blocks share, as an integer of the kernel's index type.
     """
     first = arith.CmpIOp(
-        arith.CmpIPredicate.eq, kernel.evaluator().index.scalar(kernel.thread().base), _zero(kernel.index_type)
+        arith.CmpIPredicate.eq, kernel.evaluator().index.scalar(kernel.thread().base), zero_of(kernel.index_type)
     ).result
     return is_last(kernel, counter, blocks, first, kernel.shared([1], i32()).pointer, kernel.barrier)
 
@@ -59,7 +60,3 @@ def _one_less(blocks: int | Value) -> Value:
 def _fence() -> None:
     """One of its own: LLVM 22 gives a wrapping increment no order, whatever it is asked for."""
     llvm.FenceOp(llvm.AtomicOrdering.acq_rel, syncscope="device")
-
-
-def _zero(type_: ir.Type) -> Value:
-    return arith.ConstantOp(type_, ir.IntegerAttr.get(type_, 0)).result

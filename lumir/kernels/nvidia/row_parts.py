@@ -16,7 +16,7 @@ from lumir.kernels.nvidia.programmatic import is_programmatic
 from lumir.kernels.nvidia.row_cost import row_cost
 from lumir.kernels.nvidia.row_facts import RowFacts
 from lumir.kernels.nvidia.row_schedule import RowPartsSchedule
-from lumir.kernels.nvidia.rows import CLUSTERS, row_reasons, shared_bytes, splits_lanes, unrolls
+from lumir.kernels.nvidia.rows import CLUSTERS, lane_reasons, row_reasons, shared_bytes, unrolls
 from lumir.schedule.family import KernelCode
 from lumir.schedule.schedule import Schedule
 from lumir.target import Target
@@ -43,10 +43,7 @@ class RowPartsFamily:
         return sorted(costs, key=lambda s: (costs[s], s.block, s.threads, -s.lanes, s.unroll, s.parts))
 
     def legal(self, dispatch: Dispatch, schedule: RowPartsSchedule, target: Target) -> list[str]:
-        reasons = _reasons(_facts(dispatch), schedule, target)
-        if schedule.lanes > 1 and not reasons and splits_lanes(dispatch, schedule):
-            reasons.append(f"{schedule.lanes} neighbouring elements do not stand side by side in every operand")
-        return reasons
+        return _reasons(_facts(dispatch), schedule, target) or lane_reasons(dispatch, schedule)
 
     def cost(self, dispatch: Dispatch, schedule: RowPartsSchedule, target: Target) -> float:
         known = _costs(dispatch, target).get(schedule)

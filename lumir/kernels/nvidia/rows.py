@@ -55,10 +55,7 @@ class RowsFamily:
         return sorted(costs, key=lambda s: (costs[s], s.block, s.threads, -s.lanes, s.unroll))
 
     def legal(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> list[str]:
-        reasons = row_reasons(facts_of(dispatch), schedule, target)
-        if schedule.lanes > 1 and not reasons and splits_lanes(dispatch, schedule):
-            reasons.append(f"{schedule.lanes} neighbouring elements do not stand side by side in every operand")
-        return reasons
+        return row_reasons(facts_of(dispatch), schedule, target) or lane_reasons(dispatch, schedule)
 
     def cost(self, dispatch: Dispatch, schedule: RowsSchedule, target: Target) -> float:
         known = _costs(dispatch, target).get(schedule)
@@ -187,7 +184,14 @@ def shared_bytes(facts: RowFacts, schedule: RowsSchedule) -> int:
     return parts * facts.partial
 
 
-def splits_lanes(dispatch: Dispatch, schedule: RowsSchedule) -> bool:
+def lane_reasons(dispatch: Dispatch, schedule: RowsSchedule) -> list[str]:
+    """Why the schedule's lanes cannot be accessed at once: something to ask of a schedule that is legal else."""
+    if schedule.lanes > 1 and _splits_lanes(dispatch, schedule):
+        return [f"{schedule.lanes} neighbouring elements do not stand side by side in every operand"]
+    return []
+
+
+def _splits_lanes(dispatch: Dispatch, schedule: RowsSchedule) -> bool:
     """Write it with one access at a time into a module that is thrown away, and see whether one had to be split.
 
     How far apart neighbours stand does not depend on which threads take them, so one kernel answers for all.

@@ -12,6 +12,7 @@ from lumir.kernels.nvidia.function import NvidiaKernel
 from lumir.kernels.nvidia.guard import only_if
 from lumir.kernels.nvidia.mma import all_of
 from lumir.kernels.nvidia.row_joining import equals
+from lumir.kernels.nvidia.tiles_fill import zero_of
 from lumir.kernels.top_k_space import TopKSpace
 from lumir.mlir import arith, ir, scf
 from lumir.schedule.schedule import Schedule
@@ -144,7 +145,7 @@ class RoundWriter(_Writer):
         return _chosen(all_of(conditions), entry, best)
 
     def _nothing(self) -> Entry:
-        return Entry(_zero(held_type(element_of(self.space.source))), self.index.constant(self.space.size))
+        return Entry(zero_of(held_type(element_of(self.space.source))), self.index.constant(self.space.size))
 
     def _is_none(self, entry: Entry) -> Value:
         return arith.CmpIOp(arith.CmpIPredicate.eq, entry.place, self.index.constant(self.space.size)).result
@@ -218,8 +219,3 @@ def _chosen(condition: Value, x: Entry, y: Entry) -> Entry:
 def _not(condition: Value) -> Value:
     one = arith.ConstantOp(condition.type, ir.IntegerAttr.get(condition.type, 1)).result
     return arith.XOrIOp(condition, one).result
-
-
-def _zero(type_: ir.Type) -> Value:
-    attribute = ir.FloatAttr.get(type_, 0.0) if isinstance(type_, ir.FloatType) else ir.IntegerAttr.get(type_, 0)
-    return arith.ConstantOp(type_, attribute).result
